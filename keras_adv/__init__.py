@@ -1,0 +1,23 @@
+"""Robust image classifiers for Keras, and an honest measurement of how robust.
+
+>>> import keras_adv
+>>> model = keras_adv.zoo.load("critic_lenet_digits")
+>>> x, y = keras_adv.data.load("digits").test
+>>> result = keras_adv.attack(model, x, y, "pgd(threat=linf(eps=0.1), steps=40)")
+"""
+
+from keras_adv import attacks, data, defenses, models, registry, threats, zoo
+from keras_adv._version import __version__
+from keras_adv.card import ModelCard
+from keras_adv.evaluation import attack, audit, evaluate
+from keras_adv.export import export
+from keras_adv.fit import defend
+from keras_adv.recipes import Recipe
+from keras_adv.search import search
+from keras_adv.train import train
+from keras_adv.validate import InvalidInput
+
+__all__ = [
+    "InvalidInput", "ModelCard", "Recipe", "__version__", "attack", "attacks", "audit", "data",
+    "defend", "defenses", "evaluate", "export", "models", "registry", "search", "threats", "train", "zoo",
+]  # fmt: skip

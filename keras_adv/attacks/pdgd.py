@@ -1,0 +1,45 @@
+"""Primal-dual gradient descent, for differentiable norms."""
+
+from __future__ import annotations
+
+from keras import ops
+
+from keras_adv.attacks.base import State
+from keras_adv.attacks.primal_dual import PrimalDual, adam
+from keras_adv.registry import option, register
+from keras_adv.threats import L2, Threat
+from keras_adv.threats.base import TINY, Tensor, l2_norm, rows
+
+
+@register("attack", "pdgd")
+class PDGD(PrimalDual):
+    """Adam on lam1 |r|_2 + lam2 surrogate(margin), duals by multiplicative ascent (thesis, Alg. 2).
+
+    Args:
+        threat: l2; its eps, if any, is where the robust accuracy is reported.
+        steps: gradient steps of one restart.
+        lr: of Adam, for the perturbation; falls to 1% of it.
+        dual_lr: of the duals in the log domain; falls to 10% of it.
+        ratio: lam1 / lam2 at the start.
+        surrogate: "softplus" (journal version) or "hinge" (thesis) of the margin.
+        restarts: runs; all but the first start from U(-0.5, 0.5) around x.
+        decay: of lr, "exponential" (journal version) or "linear" (thesis).
+
+    Cost: steps forward-backward passes a restart.
+    """
+
+    reference = "Matyasko, thesis, ch. 5, Algorithm 2; arXiv:2106.01538"
+    threat: Threat = option(L2())
+    steps: int = option(500, low=1)
+    lr: float = option(0.1, above=0.0)
+    dual_lr: float = option(0.1, above=0.0)
+    ratio: float = option(0.01, above=0.0)
+    surrogate: str = option("softplus", choices=("softplus", "hinge"))
+    restarts: int = option(1, low=1)
+    decay: str = option("exponential", choices=("exponential", "linear"))
+
+    def descend(self, x: Tensor, state: State, g: Tensor, lr: Tensor) -> State:
+        r, lam = state["r"], state["mean"]
+        pull = r / rows(ops.maximum(l2_norm(r), TINY), r)
+        step, root, moments = adam(state, rows(lam[:, 0], r) * pull + rows(lam[:, 1], r) * g)
+        return {"r": ops.clip(x + r - rows(lr, r) * step / root, 0.0, 1.0) - x, **moments}

@@ -1,0 +1,56 @@
+"""Primal-dual proximal gradient descent, for norms with a proximal operator."""
+
+from __future__ import annotations
+
+from keras import ops
+
+from keras_adv.attacks.base import State
+from keras_adv.attacks.primal_dual import PrimalDual, adam
+from keras_adv.registry import option, register
+from keras_adv.threats import Linf, Threat
+from keras_adv.threats.base import Tensor, flat, rows
+
+
+@register("attack", "pdpgd")
+class PDPGD(PrimalDual):
+    """Adam on the surrogate of the margin, then the proximal operator of (lam1/lam2) norm (thesis, Alg. 3).
+
+    The prox is taken in Adam's own metric H: z <- prox_mu(z - H/h_max (z - v)), a few inner rounds
+    (arXiv:1910.10094), with mu = lam1/lam2 lr/h_max, and the box after each.
+
+    Args:
+        threat: linf, l1, l0 or l2; its eps, if any, is where the robust accuracy is reported.
+        steps: gradient steps of one restart.
+        lr: of Adam, for the perturbation; falls to 1% of it.
+        dual_lr: of the duals in the log domain; falls to 10% of it.
+        ratio: lam1 / lam2 at the start.
+        surrogate: "softplus" (journal version) or "hinge" (thesis) of the margin.
+        restarts: runs; all but the first start from U(-0.5, 0.5) around x.
+        decay: of lr, "exponential" (journal version) or "linear" (thesis).
+        inner: rounds of the prox.
+
+    Cost: steps forward-backward passes a restart.
+    """
+
+    reference = "Matyasko, thesis, ch. 5, Algorithm 3; arXiv:2106.01538"
+    threat: Threat = option(Linf())
+    steps: int = option(500, low=1)
+    lr: float = option(0.1, above=0.0)
+    dual_lr: float = option(0.1, above=0.0)
+    ratio: float = option(0.01, above=0.0)
+    surrogate: str = option("softplus", choices=("softplus", "hinge"))
+    restarts: int = option(1, low=1)
+    decay: str = option("exponential", choices=("exponential", "linear"))
+    inner: int = option(5, low=1)
+
+    def descend(self, x: Tensor, state: State, g: Tensor, lr: Tensor) -> State:
+        r, lam = state["r"], state["mean"]
+        step, root, moments = adam(state, g)
+        v = r - rows(lr, r) * step / root
+        largest = ops.max(flat(root), axis=1)
+        mu = lam[:, 0] / lam[:, 1] * lr / largest
+        metric, z = root / rows(largest, r), v
+        for _ in range(self.inner):
+            z = self.threat.prox(z - metric * (z - v), mu)
+            z = ops.clip(x + z, 0.0, 1.0) - x
+        return {"r": z, **moments}

@@ -1,0 +1,91 @@
+"""JAX: transformations of pure functions, `jax.jit`, and the stateless `train_step`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import keras
+from jax import numpy as jnp
+
+from keras_adv.backend.game import BaseGame
+from keras_adv.backend.pure import Net, Tensor
+
+
+def value_and_grad(fn: Callable[[Tensor], tuple[Tensor, Any]], x: Tensor) -> tuple[Tensor, Any, Tensor]:
+    """(values, aux, gradient) of `fn(x) -> (values (B,), aux)`; the gradient of the sum of values, shaped as x.
+
+    One forward and one backward pass. Can be differentiated again.
+    """
+
+    def summed(v: Tensor) -> tuple[Tensor, Any]:
+        values, aux = fn(v)
+        return jnp.sum(values), (values, aux)
+
+    (_, (values, aux)), grad = jax.value_and_grad(summed, has_aux=True)(jnp.asarray(x))
+    return values, aux, grad
+
+
+def jacobian(fn: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+    """(outputs (B, K), Jacobian (B, K, ...)) of `fn(x) -> (B, K)`: one forward and K backward passes."""
+    outputs, pull = jax.vjp(fn, jnp.asarray(x))
+    classes = jnp.eye(outputs.shape[1], dtype=outputs.dtype)
+    columns = jnp.broadcast_to(classes[:, None], (len(classes), *outputs.shape))
+    return outputs, jnp.moveaxis(jax.vmap(pull)(columns)[0], 0, 1)
+
+
+def compile(fn: Callable[..., Any], model: keras.layers.Layer | None = None) -> Callable[..., Any]:
+    """`fn` jitted; the model's weights travel as arguments, so new weights are seen without retracing."""
+    variables = [] if model is None else model.variables
+
+    @jax.jit
+    def pure(values: list[Tensor], *args: Any) -> Any:
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+            return fn(*args)
+
+    return lambda *args: pure([v.value for v in variables], *args)
+
+
+class Game(BaseGame):
+    """`BaseGame` with JAX's `train_step`."""
+
+    @property
+    def non_trainable_variables(self) -> list[Any]:
+        # Keras' JAX trainer carries the state of one optimizer; the others travel with the model's
+        others = [o for o in self.__dict__.get("optimizers", {}).values() if o is not self.optimizer]
+        return [*super().non_trainable_variables, *(v for o in others for v in o.variables)]
+
+    def train_step(self, state: Any, data: Any) -> Any:
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
+        groups = [
+            self.trainable_variables,
+            self.non_trainable_variables,
+            self.optimizer.variables,
+            self.metrics_variables,
+        ]
+        pairs = [p for g, s in zip(groups, state, strict=True) for p in zip(g, s, strict=True)]
+        with keras.StatelessScope(state_mapping=pairs) as scope:
+            logs = self.play(x, y)
+        return logs, tuple([scope.get_current_value(v) for v in group] for group in groups)
+
+    def make_move(self, move: Any, nets: dict[str, Net], batch: dict[str, Tensor]) -> Any:
+        learned, optimizer = self.learned(move), self.optimizers[move.player]
+        state = [v for p in self.players.values() for v in p.non_trainable_variables]
+        rest = [v for v in self.trainable_variables if not any(v is w for w in learned)] + state
+        outer = [(v, v.value) for v in rest]  # scopes do not chain: read the outer one first
+
+        def loss(values: list[Tensor]) -> tuple[Tensor, Any]:
+            mapping = [*zip(learned, values, strict=True), *outer]
+            with keras.StatelessScope(state_mapping=mapping) as scope:
+                terms = move.loss(nets, batch)
+                scaled = optimizer.scale_loss(self.total(terms))
+            return scaled, (terms, [scope.get_current_value(v) for v in state])
+
+        values = [v.value for v in learned]
+        (_, (terms, updates)), grads = jax.value_and_grad(loss, has_aux=True)(values)
+        new, slots = optimizer.stateless_apply([v.value for v in optimizer.variables], grads, values)
+        targets = [*state, *learned, *optimizer.variables]
+        for variable, value in zip(targets, [*updates, *new, *slots], strict=True):
+            variable.assign(value)
+        return terms

@@ -1,0 +1,61 @@
+"""A Keras model as a pure function of its input and of the current weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+Tensor = Any
+
+
+class Net:
+    """Pure view of a Keras layer or model.
+
+    A call reads the weights that are current (those of the enclosing stateless scope first), runs
+    `stateless_call`, and drops every state update (batch-norm statistics, random streams) unless `update`
+    is set. So an inner gradient can never leak a tracer on JAX nor move batch-norm statistics on TensorFlow.
+
+    Args:
+        model: a built Keras layer or model.
+        frozen: stop gradients at the weights: what attacks look at.
+    """
+
+    def __init__(self, model: keras.layers.Layer, frozen: bool = False) -> None:
+        self.model, self.is_frozen = model, frozen
+
+    @property
+    def frozen(self) -> Net:
+        """The same net with its weights held fixed."""
+        return Net(self.model, frozen=True)
+
+    def __call__(self, *inputs: Tensor, update: bool = False, **kwargs: Any) -> Tensor:
+        """The model's output; `update=True` keeps the state updates (outside inner gradients only)."""
+        model = self.model
+        trainable = [v.value for v in model.trainable_variables]
+        if self.is_frozen:
+            trainable = [ops.stop_gradient(v) for v in trainable]
+        state = [v.value for v in model.non_trainable_variables]
+        if isinstance(model, keras.Model):
+            kwargs.setdefault("training", False)
+        outputs, new = model.stateless_call(trainable, state, *inputs, **kwargs)
+        if update:
+            for variable, value in zip(model.non_trainable_variables, new, strict=True):
+                variable.assign(value)
+        return outputs
+
+    def logits(self, x: Tensor, **kwargs: Any) -> Tensor:
+        """The output in float32, whatever the model computes in: (B, classes)."""
+        return ops.cast(self(x, **kwargs), "float32")
+
+    def weights(self, last: bool = True) -> list[Tensor]:
+        """Current kernels (matrices and filters); without the last layer's unless `last`."""
+        kernels = [v for v in self.model.trainable_variables if len(v.shape) > 1]
+        return [v.value for v in (kernels if last else kernels[:-1])]
+
+    def advance(self) -> None:
+        """Moves the random streams of the model on, so that the next step draws fresh noise."""
+        for v in self.model.non_trainable_variables:
+            if v.path.endswith("seed_generator_state"):
+                v.assign(v.value + ops.convert_to_tensor([0, 1], v.dtype))

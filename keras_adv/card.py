@@ -1,0 +1,115 @@
+"""ModelCard: what is known of a trained model, measured; JSON for machines, Markdown for people."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from keras_adv.validate import InvalidInput
+
+SCHEMA = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelCard:
+    """One trained model. Every number was measured on the artifact with this sha256.
+
+    Attributes:
+        name: <defense>_<model>_<dataset>.
+        recipe: spec of the run; `train(recipe)` repeats it.
+        data: name, split evaluated on, image shape, number of classes.
+        results: what `evaluate` returned (clean and robust accuracy, counts, 95% intervals).
+        audit: findings that hint at masked gradients.
+        sha256: of model.keras.
+        parameters: trainable and other weights of the exported model.
+        bytes: size of model.keras.
+        probe: logits on two fixed images, to tell a wrong load from a right one.
+        versions: of Python, Keras, backend, keras_adv.
+        seconds: wall time of training.
+        reported: the paper's own numbers, which are not ours: column -> text.
+        reference: the paper.
+        licence: of the weights.
+        schema: version of this layout.
+    """
+
+    name: str
+    recipe: str
+    data: dict[str, Any]
+    results: dict[str, Any]
+    audit: list[str]
+    sha256: str
+    parameters: int
+    bytes: int
+    probe: list[list[float]]
+    versions: dict[str, str]
+    seconds: float
+    reported: dict[str, str]
+    reference: str
+    licence: str = "Apache-2.0"
+    schema: int = SCHEMA
+
+    def save(self, folder: Path) -> None:
+        """Writes card.json and README.md."""
+        text = json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False)
+        for name, content in (("README.md", self.markdown()), ("card.json", text + "\n")):
+            part = folder / f"{name}.part"
+            part.write_text(content)
+            os.replace(part, folder / name)
+
+    @classmethod
+    def read(cls, folder: Path) -> ModelCard:
+        """The card of a folder. Raises InvalidInput when it is missing, damaged or of another schema."""
+        path = folder / "card.json"
+        try:
+            values = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise InvalidInput(f"`card` must be readable JSON: {error}. Received: {path}") from error
+        names = {f.name for f in dataclasses.fields(cls)}
+        if not isinstance(values, dict) or set(values) != names or values["schema"] != SCHEMA:
+            raise InvalidInput(f"`card` must follow schema {SCHEMA} with {sorted(names)}. Received: {path}")
+        return cls(**values)
+
+    def markdown(self) -> str:
+        """The card for people."""
+        clean = self.results
+        lines = [
+            f"# {self.name}",
+            "",
+            f"Trained by `python scripts/train.py --recipe='{self.recipe}'`.",
+            "",
+            f"- data: {self.data['name']}, {self.data['split']} split, n = {clean['n']}",
+            f"- clean accuracy: {clean['clean_accuracy']:.2%} (95% interval {_span(clean['clean_interval'])})",
+            f"- parameters: {self.parameters:,}; artifact {self.bytes / 2**20:.2f} MiB; trained in {self.seconds:.0f} s",
+            f"- reference: {self.reference or 'none'}",
+            "",
+            "| attack | robust accuracy (95%) | success | mean norm | gradients an image |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+        for row in clean["attacks"]:
+            robust = row["robust_accuracy"]
+            held = "-" if robust is None else f"{robust:.2%} ({_span(row['interval'])})"
+            norm = "-" if row["mean_norm"] is None else f"{row['mean_norm']:.4f}"
+            lines.append(
+                f"| `{row['spec']}` | {held} | {row['success_rate']:.2%} | {norm} | {row['gradients_per_image']:.0f} |"
+            )
+        lines += ["", "Success and norm are over images classified correctly.", "", "## Audit", ""]
+        lines += [f"- {finding}" for finding in self.audit] or ["No sign of masked gradients was found."]
+        if self.reported:
+            lines += ["", "## Reported by the paper (other data and protocol; not measured here)", ""]
+            lines += [f"- {name}: {text}" for name, text in self.reported.items()]
+        versions = ", ".join(f"{k} {v}" for k, v in self.versions.items())
+        lines += ["", f"sha256 `{self.sha256}`; {versions}; licence {self.licence}.", ""]
+        return "\n".join(lines)
+
+
+def _span(interval: list[float]) -> str:
+    return f"{interval[0]:.1%} to {interval[1]:.1%}"
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

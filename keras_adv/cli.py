@@ -1,0 +1,73 @@
+"""What the scripts share: flags to a library call, errors to exit code 2."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from absl import app, flags
+
+from keras_adv import registry
+from keras_adv.recipes import Recipe
+from keras_adv.validate import InvalidInput
+
+FLAGS = flags.FLAGS
+
+
+def stop(message: object) -> None:
+    """Prints the error and ends with exit code 2."""
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def run(main: Callable[[], Any]) -> None:
+    """`absl.app.run` for scripts: a bad flag or bad input is one line and exit code 2."""
+
+    def parse(args: Sequence[str]) -> list[str]:
+        try:
+            rest = FLAGS(args)
+        except flags.Error as error:
+            stop(error)
+        if len(rest) > 1:
+            stop(f"arguments are given as --flag=value. Received: {rest[1:]}")
+        return list(rest)
+
+    def checked(_: Sequence[str]) -> None:
+        try:
+            main()
+        except (InvalidInput, FloatingPointError) as error:
+            stop(error)
+
+    app.run(checked, flags_parser=parse)
+
+
+def names(kind: str) -> str:
+    """The registered names of a kind, for help texts."""
+    return ", ".join(registry.registered(kind))
+
+
+def recipe_flags() -> None:
+    """--recipe and the flags that change its fields."""
+    flags.DEFINE_string("recipe", "recipe()", "a whole recipe, as a card prints it; other flags change it")
+    flags.DEFINE_string("defense", None, f"one of {names('defense')}; options as critic(weight=0.5)")
+    flags.DEFINE_string("model", None, f"one of {names('model')}; options as wrn(depth=16, width=2)")
+    flags.DEFINE_string("data", None, "digits, a TFDS name (mnist, cifar10, ...), or FILE.npz")
+    flags.DEFINE_integer("epochs", None, "passes over the training images")
+    flags.DEFINE_integer("batch_size", None, "images a step")
+    flags.DEFINE_enum("augment", None, ["none", "crop_flip"], "augmentation of the training images")
+    flags.DEFINE_bool("normalize", None, "normalise inside the model by the training images")
+    flags.DEFINE_integer("seed", None, "of weights, order and random starts")
+
+
+def recipe_from_flags() -> Recipe:
+    """The recipe that the flags describe. Raises InvalidInput."""
+    recipe: Recipe = registry.parse("recipe", FLAGS.recipe)
+    changes: dict[str, Any] = {}
+    for kind in ("defense", "model"):
+        if FLAGS[kind].value is not None:
+            changes[kind] = registry.parse(kind, FLAGS[kind].value)
+    for name in ("data", "epochs", "batch_size", "augment", "normalize", "seed"):
+        if FLAGS[name].value is not None:
+            changes[name] = FLAGS[name].value
+    return recipe.replace(**changes)

@@ -1,0 +1,180 @@
+"""Image sets as arrays in [0, 1]: "digits" (embedded), TFDS names, npz files; and their batches."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from keras_adv import validate
+from keras_adv.validate import InvalidInput
+
+TFDS_NAMES = ("mnist", "fashion_mnist", "cifar10", "cifar100")
+Split = tuple[np.ndarray, np.ndarray]
+
+
+class Data(NamedTuple):
+    """A data set: images float32 (N, H, W, C) in [0, 1], labels int32 (N,).
+
+    The validation split is the end of the training images, never test images.
+    """
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, C)."""
+        h, w, c = self.train[0].shape[1:]
+        return h, w, c
+
+    @property
+    def classes(self) -> int:
+        """Number of classes of the training labels."""
+        return int(self.train[1].max()) + 1
+
+    def statistics(self) -> tuple[np.ndarray, np.ndarray]:
+        """(mean, standard deviation) of the training images, one number a channel."""
+        x = self.train[0].reshape(-1, self.shape[2])
+        return x.mean(0), np.maximum(x.std(0), 1e-3)
+
+    def split(self, name: str) -> Split:
+        """("train" | "validation" | "test") -> (images, labels)."""
+        validate.one_of("split", name, ("train", "validation", "test"))
+        chosen: Split = getattr(self, name)
+        return chosen
+
+
+def load(source: str, validation: float = 0.1) -> Data:
+    """Loads an image set.
+
+    Args:
+        source: "digits" (scikit-learn's 1,797 real 8x8 digits, no network), the name of an image
+            classification set of TensorFlow Datasets ("mnist", "cifar10", ...), or FILE.npz with x_train,
+            y_train, x_test, y_test (uint8 0..255 or floats in [0, 1]).
+        validation: share of the training images that becomes the validation split.
+
+    Raises:
+        InvalidInput: unknown name, unreadable file, images outside [0, 1], labels that do not fit.
+    """
+    if not isinstance(source, str) or not source:
+        raise validate.fail("data", "'digits', a TFDS name or FILE.npz", source)
+    validate.number("validation", validation, above=0.0, high=0.9)
+    if source == "digits":
+        train, test = _digits()
+    elif source.endswith(".npz") or os.sep in source:
+        train, test = _npz(Path(source))
+    else:
+        train, test = _tfds(source)
+    train = _checked(train, "train")
+    test = _checked(test, "test", int(train[1].max()) + 1, train[0].shape[1:])
+    held = max(1, round(len(train[0]) * validation))
+    if held >= len(train[0]):
+        raise validate.fail("data", "more than one training image", source)
+    (x, y) = train
+    name = Path(source).stem if source.endswith(".npz") else source
+    return Data(name, (x[:-held], y[:-held]), (x[-held:], y[-held:]), test)
+
+
+def _checked(split: Split, name: str, classes: int | None = None, shape: Any = None) -> Split:
+    x, y = split
+    if x.dtype == np.uint8:
+        x = x.astype("float32") / 255
+    if x.ndim == 3:
+        x = x[..., None]
+    x = validate.images(x, f"x_{name}", shape)
+    return x, validate.labels(y, len(x), classes, f"y_{name}")
+
+
+def _digits() -> tuple[Split, Split]:
+    from sklearn.datasets import load_digits
+
+    raw = load_digits()
+    x, y = (raw.images / 16.0).astype("float32")[..., None], raw.target.astype("int32")
+    order = np.random.default_rng(0).permutation(len(x))  # the same split for everybody
+    return (x[order[:1437]], y[order[:1437]]), (x[order[1437:]], y[order[1437:]])
+
+
+def _npz(path: Path) -> tuple[Split, Split]:
+    names = ("x_train", "y_train", "x_test", "y_test")
+    if not path.is_file():
+        raise InvalidInput(f"`data` must be an existing file. Received: {str(path)!r}")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in names if name in file}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise InvalidInput(f"`data` must be a readable npz file: {error}. Received: {path}") from error
+    missing = [name for name in names if name not in arrays]
+    if missing:
+        raise InvalidInput(f"`data` must hold {list(names)}. Received: {path} without {missing}")
+    train = (arrays["x_train"], arrays["y_train"])
+    return train, (arrays["x_test"], arrays["y_test"])
+
+
+def _tfds(name: str) -> tuple[Split, Split]:
+    import tensorflow_datasets as tfds
+
+    known = ["digits", *TFDS_NAMES]
+    if name not in known and name not in tfds.list_builders():
+        validate.one_of("data", name, known)
+    try:
+        loaded = tfds.load(name, split=["train", "test"], batch_size=-1, as_supervised=True)
+        train, test = [(np.asarray(x), np.asarray(y)) for x, y in tfds.as_numpy(loaded)]
+    except Exception as error:  # TFDS raises whatever its transport raised
+        raise InvalidInput(
+            f"`data` {name!r} could not be loaded by TensorFlow Datasets ({type(error).__name__}: "
+            f"{str(error).splitlines()[0][:200] if str(error) else 'no message'}). Without a network, put the set "
+            f"into $TFDS_DATA_DIR, or pass --data=FILE.npz with x_train, y_train, x_test, y_test, or --data=digits."
+        ) from error
+    return train, test
+
+
+class Batches(keras.utils.PyDataset):
+    """Training batches, shuffled anew each epoch by (seed, epoch) alone, so that a resumed run sees the same.
+
+    The last, smaller batch of an epoch is dropped (a ragged batch would be compiled apart).
+
+    Args:
+        split: (images, labels).
+        batch: images a batch; at most all of them.
+        seed: of the order and of the augmentation.
+        augment: "none", or "crop_flip": pad by 4, random crop, random horizontal flip.
+    """
+
+    def __init__(self, split: Split, batch: int, seed: int, augment: str = "none") -> None:
+        super().__init__()
+        self.images, self.labels = split
+        self.batch, self.seed, self.augment = min(batch, len(self.images)), seed, augment
+        self.turn(0)
+
+    def turn(self, epoch: int) -> None:
+        """Sets the order of `epoch`."""
+        self.epoch = epoch
+        self.order = np.random.default_rng((self.seed, epoch)).permutation(len(self.images))
+
+    def __len__(self) -> int:
+        return len(self.images) // self.batch
+
+    def __getitem__(self, index: int) -> Split:
+        rows = self.order[index * self.batch : (index + 1) * self.batch]
+        x = self.images[rows]
+        if self.augment == "crop_flip":
+            x = crop_flip(x, np.random.default_rng((self.seed, self.epoch, index)))
+        return x, self.labels[rows]
+
+
+def crop_flip(x: np.ndarray, rng: np.random.Generator, pad: int = 4) -> np.ndarray:
+    """Each image padded with zeros, cropped at random to its size, and flipped with probability 1/2."""
+    n, h, w, _ = x.shape
+    wide = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    top, left = rng.integers(0, 2 * pad + 1, (2, n))
+    i = top[:, None, None] + np.arange(h)[None, :, None]
+    across = np.where(rng.random((n, 1)) < 0.5, np.arange(w)[::-1], np.arange(w)[None])
+    j = left[:, None, None] + across[:, None, :]
+    return wide[np.arange(n)[:, None, None], i, j]

@@ -1,0 +1,51 @@
+"""Adversarial training."""
+
+from __future__ import annotations
+
+from keras import ops
+
+from keras_adv import noise
+from keras_adv.attacks import PGD, Attack
+from keras_adv.defenses.base import Batch, Defense, Move, Nets, Tensor
+from keras_adv.defenses.standard import clean_loss
+from keras_adv.losses import cross_entropy
+from keras_adv.optimizers import Adam, Optimizer
+from keras_adv.registry import option, register, tunable
+from keras_adv.threats import Linf
+
+
+@register("defense", "adversarial")
+class Adversarial(Defense):
+    """mix CE(x') + (1 - mix) CE(x) with x' made by an attack on the current weights.
+
+    mix=1 with PGD is Madry et al. (arXiv:1706.06083, eq. 2.1); mix=0.5 with FGSM is Goodfellow et al.
+    (arXiv:1412.6572, sec. 6). The attack sees the network in inference mode.
+
+    Args:
+        attack: any attack; all its steps are taken, fooled or not.
+        mix: weight of the adversarial images.
+        optimizer: of the classifier.
+
+    Cost a step: the attack's, and 1 forward-backward pass on x' (another on x if mix < 1).
+    """
+
+    reference = "arXiv:1706.06083"
+    attack: Attack = option(PGD(threat=Linf(eps=0.1), steps=10))
+    mix: float = tunable(1.0, 0.3, 1.0, above=0.0, high=1.0)
+    optimizer: Optimizer = option(Adam())
+
+    def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
+        seeds = noise.seeds(seed, ops.arange(ops.shape(x)[0]))
+        y = ops.cast(y, "int32")
+        return {"adversarial": self.attack.perturb(nets["net"].frozen.logits, x, y, seeds)}
+
+    def moves(self) -> tuple[Move, ...]:
+        terms = ("adversarial",) if self.mix == 1 else ("adversarial", "cross_entropy")
+        return (self.classify(*terms, loss=self._loss),)
+
+    def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
+        logits = nets["net"].logits(batch["adversarial"], training=True, update=True)
+        terms = {"adversarial": self.mix * cross_entropy(logits, batch["y"])}
+        if self.mix < 1:
+            terms["cross_entropy"] = (1 - self.mix) * clean_loss(nets, batch)["cross_entropy"]
+        return terms

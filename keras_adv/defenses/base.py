@@ -1,0 +1,91 @@
+"""A defense: hyper-parameters and mathematics, no Keras state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import keras
+from keras import ops
+
+from keras_adv.backend import Net
+from keras_adv.models import Architecture
+from keras_adv.optimizers import Optimizer
+from keras_adv.registry import Spec
+
+Tensor = Any
+Nets = dict[str, Net]
+Batch = dict[str, Tensor]
+
+
+class Move(NamedTuple):
+    """One update: the terms are lowered over the variables of the networks it learns.
+
+    Attributes:
+        player: name of the optimizer state; moves of the same player share it.
+        learns: names of the networks.
+        optimizer: what applies the gradient.
+        terms: names of what `loss` returns, as they appear in logs.
+        loss: (nets, batch) -> {term: (B,)}, weights already multiplied in.
+    """
+
+    player: str
+    learns: tuple[str, ...]
+    optimizer: Optimizer
+    terms: tuple[str, ...]
+    loss: Callable[[Nets, Batch], dict[str, Tensor]]
+
+
+class Phase(NamedTuple):
+    """A stretch of training that plays the same moves up to (not including) epoch `until`."""
+
+    until: int
+    moves: tuple[Move, ...]
+
+
+class Defense(Spec):
+    """Base of all defenses. Subclasses write `moves`, and what else they need of the rest.
+
+    `nets` are pure functions of the current weights (`keras_adv.backend.Net`); `nets["net"]` is the classifier.
+    """
+
+    optimizer: Optimizer
+    reported: ClassVar[Mapping[str, str]] = {}
+    """The paper's own numbers, for cards: what -> text."""
+
+    def design(self, model: Architecture) -> Architecture:
+        """The architecture that is trained, given the one asked for."""
+        return model
+
+    def networks(self, net: keras.Model) -> dict[str, keras.layers.Layer]:
+        """Networks that train beside the classifier, by name; none of them is exported."""
+        del net
+        return {}
+
+    def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
+        """Once a batch, without gradient: adversarial images, targets, pairs. `seed` is fresh each step."""
+        del nets, x, y, seed
+        return {}
+
+    def moves(self) -> tuple[Move, ...]:
+        """The updates of one step, in order."""
+        raise NotImplementedError
+
+    def phases(self, epochs: int) -> tuple[Phase, ...]:
+        """How training is divided; one phase unless the paper has a warm-up."""
+        return (Phase(epochs, self.moves()),)
+
+    def predictor(self, net: keras.Model) -> keras.Model:
+        """The model that is exported, attacked and served."""
+        return net
+
+    def classify(self, *terms: str, loss: Callable[[Nets, Batch], dict[str, Tensor]]) -> Move:
+        """The usual move: the classifier learns."""
+        return Move("net", ("net",), self.optimizer, terms, loss)
+
+
+def mean_over(mask: Tensor, term: Tensor) -> Tensor:
+    """A (B,) term whose mean over the batch is its mean over the images in `mask`; 0 where there are none."""
+    mask = ops.cast(mask, term.dtype)
+    count = ops.cast(ops.shape(term)[0], term.dtype)
+    return ops.where(mask > 0, term, 0.0) * count / ops.maximum(ops.sum(mask), 1.0)

@@ -1,0 +1,35 @@
+"""No defense: the reference point of every table."""
+
+from __future__ import annotations
+
+from keras_adv.defenses.base import Batch, Defense, Move, Nets, Tensor
+from keras_adv.losses import cross_entropy
+from keras_adv.optimizers import Adam, Optimizer
+from keras_adv.registry import option, register
+
+
+def clean_loss(nets: Nets, batch: Batch) -> dict[str, Tensor]:
+    """Cross-entropy on the clean images, in training mode."""
+    logits = nets["net"].logits(batch["x"], training=True, update=True)
+    return {"cross_entropy": cross_entropy(logits, batch["y"])}
+
+
+def cross_entropy_move(defense: Defense) -> Move:
+    """The move of plain training with the optimizer of `defense`."""
+    return defense.classify("cross_entropy", loss=clean_loss)
+
+
+@register("defense", "standard")
+class Standard(Defense):
+    """Cross-entropy on clean images.
+
+    Args:
+        optimizer: of the classifier.
+
+    Cost a step: 1 forward-backward pass.
+    """
+
+    optimizer: Optimizer = option(Adam())
+
+    def moves(self) -> tuple[Move, ...]:
+        return (cross_entropy_move(self),)

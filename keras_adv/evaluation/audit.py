@@ -1,0 +1,47 @@
+"""Signs of gradient masking: findings that put a robust accuracy in doubt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_adv.attacks import PGD
+from keras_adv.backend import Net, compile, value_and_grad
+from keras_adv.evaluation.runner import attack
+from keras_adv.losses import cross_entropy
+from keras_adv.threats import Linf
+from keras_adv.threats.base import flat
+
+
+def zero_gradients(model: keras.Model, x: np.ndarray, y: np.ndarray) -> float:
+    """Share of images whose cross-entropy gradient is exactly 0: a sign attack does not move there."""
+
+    def size(v: Any, labels: Any) -> Any:
+        logits = Net(model, frozen=True).logits
+        return Linf().norm(flat(value_and_grad(lambda u: (cross_entropy(logits(u), labels), 0), v)[2]))
+
+    return float((np.asarray(compile(size, model)(x, y)) == 0).mean())
+
+
+def audit(model: keras.Model, x: np.ndarray, y: np.ndarray, n: int = 100) -> list[str]:
+    """What looks like masked gradients, in sentences; an empty list where nothing does.
+
+    Checks on the first `n` images: gradients that vanish; a PGD in the whole box (eps = 1) that does not
+    break everything; one step that does better than forty at eps = 0.1.
+    Cost: about 83 forward-backward passes an image.
+    """
+    x, y, found = x[:n], y[:n], []
+    zero = zero_gradients(model, x, y)
+    if zero > 0.02:
+        found.append(f"the cross-entropy gradient is exactly 0 on {zero:.0%} of images")
+    whole = attack(model, x, y, PGD(threat=Linf(eps=1.0), steps=40, step_size=0.1))
+    left = float((~whole.success).mean())
+    if left > 0:
+        found.append(f"PGD without a bound (linf eps=1) leaves {left:.0%} of images standing")
+    once, often = (attack(model, x, y, f"pgd(steps={s}, step_size={z})") for s, z in ((1, 1), (40, 0.0625)))
+    if once.success.mean() > often.success.mean():
+        gap = once.success.mean() - often.success.mean()
+        found.append(f"one PGD step breaks {gap:.0%} more images than forty (linf eps=0.1)")
+    return found

@@ -1,0 +1,50 @@
+"""Pictures of a run: learning curves, and clean / adversarial / difference images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from keras_adv.evaluation.runner import Result
+
+
+def curves(rows: list[dict[str, float]], path: Path) -> None:
+    """Every logged quantity over epochs: the losses on the left (log scale), validation accuracy on the right."""
+    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    names = sorted({name for row in rows for name in row} - {"epoch", "val_accuracy"})
+    for name in names:
+        points = [(r["epoch"], r[name]) for r in rows if name in r and r[name] > 0]
+        if points:
+            left.plot(*zip(*points, strict=True), label=name)
+    left.set(xlabel="epoch", ylabel="loss terms", yscale="log")
+    left.legend(fontsize=7)
+    points = [(r["epoch"], r["val_accuracy"]) for r in rows if "val_accuracy" in r]
+    right.plot(*zip(*points, strict=True), color="black")
+    right.set(xlabel="epoch", ylabel="clean accuracy, validation")
+    figure.savefig(path, dpi=110)
+
+
+def examples(x: np.ndarray, result: Result, labels: np.ndarray, title: str, path: Path, n: int = 8) -> None:
+    """Clean images, what the attack made of them, and the difference, for the first `n` it fooled.
+
+    `labels` (N,) are the model's decisions on the adversarial images.
+    """
+    chosen = np.flatnonzero(result.clean & result.success)[:n]
+    figure = Figure(figsize=(1.2 * max(len(chosen), 3), 4.2), layout="constrained")
+    axes = figure.subplots(3, max(len(chosen), 1), squeeze=False)
+    for column, i in zip(axes.T, chosen, strict=False):
+        change = result.images[i] - x[i]
+        scale = max(float(np.abs(change).max()), 1e-6)
+        for axis, image in zip(column, (x[i], result.images[i], 0.5 + change / (2 * scale)), strict=True):
+            axis.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1)
+        column[1].set_title(f"-> {labels[i]}", fontsize=8)
+        column[2].set_title(f"{result.distance[i]:.2f}", fontsize=8)
+    for axis, name in zip(axes[:, 0], ("clean", "adversarial", "difference"), strict=True):
+        axis.set_ylabel(name, fontsize=8)
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+    figure.suptitle(title, fontsize=9)
+    figure.savefig(path, dpi=110)

@@ -1,0 +1,79 @@
+"""`defend`: trains any Keras classifier with any defense."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from keras_adv import registry, validate
+from keras_adv.backend import Game
+from keras_adv.callbacks import Checkpoint, Order, StopOnNaN
+from keras_adv.data import Batches, Split
+from keras_adv.defenses import Defense
+from keras_adv.evaluation.checks import check_logits, check_model
+
+
+def defend(
+    model: keras.Model,
+    defense: Defense | str,
+    x: Any,
+    y: Any,
+    *,
+    epochs: int,
+    batch_size: int = 100,
+    validation_data: Split | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    augment: str = "none",
+    seed: int = 0,
+    verbose: int = 2,
+) -> keras.Model:
+    """Trains `model` in place with a defense, and returns what is to be served.
+
+    Args:
+        model: built Keras model, images (B, H, W, C) in [0, 1] -> logits (B, K). Trained weights are a
+            start like any other, so this also fine-tunes.
+        defense: a defense or its spec, "critic(weight=0.5)".
+        x: images (N, H, W, C) in [0, 1].
+        y: integer labels (N,).
+        epochs: passes over the data.
+        batch_size: images a step; the rest of an epoch that fills no batch is left out (another each epoch).
+        validation_data: (images, labels) for clean loss and accuracy after each epoch.
+        callbacks: Keras callbacks; a `keras_adv.callbacks.Checkpoint` among them makes the run resumable.
+        augment: "none" or "crop_flip".
+        seed: of the order, the augmentation and the random starts.
+        verbose: as in `keras.Model.fit`.
+
+    Raises:
+        InvalidInput: bad images, labels or model, before training starts.
+        FloatingPointError: the training diverged.
+    """
+    chosen: Defense = registry.parse("defense", defense)
+    shape, classes = check_model(model)
+    x = validate.images(x, shape=shape)
+    y = validate.labels(y, len(x), classes)
+    validate.number("epochs", epochs, low=1)
+    validate.number("batch_size", batch_size, low=1)
+    check_logits(model.predict(x[:100], verbose=0))
+    batches = Batches((x, y), batch_size, seed, augment)
+    game = Game(model, chosen, seed)
+    checkpoint = next((c for c in callbacks if isinstance(c, Checkpoint)), None)
+    done, saved = checkpoint.latest() if checkpoint else (0, None)
+    all_callbacks = [Order(batches), StopOnNaN(), *callbacks]
+    start = 0
+    for phase in chosen.phases(epochs):
+        game.start(phase.moves, len(batches), epochs)
+        if start < done <= phase.until and saved is not None:
+            game.load_weights(saved)
+        if done < phase.until:
+            game.fit(
+                batches,
+                initial_epoch=max(start, done),
+                epochs=phase.until,
+                validation_data=validation_data,
+                callbacks=all_callbacks,
+                verbose=verbose,
+            )
+        start = phase.until
+    return game.predictor

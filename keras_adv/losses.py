@@ -1,0 +1,64 @@
+"""Losses of logits (B, K) and labels (B,): one value (B,) for each image, in float32.
+
+An attack ascends them (higher = nearer to a mistake); `margin` and `dlr` are positive exactly on mistakes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_adv import validate
+
+Tensor = Any
+
+
+def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """-log softmax(z)_y."""
+    return keras.losses.sparse_categorical_crossentropy(y, logits, from_logits=True)
+
+
+def decision(logits: Tensor) -> Tensor:
+    """(B,) int32: the class of the largest logit."""
+    return ops.cast(ops.argmax(logits, axis=1), "int32")
+
+
+def pick(values: Tensor, index: Tensor) -> Tensor:
+    """values[i, index[i]]: (B, K), (B,) -> (B,); for (B, K, ...) the (B, ...)."""
+    hot = ops.one_hot(index, values.shape[1], dtype=values.dtype)
+    hot = ops.reshape(hot, (-1, values.shape[1]) + (1,) * (len(values.shape) - 2))
+    return ops.sum(values * hot, axis=1)
+
+
+def best_other(logits: Tensor, y: Tensor) -> Tensor:
+    """max_{j != y} z_j."""
+    hot = ops.one_hot(y, logits.shape[1], dtype="bool")
+    return ops.max(ops.where(hot, -1e30, logits), axis=1)
+
+
+def margin(logits: Tensor, y: Tensor) -> Tensor:
+    """max_{j != y} z_j - z_y (Carlini & Wagner without the clamp)."""
+    return best_other(logits, y) - pick(logits, y)
+
+
+def dlr(logits: Tensor, y: Tensor) -> Tensor:
+    """Difference of logits ratio, margin / (z_1st - z_3rd) (Croce & Hein, arXiv:2003.01690, eq. 6).
+
+    Raises:
+        InvalidInput: fewer than 3 classes.
+    """
+    if logits.shape[1] < 3:
+        raise validate.fail("loss", "'cross_entropy' or 'margin' for fewer than 3 classes", "dlr")
+    order = ops.sort(logits, axis=1)
+    return margin(logits, y) / (order[:, -1] - order[:, -3] + 1e-12)
+
+
+def multiclass_hinge(logits: Tensor, y: Tensor) -> Tensor:
+    """max_{j != y} max(0, 1 + z_j - z_y) (Crammer & Singer; thesis 3.19)."""
+    return ops.maximum(0.0, 1.0 + margin(logits, y))
+
+
+LOSSES = {"cross_entropy": cross_entropy, "margin": margin, "dlr": dlr}
+"""What an attack's `loss=` may name."""

@@ -1,0 +1,65 @@
+"""What every network has in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from keras_adv.registry import Spec
+
+Tensor = Any
+
+
+class Architecture(Spec):
+    """A named family of networks; `build` makes one, of plain Keras layers.
+
+    Every net takes images in [0, 1], normalises inside, names its penultimate layer "features" and returns
+    logits. Subclasses write `body`, which ends in the layer named "features".
+    """
+
+    initializer = "he_normal"
+
+    def body(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) normalised images -> (B, D) features."""
+        raise NotImplementedError
+
+    def build(
+        self,
+        shape: tuple[int, int, int],
+        classes: int,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        seed: int = 0,
+    ) -> keras.Model:
+        """A new network with fresh weights.
+
+        Args:
+            shape: (H, W, C) of the images.
+            classes: number of logits.
+            mean: one value a channel, subtracted inside; None leaves [0, 1] as it is.
+            std: one value a channel, divided by inside.
+            seed: of the initial weights; sets Keras' global seed.
+        """
+        keras.utils.set_random_seed(seed)
+        inputs = x = keras.Input(shape, name="images")
+        if mean is not None and std is not None:
+            variance = [float(s) ** 2 for s in std]
+            scale = keras.layers.Normalization(
+                mean=[float(m) for m in mean], variance=variance, name="normalize"
+            )
+            x = scale(x)
+        logits = keras.layers.Dense(classes, name="logits", kernel_initializer=self.initializer)
+        return keras.Model(inputs, logits(self.body(x)), name=self.name)
+
+
+def conv(filters: int, size: int, strides: int = 1, padding: str = "same", **kwargs: Any) -> Any:
+    """A convolution with He-normal weights."""
+    kwargs.setdefault("kernel_initializer", "he_normal")
+    return keras.layers.Conv2D(filters, size, strides, padding, **kwargs)
+
+
+def norm(x: Tensor) -> Tensor:
+    """Batch normalisation with the momentum and epsilon of the ResNet papers."""
+    return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)

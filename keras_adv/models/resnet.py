@@ -1,0 +1,55 @@
+"""Residual networks for CIFAR."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from keras_adv.models.base import Architecture, Tensor, conv, norm
+from keras_adv.registry import option, register
+
+
+@keras.saving.register_keras_serializable(package="keras_adv")
+class PadShortcut(keras.layers.Layer):
+    """The parameter-free shortcut: every second pixel, and zeros for the new channels (He et al., option A)."""
+
+    def __init__(self, filters: int, strides: int, **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        self.filters, self.strides = filters, strides
+
+    def call(self, inputs: Tensor) -> Tensor:
+        x = inputs[:, :: self.strides, :: self.strides, :]
+        more = self.filters - x.shape[-1]
+        return ops.pad(x, [[0, 0], [0, 0], [0, 0], [more // 2, more - more // 2]])
+
+    def get_config(self) -> dict[str, object]:
+        return {**super().get_config(), "filters": self.filters, "strides": self.strides}
+
+
+@register("model", "resnet")
+class ResNet(Architecture):
+    """ResNet-(6n+2) for CIFAR: 3 stages of n blocks, widths 16, 32, 64 (He et al., arXiv:1512.03385, 4.2).
+
+    Args:
+        depth: 20, 32, 44, 56 or 110.
+        slope: of the leaky ReLU; 0 is ReLU, MadNet uses 0.1.
+    """
+
+    depth: int = option(20, choices=(20, 32, 44, 56, 110))
+    slope: float = option(0.0, low=0.0, high=0.5)
+
+    def body(self, x: Tensor) -> Tensor:
+        x = self._act(norm(conv(16, 3, use_bias=False)(x)))
+        for width in (16, 32, 64):
+            for block in range((self.depth - 2) // 6):
+                x = self._block(x, width, 2 if width > 16 and block == 0 else 1)
+        return keras.layers.GlobalAveragePooling2D(name="features")(x)
+
+    def _act(self, x: Tensor) -> Tensor:
+        return keras.layers.LeakyReLU(self.slope)(x) if self.slope else keras.layers.ReLU()(x)
+
+    def _block(self, x: Tensor, width: int, strides: int) -> Tensor:
+        h = self._act(norm(conv(width, 3, strides, use_bias=False)(x)))
+        h = norm(conv(width, 3, use_bias=False)(h))
+        short = x if x.shape[-1] == width else PadShortcut(width, strides)(x)
+        return self._act(keras.layers.Add()([h, short]))

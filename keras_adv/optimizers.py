@@ -1,0 +1,93 @@
+"""Optimizers and learning-rate schedules as specs: "adam(learning_rate=5e-4, schedule=drop(every=40))"."""
+
+from __future__ import annotations
+
+import keras
+
+from keras_adv.registry import Spec, option, register, tunable
+
+
+class Schedule(Spec):
+    """How a learning rate changes; counts in epochs."""
+
+    def build(self, rate: float, steps_per_epoch: int, epochs: int) -> object:
+        """A Keras LearningRateSchedule."""
+        raise NotImplementedError
+
+
+@register("schedule", "drop")
+class Drop(Schedule):
+    """rate * factor^(epoch // every). The critic: every=40, factor=0.5; margin: every=1, factor=0.95."""
+
+    every: int = option(40, low=1)
+    factor: float = option(0.5, above=0.0, high=1.0)
+
+    def build(self, rate: float, steps_per_epoch: int, epochs: int) -> object:
+        return keras.optimizers.schedules.ExponentialDecay(
+            rate, self.every * steps_per_epoch, self.factor, staircase=True
+        )
+
+
+@register("schedule", "milestones")
+class Milestones(Schedule):
+    """rate * factor for every epoch of `at` that has passed. CIFAR, 110 epochs: at=(100, 105), factor=0.1."""
+
+    at: tuple[int, ...] = option((50, 80))
+    factor: float = option(0.1, above=0.0, high=1.0)
+
+    def build(self, rate: float, steps_per_epoch: int, epochs: int) -> object:
+        values = [rate * self.factor**n for n in range(len(self.at) + 1)]
+        bounds = [epoch * steps_per_epoch for epoch in self.at]
+        return keras.optimizers.schedules.PiecewiseConstantDecay(bounds, values)
+
+
+@register("schedule", "cosine")
+class Cosine(Schedule):
+    """Half a cosine from the rate to 0 over the whole run."""
+
+    def build(self, rate: float, steps_per_epoch: int, epochs: int) -> object:
+        return keras.optimizers.schedules.CosineDecay(rate, steps_per_epoch * epochs)
+
+
+class Optimizer(Spec):
+    """A Keras optimizer to be built for a run."""
+
+    def build(self, steps_per_epoch: int, epochs: int) -> keras.optimizers.Optimizer:
+        """A new Keras optimizer whose schedule fits a run of this length."""
+        raise NotImplementedError
+
+
+def _rate(rate: float, schedule: Schedule | None, steps_per_epoch: int, epochs: int) -> object:
+    return rate if schedule is None else schedule.build(rate, steps_per_epoch, epochs)
+
+
+@register("optimizer", "adam")
+class Adam(Optimizer):
+    """Adam, `keras.optimizers.Adam`."""
+
+    learning_rate: float = tunable(1e-3, 1e-4, 1e-2, log=True, above=0.0)
+    beta_1: float = option(0.9, low=0.0, high=0.9999)
+    schedule: Schedule | None = option(None)
+
+    def build(self, steps_per_epoch: int, epochs: int) -> keras.optimizers.Optimizer:
+        rate = _rate(self.learning_rate, self.schedule, steps_per_epoch, epochs)
+        return keras.optimizers.Adam(rate, beta_1=self.beta_1)
+
+
+@register("optimizer", "sgd")
+class SGD(Optimizer):
+    """Momentum SGD. `weight_decay` is Keras' decoupled one, times the learning rate."""
+
+    learning_rate: float = tunable(0.1, 1e-3, 0.5, log=True, above=0.0)
+    momentum: float = option(0.9, low=0.0, high=0.9999)
+    nesterov: bool = option(False)
+    weight_decay: float | None = option(None, low=0.0)
+    schedule: Schedule | None = option(None)
+
+    def build(self, steps_per_epoch: int, epochs: int) -> keras.optimizers.Optimizer:
+        return keras.optimizers.SGD(
+            _rate(self.learning_rate, self.schedule, steps_per_epoch, epochs),
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            weight_decay=self.weight_decay,
+        )

@@ -1,0 +1,45 @@
+"""Recipe: everything a run is made of, as one spec."""
+
+from __future__ import annotations
+
+from keras_adv.defenses import Critic, Defense
+from keras_adv.models import Architecture, LeNet
+from keras_adv.registry import Spec, option, register
+
+
+@register("recipe", "recipe")
+class Recipe(Spec):
+    """What to train, on what, how long. Its spec in a card reproduces the run.
+
+    Args:
+        defense: the defense.
+        model: the architecture; the defense may adapt it (dropout).
+        data: "digits", a TFDS name, or FILE.npz.
+        epochs: passes over the training images; None is 60 for digits, 100 otherwise (the papers' MNIST).
+        batch_size: images a step.
+        augment: "none", or "crop_flip" (CIFAR).
+        normalize: subtract the mean of the training images and divide by their deviation, inside the model.
+        validation: share of the training images that is held out.
+        seed: of weights, order and random starts.
+    """
+
+    defense: Defense = option(Critic())
+    model: Architecture = option(LeNet())
+    data: str = option("digits")
+    epochs: int | None = option(None, low=1)
+    batch_size: int = option(100, low=1)
+    augment: str = option("none", choices=("none", "crop_flip"))
+    normalize: bool = option(False)
+    validation: float = option(0.1, above=0.0, high=0.9)
+    seed: int = option(0, low=0, high=2**31 - 1)
+
+    @property
+    def title(self) -> str:
+        """<defense>_<model>_<data>, the name in the zoo."""
+        stem = self.data.rsplit("/", 1)[-1].removesuffix(".npz")
+        return f"{self.defense.name}_{self.model.name}_{stem}"
+
+    def resolved(self) -> Recipe:
+        """The same with every default that depends on other fields written out."""
+        epochs = 60 if self.data == "digits" else 100
+        return self.replace(epochs=self.epochs or epochs)

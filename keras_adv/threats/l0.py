@@ -1,0 +1,84 @@
+"""l0: how many values, or whole pixels, change at all."""
+
+from __future__ import annotations
+
+from keras import ops
+
+from keras_adv import noise
+from keras_adv.registry import option, register
+from keras_adv.threats.base import (
+    TINY,
+    Tensor,
+    Threat,
+    fill_greedily,
+    flat,
+    l2_norm,
+    room,
+    rows,
+    take_top,
+)
+
+
+@register("threat", "l0")
+class L0(Threat):
+    """norm = number of changed pixels (any channel), or of changed values.
+
+    Not convex; its "dual" is taken over changes of one unit of the count and at most 1 per value.
+
+    Args:
+        eps: largest count, or None.
+        pixels: count whole pixels (the thesis, 5.15) rather than values.
+    """
+
+    eps: float | None = option(None, low=0.0)
+    pixels: bool = option(True)
+
+    def _groups(self, v: Tensor) -> Tensor:
+        """(B, groups, values of a group)."""
+        return ops.reshape(v, (ops.shape(v)[0], -1, v.shape[-1] if self.pixels else 1))
+
+    def _keep(self, v: Tensor, score: Tensor, count: int) -> Tensor:
+        grouped = self._groups(v)
+        return ops.reshape(grouped * take_top(score, count)[:, :, None], ops.shape(v))
+
+    def norm(self, delta: Tensor) -> Tensor:
+        changed = ops.max(ops.abs(self._groups(delta)), axis=2) > 0
+        return ops.sum(ops.cast(changed, "float32"), axis=1)
+
+    def dual(self, g: Tensor) -> Tensor:
+        return ops.max(ops.sum(ops.abs(self._groups(g)), axis=2), axis=1)
+
+    def steepest(self, g: Tensor) -> Tensor:
+        return self._keep(ops.sign(g), ops.sum(ops.abs(self._groups(g)), axis=2), 1)
+
+    def ascent(self, g: Tensor, x: Tensor) -> Tensor:
+        """g / |g|_2: a dense step, of which `project` keeps the largest (PGD_0, arXiv:1909.05040)."""
+        del x
+        return g / rows(ops.maximum(l2_norm(g), TINY), g)
+
+    def shrink(self, delta: Tensor) -> Tensor:
+        size = ops.sum(ops.square(self._groups(delta)), axis=2)
+        return self._keep(delta, size, int(self.radius()))
+
+    def sample(self, origin: Tensor, seeds: Tensor) -> Tensor:
+        shape = tuple(origin.shape[1:])
+        other = noise.uniform(noise.fold(seeds, 1), shape)
+        lot = noise.uniform(noise.fold(seeds, 2), shape)
+        score = ops.max(self._groups(lot), axis=2)
+        return ops.clip(origin + self._keep(other - origin, score, int(self.radius())), 0.0, 1.0)
+
+    def prox(self, v: Tensor, weight: Tensor) -> Tensor:
+        # hard threshold; a group is kept if its |v|_2^2 / 2 pays for the weight of one count
+        grouped = self._groups(v)
+        kept = ops.sum(ops.square(grouped), axis=2) > 2.0 * weight[:, None]
+        return ops.reshape(grouped * ops.cast(kept, "float32")[:, :, None], ops.shape(v))
+
+    def to_plane(self, x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+        direction, free, need = room(x, w, b)
+        gain = ops.abs(flat(w))
+        worth = ops.sum(self._groups(ops.reshape(gain * free, ops.shape(x))), axis=2)
+        size = x.shape[-1] if self.pixels else 1
+        # values of one pixel stay together: they share the pixel's worth
+        order_by = ops.reshape(ops.repeat(worth[:, :, None], size, axis=2), ops.shape(gain))
+        move = direction * fill_greedily(gain, order_by, free, need)
+        return ops.clip(x + ops.reshape(move, ops.shape(x)), 0.0, 1.0)

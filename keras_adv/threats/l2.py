@@ -1,0 +1,55 @@
+"""l2: the Euclidean length of the change."""
+
+from __future__ import annotations
+
+import math
+
+from keras import ops
+
+from keras_adv import noise
+from keras_adv.registry import option, register
+from keras_adv.threats.base import TINY, Tensor, Threat, fill_evenly, flat, l2_norm, room, rows
+
+
+@register("threat", "l2")
+class L2(Threat):
+    """norm = |delta|_2, its own dual.
+
+    Args:
+        eps: radius in [0, 1] units (0.5 on CIFAR-10, 2 on MNIST), or None.
+    """
+
+    eps: float | None = option(None, low=0.0)
+
+    def norm(self, delta: Tensor) -> Tensor:
+        return l2_norm(delta)
+
+    def dual(self, g: Tensor) -> Tensor:
+        return l2_norm(g)
+
+    def steepest(self, g: Tensor) -> Tensor:
+        # first by the largest entry, so that tiny float32 gradients do not vanish when squared
+        scaled = g / rows(ops.maximum(ops.max(ops.abs(flat(g)), axis=1), 1e-35), g)
+        return scaled / rows(ops.maximum(l2_norm(scaled), TINY), g)
+
+    def shrink(self, delta: Tensor) -> Tensor:
+        norm = l2_norm(delta)
+        factor = ops.where(norm > self.radius(), self.radius() / ops.maximum(norm, TINY), 1.0)
+        return delta * rows(factor, delta)
+
+    def sample(self, origin: Tensor, seeds: Tensor) -> Tensor:
+        shape = tuple(origin.shape[1:])
+        direction = self.steepest(noise.normal(noise.fold(seeds, 1), shape))
+        u = noise.uniform(noise.fold(seeds, 2), (1,))[:, 0]
+        length = self.radius() * ops.power(u, 1.0 / math.prod(shape))
+        return self.project(origin + rows(length, origin) * direction, origin)
+
+    def prox(self, v: Tensor, weight: Tensor) -> Tensor:
+        kept = ops.maximum(0.0, 1.0 - weight / ops.maximum(l2_norm(v), TINY))  # thesis 5.12
+        return v * rows(kept, v)
+
+    def to_plane(self, x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+        direction, free, need = room(x, w, b)
+        gain = ops.abs(flat(w))
+        move = direction * fill_evenly(gain, gain, free, need)
+        return ops.clip(x + ops.reshape(move, ops.shape(x)), 0.0, 1.0)

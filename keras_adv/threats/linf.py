@@ -1,0 +1,47 @@
+"""l-infinity: every pixel value may change by at most eps."""
+
+from __future__ import annotations
+
+from keras import ops
+
+from keras_adv import noise
+from keras_adv.registry import option, register
+from keras_adv.threats.base import Tensor, Threat, fill_evenly, flat, room
+from keras_adv.threats.l1 import shrink_l1
+
+
+@register("threat", "linf")
+class Linf(Threat):
+    """norm = max |delta_i|, dual = l1.
+
+    Args:
+        eps: radius in [0, 1] units (8/255 on CIFAR-10, 0.3 on MNIST), or None.
+    """
+
+    eps: float | None = option(None, low=0.0, high=1.0)
+
+    def norm(self, delta: Tensor) -> Tensor:
+        return ops.max(ops.abs(flat(delta)), axis=1)
+
+    def dual(self, g: Tensor) -> Tensor:
+        return ops.sum(ops.abs(flat(g)), axis=1)
+
+    def steepest(self, g: Tensor) -> Tensor:
+        return ops.sign(g)
+
+    def shrink(self, delta: Tensor) -> Tensor:
+        return ops.clip(delta, -self.radius(), self.radius())
+
+    def sample(self, origin: Tensor, seeds: Tensor) -> Tensor:
+        drawn = 2.0 * noise.uniform(seeds, tuple(origin.shape[1:])) - 1.0
+        return self.project(origin + self.radius() * drawn, origin)
+
+    def prox(self, v: Tensor, weight: Tensor) -> Tensor:
+        # Moreau: v - weight * P(v / weight), P the projection on the unit l1 ball (thesis 5.11)
+        return v - shrink_l1(v, weight)
+
+    def to_plane(self, x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+        direction, free, need = room(x, w, b)
+        gain = ops.abs(flat(w))
+        move = direction * fill_evenly(gain, ops.abs(direction), free, need)
+        return ops.clip(x + ops.reshape(move, ops.shape(x)), 0.0, 1.0)

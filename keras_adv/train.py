@@ -1,0 +1,165 @@
+"""`train(recipe, out)`: the one way from data to a served, measured model."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_adv import artifact, data, registry
+from keras_adv._version import __version__
+from keras_adv.attacks import Attack
+from keras_adv.callbacks import Checkpoint, History
+from keras_adv.card import ModelCard, sha256
+from keras_adv.evaluation import attack, audit, evaluate, pictures
+from keras_adv.export import export
+from keras_adv.fit import defend
+from keras_adv.recipes import Recipe
+from keras_adv.validate import InvalidInput
+
+ATTACKS = (
+    "pgd(threat=linf(eps=0.1))",
+    "pgd(threat=l2(eps=0.5))",
+    "deepfool()",
+    "high_confidence()",
+    "pdgd()",
+    "pdpgd()",
+)
+
+
+def train(
+    recipe: Recipe | str,
+    out: str | Path,
+    *,
+    attacks: Sequence[Attack | str] = ATTACKS,
+    split: str = "test",
+    n: int = 1000,
+    verbose: int = 2,
+) -> ModelCard:
+    """Trains, exports and measures a model; a run that was interrupted continues from its last epoch.
+
+    Writes into `out`: model.keras, saved_model/1/, history.csv, tensorboard/, curves.png, examples.png, recipe.txt,
+    and last card.json and README.md. The measurement is of model.keras as read back from disk.
+
+    Args:
+        recipe: a recipe or its spec.
+        out: run folder: new, empty, or of the same recipe.
+        attacks: what to measure with.
+        split: "test", or "validation" (for searches).
+        n: at most this many images are attacked.
+        verbose: 0 silent, 2 a line an epoch.
+
+    Raises:
+        InvalidInput: bad recipe, data or folder, before anything is written.
+        FloatingPointError: the training diverged.
+    """
+    chosen: Recipe = registry.parse("recipe", recipe).resolved()
+    for one in attacks:
+        registry.parse("attack", one)
+    out = Path(out)
+    finished = _claim(out, registry.spec(chosen))
+    if finished is not None:
+        return finished
+    loaded = data.load(chosen.data, chosen.validation)
+    loaded.split(split)
+    seconds = _fit(chosen, loaded, out, verbose)
+    model = artifact.read(out / "model.keras")
+    export(out / "model.keras", out / "saved_model" / "1")
+    x, y = (part[:n] for part in loaded.split(split))
+    results = evaluate(model, x, y, attacks, verbose=verbose > 0)
+    _picture(model, x[:200], y[:200], out)
+    card = ModelCard(
+        name=chosen.title,
+        recipe=registry.spec(chosen),
+        data={"name": loaded.name, "split": split, "shape": list(loaded.shape), "classes": loaded.classes},
+        results=results,
+        audit=audit(model, x, y),
+        sha256=sha256(out / "model.keras"),
+        parameters=model.count_params(),
+        bytes=(out / "model.keras").stat().st_size,
+        probe=artifact.probe(model),
+        versions=versions(),
+        seconds=round(seconds, 1),
+        reported=dict(chosen.defense.reported),
+        reference=chosen.defense.reference,
+    )
+    card.save(out)
+    shutil.rmtree(out / "backup", ignore_errors=True)
+    return card
+
+
+def versions() -> dict[str, str]:
+    """What a result depends on."""
+    return {
+        "keras_adv": __version__,
+        "python": platform.python_version(),
+        "keras": keras.version(),
+        "backend": keras.config.backend(),
+    }
+
+
+def _claim(out: Path, spec: str) -> ModelCard | None:
+    """Makes `out` the folder of this recipe; the card if the run is finished already."""
+    note = out / "recipe.txt"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if note.is_file() and note.read_text().strip() != spec:
+            raise InvalidInput(
+                f"`out` must be new or hold the same recipe. Received: {str(out)!r} with {note.read_text().strip()}"
+            )
+        if not note.is_file() and any(out.iterdir()):
+            raise InvalidInput(f"`out` must be empty or a run folder. Received: {str(out)!r}")
+        probe = out / ".writable"
+        probe.write_text("")
+        probe.unlink()
+        note.write_text(spec + "\n")
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InvalidInput(f"`out` must be a writable folder. Received: {str(out)!r} ({reason})") from error
+    return ModelCard.read(out) if (out / "card.json").is_file() else None
+
+
+def _fit(recipe: Recipe, loaded: data.Data, out: Path, verbose: int) -> float:
+    """Trains to out/model.keras, which must not exist half written. Returns the seconds this took."""
+    file, started = out / "model.keras", time.perf_counter()
+    checkpoint, history = Checkpoint(out / "backup"), History(out / "history.csv")
+    history.resume(checkpoint.latest()[0])
+    mean, std = loaded.statistics() if recipe.normalize else (None, None)
+    design = recipe.defense.design(recipe.model)
+    net = design.build(loaded.shape, loaded.classes, mean, std, seed=recipe.seed)
+    assert recipe.epochs is not None  # noqa: S101  resolved
+    served = defend(
+        net,
+        recipe.defense,
+        *loaded.train,
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+        validation_data=loaded.validation,
+        callbacks=[history, _tensorboard(out), checkpoint],
+        augment=recipe.augment,
+        seed=recipe.seed,
+        verbose=verbose,
+    )
+    part = out / "part.keras"
+    served.save(part)
+    os.replace(part, file)
+    pictures.curves(history.rows, out / "curves.png")
+    return time.perf_counter() - started
+
+
+def _tensorboard(out: Path) -> keras.callbacks.Callback:
+    return keras.callbacks.TensorBoard(str(out / "tensorboard"), write_graph=False)
+
+
+def _picture(model: keras.Model, x: np.ndarray, y: np.ndarray, out: Path) -> None:
+    spec: Any = "high_confidence()"
+    result = attack(model, x, y, spec)
+    labels = model.predict(result.images, verbose=0).argmax(1)
+    pictures.examples(x, result, labels, f"{out.name}: {spec}", out / "examples.png")

@@ -1,0 +1,95 @@
+"""One grammar for every complaint: what is wrong, what is allowed, what came."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+
+class InvalidInput(ValueError):
+    """Raised before any work starts when an argument, a file or a model cannot be used."""
+
+
+def fail(name: str, allowed: str, value: Any) -> InvalidInput:
+    """The house sentence: "`steps` must be a positive integer. Received: steps=0"."""
+    return InvalidInput(f"`{name}` must be {allowed}. Received: {name}={value!r}")
+
+
+def one_of(name: str, value: Any, allowed: Iterable[Any]) -> None:
+    """Raises InvalidInput unless `value` is in `allowed`; names the nearest allowed word."""
+    known = list(allowed)
+    if value in known:
+        return
+    near = difflib.get_close_matches(str(value), [str(k) for k in known], n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise InvalidInput(f"`{name}` must be one of {known}. Received: {name}={value!r}.{hint}")
+
+
+def number(
+    name: str,
+    value: Any,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+) -> None:
+    """Raises InvalidInput unless low <= value <= high and value > above; NaN never passes."""
+    limits = [
+        (low is not None and not value >= low, f"at least {low}"),
+        (above is not None and not value > above, f"greater than {above}"),
+        (high is not None and not value <= high, f"at most {high}"),
+    ]
+    if value != value or any(broken for broken, _ in limits):
+        bounds = [low is not None, above is not None, high is not None]
+        words = [text for (_, text), given in zip(limits, bounds, strict=True) if given]
+        raise fail(name, "a number " + " and ".join(words or ["that is not NaN"]), value)
+
+
+def images(x: Any, name: str = "x", shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """Images as float32 (N, H, W, C) in [0, 1].
+
+    Raises:
+        InvalidInput: another rank or shape than `shape`, no image, NaN, or values outside [0, 1].
+    """
+    array = np.asarray(x)
+    if array.dtype == object or array.ndim != 4 or not len(array):
+        raise fail(name, "images of shape (N, H, W, C), N > 0", array.shape)
+    if shape is not None and tuple(array.shape[1:]) != tuple(shape):
+        raise fail(name, f"images of shape (N, {', '.join(map(str, shape))})", array.shape)
+    array = array.astype("float32")
+    if not np.isfinite(array).all():
+        bad = int((~np.isfinite(array).reshape(len(array), -1).all(1)).sum())
+        raise InvalidInput(f"`{name}` must be finite. Received: {bad} images with NaN or inf")
+    low, high = float(array.min()), float(array.max())
+    if low < 0 or high > 1:
+        hint = " Divide images of 0..255 by 255." if high > 1 and low >= 0 else ""
+        raise InvalidInput(f"`{name}` must lie in [0, 1]. Received: [{low:g}, {high:g}].{hint}")
+    return array
+
+
+def labels(y: Any, count: int, classes: int | None = None, name: str = "y") -> np.ndarray:
+    """Class numbers as int32 (N,).
+
+    Raises:
+        InvalidInput: one-hot or fractional labels, another length than `count`, or a class
+            outside 0..classes-1.
+    """
+    array = np.asarray(y)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim == 2:
+        raise InvalidInput(
+            f"`{name}` must be integer labels of shape (N,), not one-hot rows. "
+            f"Received: shape {array.shape}. Use {name}.argmax(axis=1)."
+        )
+    if array.ndim != 1 or len(array) != count:
+        raise fail(name, f"integer labels of shape ({count},)", array.shape)
+    whole = array.astype("int32")
+    if not np.array_equal(whole, array):
+        raise fail(name, "whole class numbers", array[whole != array][:3].tolist())
+    top = "" if classes is None else f"..{classes - 1}"
+    if whole.min() < 0 or (classes is not None and whole.max() >= classes):
+        raise fail(name, f"class numbers 0{top}", [int(whole.min()), int(whole.max())])
+    return whole

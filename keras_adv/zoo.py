@@ -1,0 +1,103 @@
+"""The zoo: trained models by name, verified before they are loaded."""
+
+from __future__ import annotations
+
+import builtins
+import os
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_adv import artifact
+from keras_adv.card import ModelCard, sha256
+from keras_adv.evaluation.checks import check_model
+from keras_adv.validate import InvalidInput, one_of
+
+
+def roots() -> builtins.list[Path]:
+    """Where entries are looked for, first hit wins: $KERAS_ADV_ZOO, the checkout, the installed data."""
+    here = Path(__file__).resolve().parent
+    given = os.environ.get("KERAS_ADV_ZOO")
+    return [*([Path(given)] if given else []), here.parent / "zoo", here / "zoo_data"]
+
+
+def list() -> builtins.list[str]:
+    """Names of all entries."""
+    return sorted({p.parent.name for root in roots() for p in root.glob("*/card.json")})
+
+
+def path(name: str) -> Path:
+    """The folder of an entry. Raises InvalidInput with the nearest name when there is none."""
+    for root in roots():
+        if name and (root / name / "card.json").is_file() and Path(name).name == name:
+            return root / name
+    one_of("name", name, list())
+    raise InvalidInput(f"`name` must be an entry of the zoo. Received: name={name!r}")
+
+
+def card(name: str) -> ModelCard:
+    """The card of an entry: what was measured, how it was trained."""
+    return ModelCard.read(path(name))
+
+
+def load(name: str) -> keras.Model:
+    """A trained model: images (B, H, W, C) in [0, 1] -> logits (B, K). No network needed.
+
+    The file's sha256 must be the card's; it is loaded with safe_mode on, so it can run no code.
+
+    Raises:
+        InvalidInput: unknown name, damaged file, or a file that the card does not describe.
+    """
+    return _load(path(name))
+
+
+def verify(where: str | Path) -> ModelCard:
+    """Checks a run folder or an entry: card, sha256, loading, shapes, and the logits of the card's probe.
+
+    Raises:
+        InvalidInput: at the first that fails.
+    """
+    folder = Path(where) if Path(where).is_dir() else path(str(where))
+    found = ModelCard.read(folder)
+    model = _load(folder)
+    shape, classes = check_model(model)
+    if builtins.list(shape) != found.data["shape"] or classes != found.data["classes"]:
+        raise InvalidInput(
+            f"`card` must describe the model: {shape}, {classes} classes. Received: {found.data}"
+        )
+    if not np.allclose(artifact.probe(model), found.probe, atol=1e-3):
+        raise InvalidInput(f"`model` must give the logits of the card's probe. Received: others, in {folder}")
+    return found
+
+
+def publish(run: str | Path) -> Path:
+    """Verifies a finished run and copies its card, README and model into the zoo.
+
+    Raises:
+        InvalidInput: the run is not finished or does not verify.
+    """
+    run = Path(run)
+    found = verify(run)
+    target = roots()[0] / found.name
+    part = target.with_name(f".{found.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    for name in ("card.json", "README.md", "model.keras"):
+        shutil.copyfile(run / name, part / name)
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(part, target)
+    return target
+
+
+def _load(folder: Path) -> keras.Model:
+    file, found = folder / "model.keras", ModelCard.read(folder)
+    if not file.is_file():
+        raise InvalidInput(f"`model` must be an existing .keras file. Received: {str(file)!r}")
+    if sha256(file) != found.sha256:
+        raise InvalidInput(
+            f"`model` must have the sha256 of its card, {found.sha256[:16]}... Received: "
+            f"{sha256(file)[:16]}... in {file}: the file is damaged or was replaced"
+        )
+    return artifact.read(file)

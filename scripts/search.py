@@ -1,0 +1,41 @@
+"""Searches the tunable fields of a recipe: python scripts/search.py --defense=critic --trials=10
+
+Each trial is a run of its own; the score is taken on validation images. The same command goes on with a search.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from absl import flags
+from rich.console import Console
+from rich.table import Table
+
+import keras_adv
+from keras_adv import cli
+from keras_adv.search import OBJECTIVES
+
+cli.recipe_flags()
+OBJECTIVE = flags.DEFINE_enum("objective", "robust", OBJECTIVES, "what to maximise")
+TRIALS = flags.DEFINE_integer("trials", 10, "recipes to train", lower_bound=1)
+OUT = flags.DEFINE_string("out", "runs/search", "folder for trials, leaderboard.json, best_recipe.txt")
+SEARCH_SEED = flags.DEFINE_integer("search_seed", 0, "of the search", lower_bound=0)
+
+
+def main() -> None:
+    recipe = cli.recipe_from_flags()
+    board = keras_adv.search(
+        recipe, OUT.value, objective=OBJECTIVE.value, trials=TRIALS.value, seed=SEARCH_SEED.value
+    )
+    table = Table(title=f"by {OBJECTIVE.value}, validation images")
+    for column in ("trial", "robust", "norm", "clean", "recipe"):
+        table.add_column(column, overflow="fold")
+    for row in board:
+        scores = [f"{row[name]:.4f}" for name in ("robust", "norm", "clean")]
+        table.add_row(row["trial"], *scores, row["recipe"])
+    Console().print(table)
+    print(f"{OUT.value}/best_recipe.txt")
+
+
+if __name__ == "__main__":
+    cli.run(main)

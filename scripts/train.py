@@ -1,0 +1,39 @@
+"""Trains, exports and measures a robust classifier: python scripts/train.py --defense=critic
+
+Writes a run folder: model.keras, saved_model/1/, card.json, README.md, history.csv, tensorboard/, pictures.
+The same command continues a run that was interrupted.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from absl import flags
+from rich.console import Console
+
+import keras_adv
+from keras_adv import cli
+from keras_adv.evaluation.report import table
+from keras_adv.train import ATTACKS
+
+cli.recipe_flags()
+OUT = flags.DEFINE_string("out", None, "run folder; default runs/<defense>_<model>_<data>")
+ATTACK = flags.DEFINE_multi_string("attack", list(ATTACKS), f"what to measure with: {cli.names('attack')}")
+N = flags.DEFINE_integer("n", 1000, "test images that are attacked, at most", lower_bound=1)
+PUBLISH = flags.DEFINE_bool("publish", False, "copy the finished run into the zoo")
+
+
+def main() -> None:
+    recipe = cli.recipe_from_flags()
+    out = OUT.value or f"runs/{recipe.title}"
+    card = keras_adv.train(recipe, out, attacks=ATTACK.value, n=N.value)
+    Console().print(table(card.results, card.name))
+    for finding in card.audit:
+        print("audit:", finding)
+    print(f"{out}/card.json")
+    if PUBLISH.value:
+        print(keras_adv.zoo.publish(out))
+
+
+if __name__ == "__main__":
+    cli.run(main)
