@@ -6,7 +6,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from absl import app, flags
+from absl import app, flags, logging
+from rich.console import Console
+from rich.table import Table
 
 from keras_adv import registry
 from keras_adv.recipes import Recipe
@@ -34,12 +36,18 @@ def run(main: Callable[[], Any]) -> None:
         return list(rest)
 
     def checked(_: Sequence[str]) -> None:
+        logging.set_verbosity(logging.WARNING)
         try:
             main()
         except (InvalidInput, FloatingPointError) as error:
             stop(error)
 
     app.run(checked, flags_parser=parse)
+
+
+def show(table: Table) -> None:
+    """Prints a table, wide enough for specs also where there is no terminal."""
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 
 def names(kind: str) -> str:

@@ -122,11 +122,15 @@ def parse(kind: str, value: Any) -> Any:
 
 
 def spec(obj: Spec) -> str:
-    """The shortest string that parses to `obj`: fields at their default are left out."""
+    """The shortest string that parses to `obj`: fields at their default are left out.
+
+    Threats are always written out: no robust accuracy means anything without its norm and eps.
+    """
     parts = []
     for field in dataclasses.fields(obj):  # type: ignore[arg-type]
         value = getattr(obj, field.name)
-        if value != field.default or type(value) is not type(field.default):
+        threat = isinstance(value, Spec) and value.kind == "threat"
+        if threat or value != field.default or type(value) is not type(field.default):
             parts.append(f"{field.name}={_text(value)}")
     return f"{obj.name}({', '.join(parts)})"
 

@@ -11,7 +11,6 @@ import json
 from pathlib import Path
 
 from absl import flags
-from rich.console import Console
 
 import keras_adv
 from keras_adv import artifact, cli, registry
@@ -47,7 +46,7 @@ def main() -> None:
             ) from error
     results = keras_adv.evaluate(model, x, y, attacks, batch_size=BATCH.value, seed=SEED.value, verbose=True)
     results = {"model": MODEL.value, "data": DATA.value, **results}
-    Console().print(table(results, f"{MODEL.value} on {DATA.value}"))
+    cli.show(table(results, f"{MODEL.value} on {DATA.value}"))
     if OUT.value:
         file = Path(OUT.value) / "results.json"
         file.write_text(json.dumps(results, indent=1) + "\n")

@@ -8,7 +8,6 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from absl import flags
-from rich.console import Console
 from rich.table import Table
 
 import keras_adv
@@ -33,7 +32,7 @@ def main() -> None:
     for row in board:
         scores = [f"{row[name]:.4f}" for name in ("robust", "norm", "clean")]
         table.add_row(row["trial"], *scores, row["recipe"])
-    Console().print(table)
+    cli.show(table)
     print(f"{OUT.value}/best_recipe.txt")
 
 

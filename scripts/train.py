@@ -9,7 +9,6 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from absl import flags
-from rich.console import Console
 
 import keras_adv
 from keras_adv import cli
@@ -27,7 +26,7 @@ def main() -> None:
     recipe = cli.recipe_from_flags()
     out = OUT.value or f"runs/{recipe.title}"
     card = keras_adv.train(recipe, out, attacks=ATTACK.value, n=N.value)
-    Console().print(table(card.results, card.name))
+    cli.show(table(card.results, card.name))
     for finding in card.audit:
         print("audit:", finding)
     print(f"{out}/card.json")
