@@ -19,8 +19,8 @@ class Schedule(Spec):
 class Drop(Schedule):
     """rate * factor^(epoch // every). The critic: every=40, factor=0.5; margin: every=1, factor=0.95."""
 
-    every: int = option(40, low=1)
-    factor: float = option(0.5, above=0.0, high=1.0)
+    every: int = option(default=40, low=1)
+    factor: float = option(default=0.5, above=0.0, high=1.0)
 
     def build(self, rate: float, steps_per_epoch: int, epochs: int) -> object:
         return keras.optimizers.schedules.ExponentialDecay(
@@ -32,8 +32,8 @@ class Drop(Schedule):
 class Milestones(Schedule):
     """rate * factor for every epoch of `at` that has passed. CIFAR, 110 epochs: at=(100, 105), factor=0.1."""
 
-    at: tuple[int, ...] = option((50, 80))
-    factor: float = option(0.1, above=0.0, high=1.0)
+    at: tuple[int, ...] = option(default=(50, 80))
+    factor: float = option(default=0.1, above=0.0, high=1.0)
 
     def build(self, rate: float, steps_per_epoch: int, epochs: int) -> object:
         values = [rate * self.factor**n for n in range(len(self.at) + 1)]
@@ -65,9 +65,9 @@ def _rate(rate: float, schedule: Schedule | None, steps_per_epoch: int, epochs: 
 class Adam(Optimizer):
     """Adam, `keras.optimizers.Adam`."""
 
-    learning_rate: float = tunable(1e-3, 1e-4, 1e-2, log=True, above=0.0)
-    beta_1: float = option(0.9, low=0.0, high=0.9999)
-    schedule: Schedule | None = option(None)
+    learning_rate: float = tunable(default=1e-3, lowest=1e-4, highest=1e-2, log=True, above=0.0)
+    beta_1: float = option(default=0.9, low=0.0, high=0.9999)
+    schedule: Schedule | None = option(default=None)
 
     def build(self, steps_per_epoch: int, epochs: int) -> keras.optimizers.Optimizer:
         rate = _rate(self.learning_rate, self.schedule, steps_per_epoch, epochs)
@@ -78,11 +78,11 @@ class Adam(Optimizer):
 class SGD(Optimizer):
     """Momentum SGD. `weight_decay` is Keras' decoupled one, times the learning rate."""
 
-    learning_rate: float = tunable(0.1, 1e-3, 0.5, log=True, above=0.0)
-    momentum: float = option(0.9, low=0.0, high=0.9999)
-    nesterov: bool = option(False)
-    weight_decay: float | None = option(None, low=0.0)
-    schedule: Schedule | None = option(None)
+    learning_rate: float = tunable(default=0.1, lowest=1e-3, highest=0.5, log=True, above=0.0)
+    momentum: float = option(default=0.9, low=0.0, high=0.9999)
+    nesterov: bool = option(default=False)
+    weight_decay: float | None = option(default=None, low=0.0)
+    schedule: Schedule | None = option(default=None)
 
     def build(self, steps_per_epoch: int, epochs: int) -> keras.optimizers.Optimizer:
         return keras.optimizers.SGD(

@@ -23,15 +23,15 @@ class Recipe(Spec):
         seed: of weights, order and random starts.
     """
 
-    defense: Defense = option(Critic())
-    model: Architecture = option(LeNet())
-    data: str = option("digits")
-    epochs: int | None = option(None, low=1)
-    batch_size: int = option(100, low=1)
-    augment: str = option("none", choices=("none", "crop_flip"))
-    normalize: bool = option(False)
-    validation: float = option(0.1, above=0.0, high=0.9)
-    seed: int = option(0, low=0, high=2**31 - 1)
+    defense: Defense = option(default=Critic())
+    model: Architecture = option(default=LeNet())
+    data: str = option(default="digits")
+    epochs: int | None = option(default=None, low=1)
+    batch_size: int = option(default=100, low=1)
+    augment: str = option(default="none", choices=("none", "crop_flip"))
+    normalize: bool = option(default=False)
+    validation: float = option(default=0.1, above=0.0, high=0.9)
+    seed: int = option(default=0, low=0, high=2**31 - 1)
 
     @property
     def title(self) -> str:

@@ -35,8 +35,8 @@ class Range:
 
 
 def option(
-    default: Any,
     *,
+    default: Any,
     low: float | None = None,
     high: float | None = None,
     above: float | None = None,
@@ -48,9 +48,9 @@ def option(
     return dataclasses.field(default=default, metadata={"rule": rule, "choices": choices, "tune": tune})
 
 
-def tunable(default: Any, lowest: float, highest: float, log: bool = False, **limits: Any) -> Any:
+def tunable(*, default: Any, lowest: float, highest: float, log: bool = False, **limits: Any) -> Any:
     """A numeric field that searches vary in lowest..highest; the limits of `option`."""
-    return option(default, tune=Range(lowest, highest, log), **({"low": 0} | limits))
+    return option(default=default, tune=Range(lowest, highest, log), **({"low": 0} | limits))
 
 
 class Spec:
@@ -88,9 +88,8 @@ def register(kind: str, name: str) -> Callable[[_T], _T]:
         if name in _CLASSES:
             raise InvalidInput(f"`{name}` is already registered by {_CLASSES[name].__module__}")
         cls.kind, cls.name = kind, name
-        made = dataclasses.dataclass(frozen=True, repr=False)(cls)
-        _CLASSES[name] = made
-        return made
+        _CLASSES[name] = dataclasses.dataclass(frozen=True, repr=False)(cls)
+        return cls
 
     return decorate
 

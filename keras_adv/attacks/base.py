@@ -147,7 +147,8 @@ class Attack(Spec):
         state["done"] = ops.logical_or(state["done"], wrong)
         state = self.advance(logits, x, y, state, self.total)
         images = ops.where(rows(wrong, x), x, self.candidate(state))
-        return Found(*(ops.stop_gradient(v) for v in self.judge(logits, x, y, images)), state["k"])
+        images, success, distance = self.judge(logits, x, y, images)
+        return Found(ops.stop_gradient(images), success, ops.stop_gradient(distance), state["k"])
 
 
 class BoundedAttack(Attack):

@@ -22,10 +22,10 @@ class BIM(Ascent):
     """
 
     reference = "arXiv:1607.02533"
-    threat: Threat = option(Linf(eps=0.1))
-    steps: int = option(10, low=1)
-    step_size: float = option(0.2, above=0.0)
-    loss: str = option("cross_entropy", choices=tuple(LOSSES))
+    threat: Threat = option(default=Linf(eps=0.1))
+    steps: int = option(default=10, low=1)
+    step_size: float = option(default=0.2, above=0.0)
+    loss: str = option(default="cross_entropy", choices=tuple(LOSSES))
 
     @property
     def length(self) -> float:

@@ -29,10 +29,10 @@ class DeepFool(MinimalAttack):
     """
 
     reference = "arXiv:1511.04599"
-    threat: Threat = option(L2())
-    steps: int = option(50, low=1)
-    overshoot: float = option(0.02, low=0.0)
-    max_step: float | None = option(None, above=0.0)
+    threat: Threat = option(default=L2())
+    steps: int = option(default=50, low=1)
+    overshoot: float = option(default=0.02, low=0.0)
+    max_step: float | None = option(default=None, above=0.0)
 
     @property
     def total(self) -> int:

@@ -20,5 +20,5 @@ class FGSM(Ascent):
     """
 
     reference = "arXiv:1412.6572"
-    threat: Threat = option(Linf(eps=0.1))
-    loss: str = option("cross_entropy", choices=tuple(LOSSES))
+    threat: Threat = option(default=Linf(eps=0.1))
+    loss: str = option(default="cross_entropy", choices=tuple(LOSSES))

@@ -47,11 +47,11 @@ class HighConfidence(MinimalAttack):
     """
 
     reference = "Matyasko, thesis, ch. 4, Algorithm 1"
-    threat: Threat = option(L2())
-    steps: int = option(500, low=1)
-    confidence: float | None = option(None, above=0.0, high=0.9999)
-    overshoot: float = option(0.02, low=0.0)
-    max_step: float | None = option(0.1, above=0.0)
+    threat: Threat = option(default=L2())
+    steps: int = option(default=500, low=1)
+    confidence: float | None = option(default=None, above=0.0, high=0.9999)
+    overshoot: float = option(default=0.02, low=0.0)
+    max_step: float | None = option(default=0.1, above=0.0)
 
     @property
     def total(self) -> int:

@@ -33,15 +33,15 @@ class PDPGD(PrimalDual):
     """
 
     reference = "Matyasko, thesis, ch. 5, Algorithm 3; arXiv:2106.01538"
-    threat: Threat = option(Linf())
-    steps: int = option(500, low=1)
-    lr: float = option(0.1, above=0.0)
-    dual_lr: float = option(0.1, above=0.0)
-    ratio: float = option(0.01, above=0.0)
-    surrogate: str = option("softplus", choices=("softplus", "hinge"))
-    restarts: int = option(1, low=1)
-    decay: str = option("exponential", choices=("exponential", "linear"))
-    inner: int = option(5, low=1)
+    threat: Threat = option(default=Linf())
+    steps: int = option(default=500, low=1)
+    lr: float = option(default=0.1, above=0.0)
+    dual_lr: float = option(default=0.1, above=0.0)
+    ratio: float = option(default=0.01, above=0.0)
+    surrogate: str = option(default="softplus", choices=("softplus", "hinge"))
+    restarts: int = option(default=1, low=1)
+    decay: str = option(default="exponential", choices=("exponential", "linear"))
+    inner: int = option(default=5, low=1)
 
     def descend(self, x: Tensor, state: State, g: Tensor, lr: Tensor) -> State:
         r, lam = state["r"], state["mean"]

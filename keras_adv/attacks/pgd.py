@@ -71,12 +71,12 @@ class PGD(Ascent):
     """
 
     reference = "arXiv:1706.06083"
-    threat: Threat = option(Linf(eps=0.1))
-    steps: int = option(40, low=1)
-    step_size: float | None = option(None, above=0.0)
-    restarts: int = option(1, low=1)
-    random_start: bool = option(True)
-    loss: str = option("cross_entropy", choices=tuple(LOSSES))
+    threat: Threat = option(default=Linf(eps=0.1))
+    steps: int = option(default=40, low=1)
+    step_size: float | None = option(default=None, above=0.0)
+    restarts: int = option(default=1, low=1)
+    random_start: bool = option(default=True)
+    loss: str = option(default="cross_entropy", choices=tuple(LOSSES))
 
     @property
     def length(self) -> float:

@@ -30,9 +30,9 @@ class Adversarial(Defense):
     """
 
     reference = "arXiv:1706.06083"
-    attack: Attack = option(PGD(threat=Linf(eps=0.1), steps=10))
-    mix: float = tunable(1.0, 0.3, 1.0, above=0.0, high=1.0)
-    optimizer: Optimizer = option(Adam())
+    attack: Attack = option(default=PGD(threat=Linf(eps=0.1), steps=10))
+    mix: float = tunable(default=1.0, lowest=0.3, highest=1.0, above=0.0, high=1.0)
+    optimizer: Optimizer = option(default=Adam())
 
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
         seeds = noise.seeds(seed, ops.arange(ops.shape(x)[0]))

@@ -59,16 +59,16 @@ class Critic(Defense):
             "(no defense 0.157 / 0.148 / 0.207)",
         }
     )
-    weight: float = tunable(0.5, 0.05, 5.0, log=True)
-    cycle: float = tunable(0.01, 1e-3, 0.3, log=True)
-    penalty: float = tunable(10.0, 1.0, 30.0, log=True)
-    attack: HighConfidence = option(HighConfidence(steps=5, overshoot=0.05, max_step=None))
-    decay: float = option(0.5, low=0.0, high=1.0)
-    warmup: int = option(1, low=0)
-    width: int = option(1200, low=1)
-    noise: tuple[float, ...] = option((0.1, 0.5))
-    optimizer: Optimizer = option(Adam(learning_rate=5e-4, beta_1=0.5, schedule=HALVED))
-    critic_optimizer: Optimizer = option(Adam(learning_rate=1e-3, beta_1=0.5, schedule=HALVED))
+    weight: float = tunable(default=0.5, lowest=0.05, highest=5.0, log=True)
+    cycle: float = tunable(default=0.01, lowest=1e-3, highest=0.3, log=True)
+    penalty: float = tunable(default=10.0, lowest=1.0, highest=30.0, log=True)
+    attack: HighConfidence = option(default=HighConfidence(steps=5, overshoot=0.05, max_step=None))
+    decay: float = option(default=0.5, low=0.0, high=1.0)
+    warmup: int = option(default=1, low=0)
+    width: int = option(default=1200, low=1)
+    noise: tuple[float, ...] = option(default=(0.1, 0.5))
+    optimizer: Optimizer = option(default=Adam(learning_rate=5e-4, beta_1=0.5, schedule=HALVED))
+    critic_optimizer: Optimizer = option(default=Adam(learning_rate=1e-3, beta_1=0.5, schedule=HALVED))
 
     def networks(self, net: keras.Model) -> dict[str, keras.layers.Layer]:
         classes = net.output_shape[-1]

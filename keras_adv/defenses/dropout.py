@@ -22,8 +22,8 @@ class Dropout(Defense):
     """
 
     reference = "Srivastava et al., JMLR 2014"
-    rate: float = tunable(0.5, 0.1, 0.7, above=0.0, high=0.9)
-    optimizer: Optimizer = option(Adam())
+    rate: float = tunable(default=0.5, lowest=0.1, highest=0.7, above=0.0, high=0.9)
+    optimizer: Optimizer = option(default=Adam())
 
     def design(self, model: Architecture) -> Architecture:
         if not hasattr(model, "dropout"):

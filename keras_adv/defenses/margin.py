@@ -41,11 +41,11 @@ class Margin(Defense):
             "MNIST LeNet, l2: rho = mean |r|/|x| by DeepFool": "0.217 +- 0.006 (base 0.154)",
         }
     )
-    weight: float = tunable(0.1, 1e-3, 1.0, log=True)
-    threat: Threat = option(L2())
-    squared: bool | None = option(None)
-    loss: str = option("hinge", choices=("hinge", "cross_entropy"))
-    optimizer: Optimizer = option(Adam(schedule=Drop(every=1, factor=0.95)))
+    weight: float = tunable(default=0.1, lowest=1e-3, highest=1.0, log=True)
+    threat: Threat = option(default=L2())
+    squared: bool | None = option(default=None)
+    loss: str = option(default="hinge", choices=("hinge", "cross_entropy"))
+    optimizer: Optimizer = option(default=Adam(schedule=Drop(every=1, factor=0.95)))
 
     def _size(self, w: Tensor) -> Tensor:
         squared = self.threat.name == "l2" if self.squared is None else self.squared

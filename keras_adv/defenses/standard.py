@@ -29,7 +29,7 @@ class Standard(Defense):
     Cost a step: 1 forward-backward pass.
     """
 
-    optimizer: Optimizer = option(Adam())
+    optimizer: Optimizer = option(default=Adam())
 
     def moves(self) -> tuple[Move, ...]:
         return (cross_entropy_move(self),)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from typing import Any
 
 import keras
 import numpy as np
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 from rich.table import Table
 from scipy import stats
 
@@ -76,10 +77,8 @@ def evaluate(
     with Progress(console=Console(stderr=True), transient=True, disable=not verbose) as bar:
         for one in chosen:
             task = bar.add_task(one.name, total=len(x))
-            result = attack(
-                model, x, y, one, batch_size=batch_size, seed=seed,
-                progress=lambda done, total, task=task: bar.update(task, completed=done),
-            )  # fmt: skip
+            tick = functools.partial(_tick, bar, task)
+            result = attack(model, x, y, one, batch_size=batch_size, seed=seed, progress=tick)
             bar.update(task, completed=len(x))
             clean = result.clean
             rows.append(summary(one, result))
@@ -92,6 +91,10 @@ def evaluate(
         "clean_interval": interval(int(clean.sum()), len(x)),
         "attacks": rows,
     }
+
+
+def _tick(bar: Progress, task: TaskID, done: int, total: int) -> None:
+    bar.update(task, completed=done, total=total)
 
 
 def table(results: dict[str, Any], title: str = "") -> Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -29,8 +28,8 @@ class Architecture(Spec):
         self,
         shape: tuple[int, int, int],
         classes: int,
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
+        mean: Any = None,
+        std: Any = None,
         seed: int = 0,
     ) -> keras.Model:
         """A new network with fresh weights.

@@ -23,8 +23,8 @@ class LeNet(Architecture):
         dropout: rate before the hidden layer and before the logits (thesis: 0.5).
     """
 
-    form: str = option("auto", choices=FORMS)
-    dropout: float = option(0.0, low=0.0, high=0.9)
+    form: str = option(default="auto", choices=FORMS)
+    dropout: float = option(default=0.0, low=0.0, high=0.9)
 
     def body(self, x: Tensor) -> Tensor:
         side = min(x.shape[1:3])

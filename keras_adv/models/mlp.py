@@ -17,8 +17,8 @@ class MLP(Architecture):
         dropout: rate after each hidden layer.
     """
 
-    units: tuple[int, ...] = option((1200, 1200, 1200))
-    dropout: float = option(0.0, low=0.0, high=0.9)
+    units: tuple[int, ...] = option(default=(1200, 1200, 1200))
+    dropout: float = option(default=0.0, low=0.0, high=0.9)
 
     def body(self, x: Tensor) -> Tensor:
         x = keras.layers.Flatten()(x)

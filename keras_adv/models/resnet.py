@@ -35,8 +35,8 @@ class ResNet(Architecture):
         slope: of the leaky ReLU; 0 is ReLU, MadNet uses 0.1.
     """
 
-    depth: int = option(20, choices=(20, 32, 44, 56, 110))
-    slope: float = option(0.0, low=0.0, high=0.5)
+    depth: int = option(default=20, choices=(20, 32, 44, 56, 110))
+    slope: float = option(default=0.0, low=0.0, high=0.5)
 
     def body(self, x: Tensor) -> Tensor:
         x = self._act(norm(conv(16, 3, use_bias=False)(x)))

@@ -18,8 +18,8 @@ class WRN(Architecture):
         width: widening factor of the stages 16, 32, 64.
     """
 
-    depth: int = option(16, low=10)
-    width: int = option(2, low=1)
+    depth: int = option(default=16, low=10)
+    width: int = option(default=2, low=1)
 
     def check(self) -> None:
         if (self.depth - 4) % 6:

@@ -117,14 +117,13 @@ def fill_evenly(gain: Tensor, speed: Tensor, free: Tensor, need: Tensor) -> Tens
     """
     kink = ops.where(speed > 0, free / ops.maximum(speed, TINY), 0.0)
     order = ops.argsort(kink, axis=1)
-    sort = lambda v: ops.take_along_axis(v, order, axis=1)  # noqa: E731
-    full, slope, kinks = sort(gain * free), sort(gain * speed), sort(kink)
+    full, slope, kinks = (ops.take_along_axis(v, order, axis=1) for v in (gain * free, gain * speed, kink))
     saturated = ops.cumsum(full, axis=1) - full  # by the coordinates before this kink
     moving = ops.flip(ops.cumsum(ops.flip(slope, axis=1), axis=1), axis=1)
     reached = ops.cast(saturated + moving * kinks >= need[:, None], "float32")
     first = ops.expand_dims(ops.argmax(reached, axis=1), 1)
-    pick = lambda v: ops.take_along_axis(v, first, axis=1)  # noqa: E731
-    t = (need[:, None] - pick(saturated)) / ops.maximum(pick(moving), TINY)
+    before, rate = (ops.take_along_axis(v, first, axis=1) for v in (saturated, moving))
+    t = (need[:, None] - before) / ops.maximum(rate, TINY)
     hit = ops.max(reached, axis=1, keepdims=True) > 0
     return ops.where(hit, ops.minimum(ops.maximum(t, 0.0) * speed, free), free)
 

@@ -30,8 +30,8 @@ class L0(Threat):
         pixels: count whole pixels (the thesis, 5.15) rather than values.
     """
 
-    eps: float | None = option(None, low=0.0)
-    pixels: bool = option(True)
+    eps: float | None = option(default=None, low=0.0)
+    pixels: bool = option(default=True)
 
     def _groups(self, v: Tensor) -> Tensor:
         """(B, groups, values of a group)."""

@@ -33,8 +33,8 @@ class L1(Threat):
         top: share of the coordinates that one gradient step moves (SLIDE, arXiv:1904.13000; 1% there).
     """
 
-    eps: float | None = option(None, low=0.0)
-    top: float = option(0.01, above=0.0, high=1.0)
+    eps: float | None = option(default=None, low=0.0)
+    top: float = option(default=0.01, above=0.0, high=1.0)
 
     def norm(self, delta: Tensor) -> Tensor:
         return ops.sum(ops.abs(flat(delta)), axis=1)

@@ -19,7 +19,7 @@ class L2(Threat):
         eps: radius in [0, 1] units (0.5 on CIFAR-10, 2 on MNIST), or None.
     """
 
-    eps: float | None = option(None, low=0.0)
+    eps: float | None = option(default=None, low=0.0)
 
     def norm(self, delta: Tensor) -> Tensor:
         return l2_norm(delta)

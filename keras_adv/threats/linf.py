@@ -18,7 +18,7 @@ class Linf(Threat):
         eps: radius in [0, 1] units (8/255 on CIFAR-10, 0.3 on MNIST), or None.
     """
 
-    eps: float | None = option(None, low=0.0, high=1.0)
+    eps: float | None = option(default=None, low=0.0, high=1.0)
 
     def norm(self, delta: Tensor) -> Tensor:
         return ops.max(ops.abs(flat(delta)), axis=1)
