@@ -69,6 +69,7 @@ def defend(
         if done < phase.until:
             game.fit(
                 batches,
+                shuffle=False,  # the batches have their own order
                 initial_epoch=max(start, done),
                 epochs=phase.until,
                 validation_data=validation_data,

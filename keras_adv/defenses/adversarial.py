@@ -39,6 +39,10 @@ class Adversarial(Defense):
         y = ops.cast(y, "int32")
         return {"adversarial": self.attack.perturb(nets["net"].frozen.logits, x, y, seeds)}
 
+    def passes(self, classes: int) -> dict[str, int]:
+        steps = self.attack.total * self.attack.gradients(classes) + self.attack.opening(classes)
+        return {"net.input": steps, "net.weights": 1 if self.mix == 1 else 2}
+
     def moves(self) -> tuple[Move, ...]:
         terms = ("adversarial",) if self.mix == 1 else ("adversarial", "cross_entropy")
         return (self.classify(*terms, loss=self._loss),)

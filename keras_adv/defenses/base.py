@@ -71,6 +71,15 @@ class Defense(Spec):
         """The updates of one step, in order."""
         raise NotImplementedError
 
+    def passes(self, classes: int) -> dict[str, int]:
+        """The passes that one step's mathematics needs, for `bench`: "player.kind" -> how many.
+
+        Kinds: "input" (gradient by the images), "jacobian", "weights" (training pass), "second" (a training
+        pass through an input gradient).
+        """
+        del classes
+        return {"net.weights": 1}
+
     def phases(self, epochs: int) -> tuple[Phase, ...]:
         """How training is divided; one phase unless the paper has a warm-up."""
         return (Phase(epochs, self.moves()),)

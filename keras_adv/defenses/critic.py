@@ -111,6 +111,11 @@ class Critic(Defense):
         first = (Phase(min(self.warmup, epochs), (warm,)),) if self.warmup else ()
         return (*first, Phase(epochs, self.moves())) if epochs > self.warmup else first
 
+    def passes(self, classes: int) -> dict[str, int]:
+        net = {"jacobian": 1, "input": self.attack.steps, "second": 2 * self.attack.steps, "weights": 1}
+        # the critic's own move sees clean and adversarial images: twice the batch
+        return {**{f"net.{k}": n for k, n in net.items()}, "critic.second": 2, "critic.input": 1}
+
     def moves(self) -> tuple[Move, ...]:
         terms = ("real", "fake", "penalty")
         judge = Move("critic", ("critic",), self.critic_optimizer, terms, self._judge)

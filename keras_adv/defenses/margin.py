@@ -62,6 +62,9 @@ class Margin(Defense):
         own = ops.one_hot(y, classes, dtype="bool")
         return {"rival": ops.cast(ops.argmax(ops.where(own, -1.0, sizes), axis=1), "int32")}
 
+    def passes(self, classes: int) -> dict[str, int]:
+        return {"net.jacobian": 1, "net.weights": 1, "net.second": 1}
+
     def moves(self) -> tuple[Move, ...]:
         return (self.classify(self.loss, "sensitivity", loss=self._loss),)
 

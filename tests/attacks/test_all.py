@@ -1,0 +1,184 @@
+"""Laws of every registered attack."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_adv import registry
+from keras_adv.backend import Net, compile
+from keras_adv.evaluation import attack
+
+NAMES = list(registry.registered("attack"))
+QUICK = {"pdgd": "pdgd(steps=60)", "pdpgd": "pdpgd(steps=60)", "high_confidence": "high_confidence(steps=60)"}
+BOUNDED = [n for n in NAMES if registry.parse("attack", n).contract == "bounded"]
+
+
+def quick(name):
+    return registry.parse("attack", QUICK.get(name, name))
+
+
+@pytest.fixture(scope="module")
+def images(digits):
+    return digits.test[0][:48], digits.test[1][:48]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_result_is_in_ball_and_box_and_really_adversarial(name, net, images):
+    x, y = images
+    one = quick(name)
+    result = attack(net, x, y, one)
+    assert result.images.shape == x.shape and result.images.dtype == np.float32
+    assert result.images.min() >= 0 and result.images.max() <= 1
+    np.testing.assert_array_equal(net.predict(result.images, verbose=0).argmax(1) != y, result.success)
+    np.testing.assert_allclose(one.threat.norm(result.images - x), result.distance, rtol=1e-5, atol=1e-6)
+    if one.contract == "bounded":
+        assert (result.distance <= one.threat.eps * (1 + 1e-6)).all()
+    else:
+        np.testing.assert_array_equal(result.images[~result.success], x[~result.success])
+    np.testing.assert_array_equal(result.images[~result.clean], x[~result.clean])
+    assert result.success[result.clean].mean() > 0.1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_neither_order_nor_batch_size_changes_an_images_result(name, net, images):
+    # row i of the set draws from (seed, i), so here the whole set moves, not only its order in a batch
+    x, y = images
+    one = quick(name)
+    whole = attack(net, x, y, one, batch_size=48)
+    parts = attack(net, x, y, one, batch_size=13)
+    np.testing.assert_allclose(parts.distance, whole.distance, rtol=2e-2, atol=2e-3)
+    assert (parts.success == whole.success).mean() > 0.95
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_same_seed_same_result(name, net, images):
+    x, y = images
+    first, second = (attack(net, x, y, quick(name), seed=3) for _ in range(2))
+    np.testing.assert_array_equal(first.images, second.images)
+
+
+def test_other_seed_other_start(net, images):
+    x, y = images
+    first, second = (attack(net, x, y, "pgd(threat=linf(eps=0.05), steps=1)", seed=s) for s in (0, 1))
+    assert np.abs(first.images - second.images).max() > 0.01
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+def test_eps_zero_is_the_identity(name, net, images):
+    x, y = images
+    one = registry.with_values(quick(name), {"threat.eps": 0.0})
+    np.testing.assert_allclose(attack(net, x, y, one).images, x, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_model_is_left_as_it_was(name, digits):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input(digits.shape)
+    h = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3)(inputs))
+    h = keras.layers.Dropout(0.5)(keras.layers.Flatten(name="features")(h))
+    model = keras.Model(inputs, keras.layers.Dense(10)(h))
+    before = [np.array(w) for w in model.get_weights()]
+    x, y = digits.test[0][:40], digits.test[1][:40]
+    attack(model, x, model.predict(x, verbose=0).argmax(1), quick(name).replace())
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert len(y) == 40
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_eager_equals_compiled(name, net, images):
+    x, y = (part[:8] for part in images)
+    one = quick(name)
+    compiled = compile(lambda a, b: one(Net(net, frozen=True).logits, a, b), net)(x, y)
+    eager = one(net, x, y)
+    np.testing.assert_allclose(eager.distance, compiled.distance, rtol=2e-2, atol=2e-3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_retrace_over_equal_shapes(name, net, images):
+    x, y = images
+    one, traces = quick(name), []
+
+    def logits(v):
+        traces.append(1)
+        return Net(net, frozen=True).logits(v)
+
+    run = compile(lambda a, b: one(logits, a, b), net)
+    run(x[:16], y[:16])
+    count = len(traces)
+    run(x[16:32], y[16:32])
+    run(x[32:48], y[32:48])
+    assert len(traces) == count
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_constant_logits_give_no_nan(name, images):
+    x, y = (part[:8] for part in images)
+    found = quick(name)(lambda v: ops.zeros((8, 10)) + 0.0 * ops.sum(v), x, np.zeros_like(y))
+    assert np.isfinite(np.asarray(found.images)).all() and not np.asarray(found.success).any()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_training_images_are_feasible_and_carry_no_gradient(name, net, images):
+    x, y = (part[:8] for part in images)
+    one = quick(name)
+    seeds = ops.cast(ops.arange(8), "uint32")
+    made = np.asarray(one.perturb(Net(net, frozen=True).logits, ops.convert_to_tensor(x), y, seeds))
+    assert made.min() >= 0 and made.max() <= 1
+    if one.contract == "bounded":
+        assert (np.asarray(one.threat.norm(made - x)) <= one.threat.eps * (1 + 1e-5)).all()
+
+
+def gaps(linear, x, y):
+    """(z_y - z_j, w_y - w_j) of a linear model, for every j but y."""
+    _, w, b = linear
+    z = x.reshape(len(x), -1) @ w + b
+    rows = []
+    for i in range(len(x)):
+        others = [j for j in range(w.shape[1]) if j != y[i]]
+        rows.append([(z[i, y[i]] - z[i, j], w[:, y[i]] - w[:, j]) for j in others])
+    return rows
+
+
+DUAL = {
+    "linf": lambda v: np.abs(v).sum(),
+    "l2": lambda v: np.sqrt((v**2).sum()),
+    "l1": lambda v: np.abs(v).max(),
+}
+
+
+@pytest.mark.parametrize(
+    ("spec", "tolerance"),
+    [
+        ("deepfool()", 0.03),
+        ("deepfool(threat=linf())", 0.05),  # 2% overshoot and 1e-4 a step
+        ("pdgd()", 0.02),
+        ("pdpgd()", 0.02),
+        ("pdpgd(threat=l2())", 0.03),
+        ("pdpgd(threat=l1())", 0.1),
+    ],
+)
+def test_minimal_attacks_reach_the_optimum_of_a_linear_model(spec, tolerance, linear, grey):
+    x, y = grey
+    one = registry.parse("attack", spec)
+    best = [min(gap / DUAL[one.threat.name](w) for gap, w in row) for row in gaps(linear, x, y)]
+    result = attack(linear[0], x, y, one)
+    assert result.success.all()
+    assert (result.distance >= np.array(best) * (1 - 1e-3)).all()
+    assert result.distance.mean() <= np.mean(best) * (1 + tolerance)
+
+
+@pytest.mark.parametrize("threat", ["linf(eps=0.05)", "l2(eps=0.3)", "l1(eps=0.2)"])
+def test_pgd_gains_all_that_a_linear_model_gives(threat, grey):
+    x, _ = grey
+    w = np.random.default_rng(0).normal(size=(64,)).astype("float32")
+
+    def logits(v):  # two classes: the margin is linear
+        z = ops.sum(ops.reshape(v - 0.5, (-1, 64)) * w, axis=1)
+        return ops.stack([z, -z], axis=1) + ops.convert_to_tensor([100.0, 0.0])
+
+    one = registry.parse("attack", f"pgd(threat={threat}, loss='margin', random_start=False)")
+    found = one(logits, x, np.zeros(len(x), "int32"))
+    gain = ((x - np.asarray(found.images)).reshape(len(x), -1) @ w).mean()
+    assert gain == pytest.approx(one.threat.eps * DUAL[one.threat.name](w), rel=0.02)

@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_adv.attacks import PDGD
+from keras_adv.evaluation import attack
+
+
+def test_dual_of_the_constraint_rises_iff_the_decision_holds():
+    duals = ops.log(ops.convert_to_tensor([[0.3, 0.7], [0.3, 0.7]]))
+    new = np.exp(np.asarray(PDGD._raise(duals, ops.convert_to_tensor([1.0, -1.0]), 0.1)))
+    np.testing.assert_allclose(new.sum(1), 1, rtol=1e-6)
+    assert new[0, 1] > 0.7 > new[1, 1]
+
+
+def test_duals_keep_their_floor():
+    duals = ops.log(ops.convert_to_tensor([[0.5, 0.5]]))
+    for _ in range(200):
+        duals = PDGD._raise(duals, ops.convert_to_tensor([1.0]), 0.5)
+    assert float(np.asarray(duals).min()) == pytest.approx(np.log(1e-6), rel=1e-5)
+
+
+def test_best_images_are_found_whatever_the_start_ratio(net, digits):
+    x, y = digits.test[0][:48], digits.test[1][:48]
+    norms = [attack(net, x, y, f"pdgd(ratio={ratio})").distance.mean() for ratio in (0.01, 1.0)]
+    assert norms[0] == pytest.approx(norms[1], rel=0.05)
+
+
+def test_restarts_never_make_the_perturbation_larger(net, digits):
+    x, y = digits.test[0][:32], digits.test[1][:32]
+    once = attack(net, x, y, "pdpgd(steps=150)")
+    twice = attack(net, x, y, "pdpgd(steps=150, restarts=2)")
+    assert (twice.distance <= once.distance + 1e-5).all() and twice.gradients.max() == 300
+
+
+def test_l0_finds_few_pixels(net, digits):
+    x, y = digits.test[0][:32], digits.test[1][:32]
+    result = attack(net, x, y, "pdpgd(threat=l0(), steps=300, lr=1.0)")
+    changed = (np.abs(result.images - x).max(3) > 0).sum((1, 2))
+    found = result.success & result.clean
+    np.testing.assert_array_equal(changed[found], result.distance[found])
+    assert found.mean() > 0.8 and 1 <= np.median(changed[found]) <= 12
+
+
+def test_beats_deepfool(net, digits):
+    x, y = digits.test[0][:96], digits.test[1][:96]
+    for ours, theirs in (("pdgd()", "deepfool()"), ("pdpgd()", "deepfool(threat=linf())")):
+        assert attack(net, x, y, ours).distance.mean() < attack(net, x, y, theirs).distance.mean()

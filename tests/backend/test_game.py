@@ -1,0 +1,125 @@
+"""The engine: three moves fit, the order counts, and a resumed run is the same run."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_adv import fit, noise
+from keras_adv.attacks import PGD
+from keras_adv.backend import Game
+from keras_adv.callbacks import Checkpoint
+from keras_adv.defenses import Defense, Move
+from keras_adv.losses import cross_entropy, pick
+from keras_adv.models import MLP
+from keras_adv.optimizers import SGD, Adam
+from keras_adv.threats import Linf
+
+
+class ThreeMoves(Defense):
+    """Adversarial feature desensitisation, small: classify, discriminate, desensitise (AFD, Algorithm 1)."""
+
+    name, kind, optimizer = "three", "defense", SGD(learning_rate=0.1)
+
+    def networks(self, net):
+        inputs = keras.Input((net.get_layer("features").output.shape[-1],))
+        self.__dict__["encoder"] = keras.Model(net.inputs, net.get_layer("features").output)
+        judge = keras.Model(inputs, keras.layers.Dense(10)(keras.layers.Dense(16, "relu")(inputs)))
+        return {"encoder": self.encoder, "judge": judge}
+
+    def prepare(self, nets, x, y, seed):
+        seeds = noise.seeds(seed, ops.arange(ops.shape(x)[0]))
+        attack = PGD(threat=Linf(eps=0.1), steps=3)
+        return {"x_adv": attack.perturb(nets["net"].frozen.logits, x, ops.cast(y, "int32"), seeds)}
+
+    def moves(self):
+        small = SGD(learning_rate=0.02)
+        return (
+            Move("net", ("net",), self.optimizer, ("classify",), self.classify_clean),
+            Move("judge", ("judge",), Adam(), ("discriminate",), self.discriminate),
+            Move("encoder", ("encoder",), small, ("desensitise",), self.desensitise),
+        )
+
+    def classify_clean(self, nets, batch):
+        return {
+            "classify": cross_entropy(nets["net"].logits(batch["x"], training=True, update=True), batch["y"])
+        }
+
+    def discriminate(self, nets, batch):
+        encode = nets["encoder"].frozen
+        real, fake = (pick(nets["judge"](encode(batch[k])), batch["y"]) for k in ("x", "x_adv"))
+        return {"discriminate": ops.softplus(-real) + ops.softplus(fake)}
+
+    def desensitise(self, nets, batch):
+        score = pick(nets["judge"](nets["encoder"](batch["x_adv"])), batch["y"])
+        return {"desensitise": ops.softplus(-score)}
+
+
+@pytest.fixture
+def small(digits):
+    return MLP(units=(24,)).build(digits.shape, digits.classes)
+
+
+def test_three_moves_two_of_them_on_the_same_weights(small, digits):
+    game = Game(small, ThreeMoves())
+    game.start(game.defense.moves(), 10, 1)
+    first = game.train_on_batch(digits.train[0][:50], digits.train[1][:50], return_dict=True)
+    assert float(first["discriminate"]) == pytest.approx(2 * np.log(2), rel=0.5)
+    history = game.fit(*digits.train, batch_size=50, epochs=8, verbose=0, validation_data=digits.validation)
+    assert history.history["classify"][-1] < 0.5 * history.history["classify"][0]
+    assert history.history["val_accuracy"][-1] > 0.7
+    assert len(game.optimizers) == 3  # own momentum for each player, though two learn the encoder
+
+
+def test_a_move_sees_what_the_one_before_it_changed(small, digits):
+    seen = []
+
+    class Order(ThreeMoves):
+        def networks(self, net):
+            return {}
+
+        def prepare(self, nets, x, y, seed):
+            return {}
+
+        def moves(self):
+            one = self.classify("a", loss=lambda n, b: {"a": self.value(n, b)})
+            return (one, self.classify("b", loss=lambda n, b: {"b": self.value(n, b)}))
+
+        def value(self, nets, batch):
+            return cross_entropy(nets["net"].logits(batch["x"]), batch["y"])
+
+    game = Game(small, Order())
+    game.start(game.defense.moves(), 10, 1)
+    seen = game.train_on_batch(digits.train[0][:50], digits.train[1][:50], return_dict=True)
+    assert float(seen["b"]) < float(seen["a"])
+
+
+def test_metrics_are_means_over_the_epoch_and_start_anew(small, digits):
+    game = Game(small, ThreeMoves())
+    game.start(game.defense.moves(), 10, 1)
+    rows = game.fit(*digits.train, batch_size=100, epochs=2, verbose=0, shuffle=False).history["classify"]
+    assert rows[1] < rows[0]
+    assert set(game.evaluate(*digits.test, verbose=0, return_dict=True)) == {"loss", "accuracy"}
+
+
+@pytest.mark.parametrize(
+    "spec", ["critic(width=16, warmup=1)", "adversarial(attack=pgd(threat=linf(eps=0.1), steps=2))"]
+)
+def test_a_resumed_run_is_the_same_run(spec, digits, tmp_path):
+    def run(folder, *lengths):
+        for epochs in lengths:
+            net = MLP(units=(24,)).build(digits.shape, digits.classes)
+            saver = Checkpoint(tmp_path / folder)
+            fit.defend(net, spec, *digits.train, epochs=epochs, batch_size=200, callbacks=[saver], verbose=0)
+        return net.get_weights()
+
+    for whole, parts in zip(run("whole", 3), run("parts", 1, 2, 3), strict=True):
+        if keras.config.backend() == "tensorflow":
+            np.testing.assert_array_equal(whole, parts)
+        np.testing.assert_allclose(whole, parts, atol=1e-6)
+
+
+def test_divergence_is_an_error_that_says_what_to_do(small, digits):
+    wild = "standard(optimizer=sgd(learning_rate=1e30))"
+    with pytest.raises(FloatingPointError, match="Lower the learning rate"):
+        fit.defend(small, wild, *digits.train, epochs=3, verbose=0)

@@ -1,0 +1,71 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_adv.backend import Net, compile, jacobian, value_and_grad
+from keras_adv.losses import cross_entropy
+
+
+def test_input_gradient_equals_finite_differences(smooth):
+    rng = np.random.default_rng(1)
+    x, y = rng.random((3, 4, 4, 1)).astype("float32"), np.array([0, 1, 2])
+    net = Net(smooth)
+    values, aux, g = value_and_grad(lambda v: (cross_entropy(net.logits(v), y), v + 1), x)
+    np.testing.assert_allclose(aux, x + 1)
+    d = rng.normal(size=x.shape).astype("float32")
+    up, down = (np.asarray(cross_entropy(net.logits(x + t * d), y), "float64") for t in (1e-2, -1e-2))
+    np.testing.assert_allclose((np.asarray(g) * d).sum((1, 2, 3)), (up - down) / 2e-2, rtol=1e-2, atol=1e-4)
+    assert np.asarray(values).shape == (3,)
+
+
+def test_jacobian_of_a_linear_model_is_its_matrix(linear, grey):
+    model, w, _ = linear
+    x, _ = grey
+    z, jac = jacobian(Net(model).logits, x)
+    np.testing.assert_allclose(z, model.predict(x, verbose=0), atol=1e-4)
+    np.testing.assert_allclose(
+        np.asarray(jac).reshape(len(x), 5, 64), np.tile(w.T, (len(x), 1, 1)), atol=1e-5
+    )
+
+
+def test_unconnected_input_has_gradient_zero():
+    x = np.ones((2, 3), "float32")
+    np.testing.assert_array_equal(value_and_grad(lambda v: (ops.ones(2), 0), x)[2], 0 * x)
+
+
+def test_compiled_functions_see_new_weights(fresh, digits):
+    x = digits.test[0][:4]
+    run = compile(Net(fresh, frozen=True).logits, fresh)
+    run(x)
+    fresh.set_weights([0 * w for w in fresh.get_weights()])
+    np.testing.assert_array_equal(run(x), np.zeros((4, 10)))
+
+
+@pytest.fixture
+def normed():
+    inputs = keras.Input((4,))
+    return keras.Model(inputs, keras.layers.Dense(2)(keras.layers.BatchNormalization()(inputs)))
+
+
+def test_state_moves_only_when_asked(normed):
+    x = np.random.default_rng(0).normal(5, 1, (50, 4)).astype("float32")
+    before = [np.array(v) for v in normed.non_trainable_variables]
+    value_and_grad(lambda v: (ops.sum(Net(normed)(v, training=True), axis=1), 0), x)
+    for old, new in zip(before, normed.non_trainable_variables, strict=True):
+        np.testing.assert_array_equal(old, new)
+    Net(normed)(x, training=True, update=True)
+    assert np.abs(np.asarray(normed.non_trainable_variables[0])).max() > 0.01
+
+
+def test_torch_is_refused_with_the_way_out():
+    import os
+    import subprocess
+    import sys
+
+    code = "import sys, types\nimport keras\nkeras.config.backend = lambda: 'torch'\nimport keras_adv\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=False
+    )
+    assert done.returncode != 0
+    assert "KERAS_BACKEND=tensorflow (or jax)" in done.stderr and "'torch'" in done.stderr

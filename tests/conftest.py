@@ -1,0 +1,63 @@
+"""What many tests share: small nets whose geometry is known, and real 8x8 digits."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import pytest
+
+from keras_adv import data, fit, models
+
+SHAPE = (8, 8, 1)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    return data.load("digits")
+
+
+@pytest.fixture(scope="session")
+def net(digits):
+    """A LeNet trained for a few epochs on digits."""
+    made = models.LeNet().build(digits.shape, digits.classes)
+    fit.defend(made, "standard", *digits.train, epochs=15, verbose=0)
+    return made
+
+
+@pytest.fixture
+def fresh(digits):
+    """An untrained LeNet."""
+    return models.LeNet().build(digits.shape, digits.classes)
+
+
+@pytest.fixture(scope="session")
+def linear():
+    """A linear classifier whose boundary cuts the box near grey images: Keras model, W (D, K), b (K,)."""
+    rng = np.random.default_rng(3)
+    w = rng.normal(size=(64, 5)).astype("float32")
+    b = (-0.5 * w.sum(0)).astype("float32")
+    inputs = keras.Input(SHAPE)
+    outputs = keras.layers.Dense(5)(keras.layers.Flatten(name="features")(inputs))
+    model = keras.Model(inputs, outputs)
+    model.layers[-1].set_weights([w, b])
+    return model, w, b
+
+
+@pytest.fixture(scope="session")
+def grey(linear):
+    """Images in the middle of the box, so that the box never binds, with the linear model's labels."""
+    model, _, _ = linear
+    x = 0.5 + 0.2 * np.random.default_rng(4).normal(size=(24, *SHAPE)).astype("float32")
+    x = np.clip(x, 0.25, 0.75)
+    return x, model.predict(x, verbose=0).argmax(1).astype("int32")
+
+
+@pytest.fixture(scope="session")
+def smooth():
+    """A smooth net (softplus, no pooling): finite differences hold."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((4, 4, 1))
+    x = keras.layers.Dense(12, activation="softplus", name="features")(keras.layers.Flatten()(inputs))
+    return keras.Model(inputs, keras.layers.Dense(3)(x))
