@@ -88,9 +88,9 @@ class BaseGame(keras.Model):
         nets = {name: Net(player) for name, player in self.players.items()}
         batch = {"x": x, "y": y, **self.defense.prepare(nets, x, y, seed)}
         batch = {name: ops.stop_gradient(value) for name, value in batch.items()}
-        for move in self.moves:
+        for number, move in enumerate(self.moves):
             for net in nets.values():
-                net.advance()
+                net.set_clock(self.clock.value * len(self.moves) + number)
             for term, values in self.make_move(move, nets, batch).items():
                 self.trackers[term].update_state(values)
         terms = [term for move in self.moves for term in move.terms]

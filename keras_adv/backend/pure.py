@@ -54,8 +54,8 @@ class Net:
         kernels = [v for v in self.model.trainable_variables if len(v.shape) > 1]
         return [v.value for v in (kernels if last else kernels[:-1])]
 
-    def advance(self) -> None:
-        """Moves the random streams of the model on, so that the next step draws fresh noise."""
+    def set_clock(self, count: Tensor) -> None:
+        """Puts the random streams of the model at `count`, so that a resumed run draws what the first would have."""
         for v in self.model.non_trainable_variables:
             if v.path.endswith("seed_generator_state"):
-                v.assign(v.value + ops.convert_to_tensor([0, 1], v.dtype))
+                v.assign(ops.stack([v.value[0], ops.cast(count, v.dtype)]))

@@ -10,7 +10,7 @@ from keras_adv.backend import Net, compile
 from keras_adv.evaluation import attack
 
 NAMES = list(registry.registered("attack"))
-QUICK = {"pdgd": "pdgd(steps=60)", "pdpgd": "pdpgd(steps=60)", "high_confidence": "high_confidence(steps=60)"}
+QUICK = {"pdgd": "pdgd(steps=40)", "pdpgd": "pdpgd(steps=40)", "high_confidence": "high_confidence(steps=60)"}
 BOUNDED = [n for n in NAMES if registry.parse("attack", n).contract == "bounded"]
 
 

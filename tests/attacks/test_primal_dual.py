@@ -28,14 +28,14 @@ def test_best_images_are_found_whatever_the_start_ratio(net, digits):
 
 def test_restarts_never_make_the_perturbation_larger(net, digits):
     x, y = digits.test[0][:32], digits.test[1][:32]
-    once = attack(net, x, y, "pdpgd(steps=150)")
+    once = attack(net, x, y, "pdpgd(steps=150, restarts=1)")
     twice = attack(net, x, y, "pdpgd(steps=150, restarts=2)")
     assert (twice.distance <= once.distance + 1e-5).all() and twice.gradients.max() == 300
 
 
 def test_l0_finds_few_pixels(net, digits):
     x, y = digits.test[0][:32], digits.test[1][:32]
-    result = attack(net, x, y, "pdpgd(threat=l0(), steps=300, lr=1.0)")
+    result = attack(net, x, y, "pdpgd(threat=l0())")
     changed = (np.abs(result.images - x).max(3) > 0).sum((1, 2))
     found = result.success & result.clean
     np.testing.assert_array_equal(changed[found], result.distance[found])

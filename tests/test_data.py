@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+
+from keras_adv import data
+
+
+def test_digits_are_real_and_split_without_overlap(digits):
+    parts = [digits.train, digits.validation, digits.test]
+    assert sum(len(x) for x, _ in parts) == 1797 and digits.shape == (8, 8, 1) and digits.classes == 10
+    from sklearn.datasets import load_digits
+
+    everything = {image.astype("float32").tobytes() for image in load_digits().images / 16}
+    seen = [image.tobytes() for x, _ in parts for image in x]
+    assert set(seen) == everything and len(seen) == len(set(seen))
+    assert min(np.bincount(digits.test[1], minlength=10)) >= 25
+
+
+def test_validation_never_comes_from_test(tmp_path):
+    x = np.arange(40, dtype="float32").reshape(40, 1, 1, 1) / 40
+    np.savez(
+        tmp_path / "set.npz",
+        x_train=x[:30],
+        y_train=np.arange(30) % 3,
+        x_test=x[30:],
+        y_test=np.arange(10) % 3,
+    )
+    loaded = data.load(str(tmp_path / "set.npz"), validation=0.2)
+    assert len(loaded.train[0]) == 24 and len(loaded.validation[0]) == 6
+    assert loaded.validation[0].max() < loaded.test[0].min() and loaded.name == "set"
+
+
+def test_bytes_become_floats_and_grey_images_get_a_channel(tmp_path):
+    x = np.random.default_rng(0).integers(0, 256, (12, 5, 5), dtype="uint8")
+    y = np.arange(12) % 4
+    np.savez(tmp_path / "b.npz", x_train=x, y_train=y[:, None], x_test=x, y_test=y)
+    loaded = data.load(str(tmp_path / "b.npz"))
+    assert loaded.shape == (5, 5, 1) and loaded.train[1].shape == (11,)
+    np.testing.assert_allclose(loaded.test[0][..., 0], x / 255, rtol=1e-6)
+
+
+def test_an_epoch_shows_each_image_once_in_an_order_of_its_own(digits):
+    batches = data.Batches(digits.train, 431, seed=1)
+    assert len(batches) == 3
+    orders = []
+    for epoch in (0, 1, 0):
+        batches.turn(epoch)
+        orders.append(np.concatenate([batches[i][0] for i in range(3)]))
+    assert sorted(i.tobytes() for i in orders[0]) == sorted(i.tobytes() for i in digits.train[0])
+    np.testing.assert_array_equal(orders[0], orders[2])
+    assert not np.array_equal(orders[0], orders[1])
+
+
+def test_crop_flip_moves_whole_images():
+    x = np.zeros((64, 8, 8, 1), "float32")
+    x[:, 3, 5] = 1
+    out = data.crop_flip(x, np.random.default_rng(0))
+    assert out.shape == x.shape and set(np.unique(out)) <= {0.0, 1.0}
+    assert (out.sum((1, 2, 3)) <= 1).all() and out.sum() > 40
+    assert len({o.tobytes() for o in out}) > 20
+
+
+def test_statistics_are_of_the_training_images(digits):
+    mean, std = digits.statistics()
+    np.testing.assert_allclose((mean, std), [[digits.train[0].mean()], [digits.train[0].std()]], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["train", "validation", "test"])
+def test_splits_by_name(name, digits):
+    assert digits.split(name) is getattr(digits, name)

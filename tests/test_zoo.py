@@ -1,0 +1,35 @@
+"""Every entry of the zoo keeps what its card says."""
+
+import numpy as np
+import pytest
+
+import keras_adv
+from keras_adv import zoo
+
+
+@pytest.mark.parametrize("name", zoo.list())
+def test_entry_verifies_and_still_measures_as_its_card_says(name):
+    card = zoo.verify(name)
+    assert card.name == name and card.bytes < 25 * 2**20
+    if card.data["name"] != "digits":
+        pytest.skip("its data are not embedded")
+    x, y = keras_adv.data.load("digits").split(card.data["split"])
+    clean = (zoo.load(name).predict(x, verbose=0).argmax(1) == y).mean()
+    assert clean == pytest.approx(card.results["clean_accuracy"], abs=1e-6)
+    row = next(r for r in card.results["attacks"] if r["spec"].startswith("pgd(threat=linf"))
+    again = keras_adv.evaluate(zoo.load(name), x, y, [row["spec"]])["attacks"][0]
+    assert again["robust_accuracy"] == pytest.approx(row["robust_accuracy"], abs=0.01)
+
+
+def test_first_entries_are_there():
+    wanted = {f"{d}_lenet_digits" for d in ("standard", "adversarial", "margin", "critic")}
+    assert wanted <= set(zoo.list())
+
+
+def test_critic_needs_larger_perturbations_than_no_defense():
+    norm = {}
+    for name in ("standard_lenet_digits", "critic_lenet_digits"):
+        rows = zoo.card(name).results["attacks"]
+        norm[name] = next(r["mean_norm"] for r in rows if r["spec"].startswith("pdgd"))
+    assert norm["critic_lenet_digits"] > 1.2 * norm["standard_lenet_digits"]
+    assert np.isfinite(list(norm.values())).all()
