@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import keras
@@ -54,10 +55,11 @@ def attacks(batch: int = 256, steps: int = 20, repeats: int = 5) -> Iterator[dic
     logits = Net(net, frozen=True).logits
     seeds = noise.seeds(0, ops.arange(batch))
     for cls in registry.registered("attack").values():
-        attack: Any = cls(steps=steps) if "steps" in cls.__annotations__ else cls()
+        make: Any = cls
+        attack = make(steps=steps) if "steps" in cls.__annotations__ else make()
         work = compile(_all_steps(attack, logits), net)
         floor = compile(_bare(attack, logits), net)
-        over, seconds = ratio(lambda w=work: w(x, y, seeds), lambda f=floor: f(x, y), repeats)
+        over, seconds = ratio(partial(work, x, y, seeds), partial(floor, x, y), repeats)
         yield {
             "name": registry.spec(attack),
             "passes": attack.total * attack.gradients(CLASSES) + attack.opening(CLASSES),

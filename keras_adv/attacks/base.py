@@ -18,7 +18,7 @@ from keras_adv.backend import Net
 from keras_adv.losses import decision
 from keras_adv.registry import Spec
 from keras_adv.threats import Threat
-from keras_adv.threats.base import Tensor, rows
+from keras_adv.threats.base import Tensor, flat, rows
 
 Logits = Callable[[Tensor], Tensor]
 State = dict[str, Tensor]
@@ -112,9 +112,11 @@ class Attack(Spec):
         return state["x"] if self.contract == "bounded" else state["best"]
 
     def perturb(self, logits: Logits, x: Tensor, y: Tensor, seeds: Tensor) -> Tensor:
-        """Adversarial images for training: every step is taken, fooled or not; the last iterate.
+        """Adversarial images for training: every step is taken, fooled or not.
 
-        In the ball and the box, without a check of success, no gradient attached. Cost: `total` rounds.
+        A bounded attack gives its last iterate, a minimal one the nearest mistake (x where it found none). In the
+        box, and in the ball where there is an eps; without a check of success, no gradient attached. Cost:
+        `total` rounds.
         """
         state = self.begin(logits, x, y, seeds)
         state = self.advance(logits, x, y, state, self.total, stop=False)
@@ -122,7 +124,8 @@ class Attack(Spec):
 
     def judge(self, logits: Logits, x: Tensor, y: Tensor, images: Tensor) -> tuple[Tensor, ...]:
         """(images, success, distance) of candidates, by the model's decision on what is returned."""
-        images = ops.clip(images, 0.0, 1.0)
+        finite = ops.all(ops.isfinite(flat(images)), axis=1)  # NaN gradients leave x as it is
+        images = ops.clip(ops.where(rows(finite, x), images, x), 0.0, 1.0)
         if self.contract == "bounded":
             images = self.threat.project(images, x)
         z = logits(images)

@@ -9,21 +9,22 @@ from keras_adv.attacks.boundary import differences, nearest
 from keras_adv.losses import decision, pick
 from keras_adv.registry import option, register
 from keras_adv.threats import L2, Threat
-from keras_adv.threats.base import TINY, Tensor, l2_norm, rows
+from keras_adv.threats.base import TINY, Tensor, l2_norm, only, rows
 
 
 @register("attack", "deepfool")
 class DeepFool(MinimalAttack):
     """Steps to the nearest linearised decision boundary until the class changes.
 
-    r <- r + (|f_k| / |w_k|_dual + 1e-4) steepest(w_k), image = clip(x + (1 + overshoot) r), where
-    f_k = z_k - z_y, w_k its gradient and k the class nearest by |f_k| / |w_k|_dual.
+    x <- clip(x + (1 + overshoot) (|f_k| / |w_k|_dual + 1e-4) steepest(w_k)), where f_k = z_k - z_y, w_k its
+    gradient and k the class nearest by |f_k| / |w_k|_dual. Projected on the box at each step (thesis 4.5);
+    away from the box this is the paper's x + (1 + overshoot) sum r.
 
     Args:
         threat: l2 (the paper) or linf; its eps, if any, is where the robust accuracy is reported.
         steps: at most this many Jacobians.
         overshoot: how far beyond the linearised boundary each image is looked at.
-        max_step: longest l2 step, None for no limit (thesis 4.5: 0.1; 3.5: 0.5).
+        max_step: longest l2 step, overshoot included; None for no limit (thesis 4.5: 0.1; 3.5: 0.5).
 
     Cost: K backward passes a step for K classes; most images need 2 to 4 steps.
     """
@@ -33,6 +34,9 @@ class DeepFool(MinimalAttack):
     steps: int = option(default=50, low=1)
     overshoot: float = option(default=0.02, low=0.0)
     max_step: float | None = option(default=None, above=0.0)
+
+    def check(self) -> None:
+        only(self.threat, "l2", "linf")
 
     @property
     def total(self) -> int:
@@ -51,9 +55,9 @@ class DeepFool(MinimalAttack):
         k = nearest(self.threat, y, gaps, slopes)
         gap, w = ops.abs(pick(gaps, k)), pick(slopes, k)
         length = gap / ops.maximum(self.threat.dual(w), TINY) + 1e-4
-        move = rows(length, x) * self.threat.steepest(w)
+        move = (1.0 + self.overshoot) * rows(length, x) * self.threat.steepest(w)
         if self.max_step is not None:
             size = ops.maximum(l2_norm(move), TINY)
             move = move * rows(ops.minimum(1.0, self.max_step / size), x)
-        new = ops.clip(now + (1.0 + self.overshoot) * move, 0.0, 1.0)
+        new = ops.clip(now + move, 0.0, 1.0)
         return {**self.record(state, x, now, fooled), "x": new}, fooled

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from keras import ops
 
 from keras_adv.attacks.base import Logits, MinimalAttack, State
@@ -10,7 +12,9 @@ from keras_adv.backend import value_and_grad
 from keras_adv.losses import decision, pick
 from keras_adv.registry import option, register
 from keras_adv.threats import L2, Threat
-from keras_adv.threats.base import Tensor, rows
+from keras_adv.threats.base import Tensor, only, rows
+
+CEILING = math.log1p(-1e-5)
 
 
 def log_p(logits: Logits, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -39,9 +43,9 @@ class HighConfidence(MinimalAttack):
     Args:
         threat: l2; its eps, if any, is where the robust accuracy is reported.
         steps: at most this many gradients.
-        confidence: C in (0, 1); None is the confidence of the clean image (thesis 4.5).
+        confidence: C in (0, 1); None is the confidence of the clean image (thesis 4.5), at most 1 - 1e-5.
         overshoot: share added to each step.
-        max_step: longest l2 step, None for no limit.
+        max_step: longest l2 step, overshoot included; None for no limit.
 
     Cost: one Jacobian for the target, then one forward-backward pass a step.
     """
@@ -53,6 +57,9 @@ class HighConfidence(MinimalAttack):
     overshoot: float = option(default=0.02, low=0.0)
     max_step: float | None = option(default=0.1, above=0.0)
 
+    def check(self) -> None:
+        only(self.threat, "l2")
+
     @property
     def total(self) -> int:
         return self.steps + 1
@@ -62,7 +69,8 @@ class HighConfidence(MinimalAttack):
 
     def start(self, logits: Logits, x: Tensor, y: Tensor, seeds: Tensor) -> State:
         z, gaps, slopes = differences(logits, x, y)
-        log_c = ops.max(ops.log_softmax(z, axis=1), axis=1)
+        # float32 cannot climb to 1: near it the gradient of log p drowns
+        log_c = ops.minimum(ops.max(ops.log_softmax(z, axis=1), axis=1), CEILING)
         if self.confidence is not None:
             log_c = ops.full_like(log_c, ops.log(self.confidence))
         target = nearest(self.threat, y, gaps, slopes)

@@ -21,16 +21,18 @@ class PDPGD(PrimalDual):
     Args:
         threat: linf, l1, l0 or l2; its eps, if any, is where the robust accuracy is reported.
         steps: gradient steps of one restart.
-        lr: of Adam, for the perturbation; falls to 1% of it.
+        lr: of Adam, for the perturbation.
+        final: share of lr that is left at the end of a run.
         dual_lr: of the duals in the log domain; falls to 10% of it.
         ratio: lam1 / lam2 at the start.
         surrogate: "softplus" (journal version) or "hinge" (thesis) of the margin.
         restarts: runs; all but the first start from U(-0.5, 0.5) around x.
-        decay: of lr, "linear" (thesis) or "exponential" (journal version).
+        decay: of lr, "exponential" (journal version) or "linear" (thesis).
         inner: rounds of the prox.
 
     The defaults spend the thesis' 500 gradients as two runs of 250: one run from x often ends at a class that is
-    not the nearest. The thesis: steps=500, restarts=1, ratio=0.01, surrogate="hinge", lr the best of 0.01 to 1.
+    not the nearest. The thesis: steps=500, restarts=1, ratio=0.01, surrogate="hinge",
+    decay="linear", final=0.01, lr the best of 0.01 to 1.
 
     Cost: steps forward-backward passes a restart.
     """
@@ -39,12 +41,13 @@ class PDPGD(PrimalDual):
     threat: Threat = option(default=Linf())
     steps: int = option(default=250, low=1)
     lr: float = option(default=1.0, above=0.0)
+    final: float = option(default=0.001, above=0.0, high=1.0)
     dual_lr: float = option(default=0.1, above=0.0)
     ratio: float = option(default=1.0, above=0.0)
     surrogate: str = option(default="softplus", choices=("softplus", "hinge"))
     restarts: int = option(default=2, low=1)
-    decay: str = option(default="linear", choices=("linear", "exponential"))
-    inner: int = option(default=2, low=1)
+    decay: str = option(default="exponential", choices=("exponential", "linear"))
+    inner: int = option(default=5, low=1)
 
     def descend(self, x: Tensor, state: State, g: Tensor, lr: Tensor) -> State:
         r, lam = state["r"], state["mean"]

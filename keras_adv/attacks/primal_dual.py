@@ -28,6 +28,7 @@ class PrimalDual(MinimalAttack):
     threat: Threat
     steps: int
     lr: float
+    final: float
     dual_lr: float
     ratio: float
     surrogate: str
@@ -56,8 +57,7 @@ class PrimalDual(MinimalAttack):
         part = ops.cast(k, "float32") / self.steps
         duals = self._raise(state["duals"], m, self.dual_lr * (1.0 - 0.9 * part))
         mean = 0.9 * state["mean"] + 0.1 * ops.exp(duals)
-        lr = self.lr * (ops.power(0.01, part) if self.decay == "exponential" else 1.0 - 0.99 * part)
-        new = self.descend(x, {**state, "mean": mean, "k": k}, g, lr)
+        new = self.descend(x, {**state, "k": k}, g, self.lr * self._left(part))
         new = {**new, "duals": duals, "mean": mean}
         if self.restarts > 1:
             again = k + 1 == self.steps
@@ -66,6 +66,12 @@ class PrimalDual(MinimalAttack):
             other["r"] = ops.clip(x + spread - 0.5, 0.0, 1.0) - x
             new = {n: ops.where(rows(again, v), other[n], v) for n, v in new.items()}
         return {**seen, **new, "seeds": state["seeds"]}, m != m
+
+    def _left(self, part: Tensor) -> Tensor:
+        """Share of the learning rate after `part` of a run."""
+        if self.decay == "exponential":
+            return ops.power(self.final, part)
+        return 1.0 - (1.0 - self.final) * part
 
     def descend(self, x: Tensor, state: State, g: Tensor, lr: Tensor) -> State:
         """The next "r", "m", "v"; g is the gradient of the surrogate, state["mean"] the smoothed duals."""

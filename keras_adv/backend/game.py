@@ -90,7 +90,8 @@ class BaseGame(keras.Model):
         batch = {name: ops.stop_gradient(value) for name, value in batch.items()}
         for number, move in enumerate(self.moves):
             for net in nets.values():
-                net.set_clock(self.clock.value * len(self.moves) + number)
+                # room for a move that runs a net several times, each time with a count of its own
+                net.set_clock((self.clock.value * len(self.moves) + number) * 64)
             for term, values in self.make_move(move, nets, batch).items():
                 self.trackers[term].update_state(values)
         terms = [term for move in self.moves for term in move.terms]

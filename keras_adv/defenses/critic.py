@@ -17,6 +17,7 @@ from keras_adv.layers import ClassMeans, Noise
 from keras_adv.losses import cross_entropy, decision, pick
 from keras_adv.optimizers import Adam, Drop, Optimizer
 from keras_adv.registry import option, register, tunable
+from keras_adv.threats.base import l2_norm
 
 HALVED = Drop(every=40, factor=0.5)
 
@@ -47,8 +48,9 @@ class Critic(Defense):
         optimizer: of the classifier.
         critic_optimizer: of the critic.
 
-    Cost a step, K classes, n attack steps: K + 2n + 3 first-order passes to prepare and judge, then for the
-    classifier 2n + 2 passes whose gradients are differentiated again.
+    Cost a step, K classes, n attack steps: one Jacobian (K backward passes), n forward-backward and one forward
+    pass to prepare; one second-order pass of the critic on 2B images; for the classifier 2n second-order passes,
+    one first-order, and one forward-backward of the critic.
     """
 
     reference = "Matyasko, thesis, ch. 4; Matyasko & Chau, NeurIPS 2018"
@@ -137,7 +139,7 @@ class Critic(Defense):
 
         scores, _, g = value_and_grad(score, images)
         real, fake = ops.split(scores, 2)
-        steep = ops.split(ops.square(self.attack.threat.norm(g) - 1.0), 2)
+        steep = ops.split(ops.square(l2_norm(g) - 1.0), 2)
         moved = batch["moved"]
         return {
             "real": ops.softplus(-real),

@@ -18,7 +18,7 @@ from keras_adv.threats import L2, Threat
 
 @register("defense", "margin")
 class Margin(Defense):
-    """max_j [1 + z_j - z_y]_+  +  weight max_{j != y} |grad_x (z_y - z_j)|_dual (thesis 3.19, 3.21).
+    """max_j [1 + z_j - z_y]_+  +  weight max_{j != y} |grad_x (z_y - z_j)|_dual (thesis 3.18, its sign corrected).
 
     The sensitivity is taken in the dual of the norm in which the margin is to grow: l2 for `threat=l2()`, l1 for
     `threat=linf()`. The class j comes from the full Jacobian without gradient; only grad(z_y - z_j) is

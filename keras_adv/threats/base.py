@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 from keras import ops
 
@@ -100,13 +100,30 @@ def take_top(score: Tensor, count: int) -> Tensor:
     return ops.cast(rank < count, "float32")
 
 
-def room(x: Tensor, w: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """For `to_plane`: the signed direction of each coordinate, how far it can go, and how much is needed."""
+def only(threat: Threat, *names: str) -> None:
+    """Raises InvalidInput unless the threat is one of these norms."""
+    if threat.name not in names:
+        raise fail("threat", " or ".join(f"{name}()" for name in names), threat)
+
+
+class Room(NamedTuple):
+    """For `to_plane`, (B, D): signed direction, gain |w| and free way of each coordinate; the need (B,)."""
+
+    direction: Tensor
+    gain: Tensor
+    free: Tensor
+    need: Tensor
+
+
+def room(x: Tensor, w: Tensor, b: Tensor) -> Room:
+    """What each coordinate can add on the way to the plane; w and b scaled so that max |w| = 1."""
     x, w = flat(x), flat(w)
+    size = ops.maximum(ops.max(ops.abs(w), axis=1), 1e-35)
+    w, b = w / size[:, None], b / size
     need = b - ops.sum(w * x, axis=1)
     direction = ops.sign(w) * ops.sign(need)[:, None]
     free = ops.where(direction > 0, 1.0 - x, x) * ops.abs(direction)
-    return direction, free, ops.abs(need)
+    return Room(direction, ops.abs(w), free, ops.abs(need))
 
 
 def fill_evenly(gain: Tensor, speed: Tensor, free: Tensor, need: Tensor) -> Tensor:

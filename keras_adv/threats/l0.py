@@ -11,7 +11,6 @@ from keras_adv.threats.base import (
     Tensor,
     Threat,
     fill_greedily,
-    flat,
     l2_norm,
     room,
     rows,
@@ -60,6 +59,14 @@ class L0(Threat):
         size = ops.sum(ops.square(self._groups(delta)), axis=2)
         return self._keep(delta, size, int(self.radius()))
 
+    def project(self, x: Tensor, origin: Tensor) -> Tensor:
+        """Nearest point of ball and box: counts are spent where, after clipping, they bring x nearest."""
+        boxed = ops.clip(x, 0.0, 1.0)
+        if self.eps is None:
+            return boxed
+        lost = ops.square(x - origin) - ops.square(x - boxed)
+        return origin + self._keep(boxed - origin, ops.sum(self._groups(lost), axis=2), int(self.eps))
+
     def sample(self, origin: Tensor, seeds: Tensor) -> Tensor:
         shape = tuple(origin.shape[1:])
         other = noise.uniform(noise.fold(seeds, 1), shape)
@@ -74,11 +81,10 @@ class L0(Threat):
         return ops.reshape(grouped * ops.cast(kept, "float32")[:, :, None], ops.shape(v))
 
     def to_plane(self, x: Tensor, w: Tensor, b: Tensor) -> Tensor:
-        direction, free, need = room(x, w, b)
-        gain = ops.abs(flat(w))
-        worth = ops.sum(self._groups(ops.reshape(gain * free, ops.shape(x))), axis=2)
+        way = room(x, w, b)
+        worth = ops.sum(self._groups(ops.reshape(way.gain * way.free, ops.shape(x))), axis=2)
         size = x.shape[-1] if self.pixels else 1
         # values of one pixel stay together: they share the pixel's worth
-        order_by = ops.reshape(ops.repeat(worth[:, :, None], size, axis=2), ops.shape(gain))
-        move = direction * fill_greedily(gain, order_by, free, need)
+        order_by = ops.reshape(ops.repeat(worth[:, :, None], size, axis=2), ops.shape(way.gain))
+        move = way.direction * fill_greedily(way.gain, order_by, way.free, way.need)
         return ops.clip(x + ops.reshape(move, ops.shape(x)), 0.0, 1.0)

@@ -76,7 +76,6 @@ class L1(Threat):
         return ops.sign(v) * ops.maximum(ops.abs(v) - rows(weight, v), 0.0)  # 5.13, with the |.|
 
     def to_plane(self, x: Tensor, w: Tensor, b: Tensor) -> Tensor:
-        direction, free, need = room(x, w, b)
-        gain = ops.abs(flat(w))
-        move = direction * fill_greedily(gain, gain, free, need)
+        way = room(x, w, b)
+        move = way.direction * fill_greedily(way.gain, way.gain, way.free, way.need)
         return ops.clip(x + ops.reshape(move, ops.shape(x)), 0.0, 1.0)

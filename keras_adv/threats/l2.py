@@ -49,7 +49,6 @@ class L2(Threat):
         return v * rows(kept, v)
 
     def to_plane(self, x: Tensor, w: Tensor, b: Tensor) -> Tensor:
-        direction, free, need = room(x, w, b)
-        gain = ops.abs(flat(w))
-        move = direction * fill_evenly(gain, gain, free, need)
+        way = room(x, w, b)
+        move = way.direction * fill_evenly(way.gain, way.gain, way.free, way.need)
         return ops.clip(x + ops.reshape(move, ops.shape(x)), 0.0, 1.0)

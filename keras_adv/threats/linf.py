@@ -41,7 +41,6 @@ class Linf(Threat):
         return v - shrink_l1(v, weight)
 
     def to_plane(self, x: Tensor, w: Tensor, b: Tensor) -> Tensor:
-        direction, free, need = room(x, w, b)
-        gain = ops.abs(flat(w))
-        move = direction * fill_evenly(gain, ops.abs(direction), free, need)
+        way = room(x, w, b)
+        move = way.direction * fill_evenly(way.gain, ops.abs(way.direction), way.free, way.need)
         return ops.clip(x + ops.reshape(move, ops.shape(x)), 0.0, 1.0)
