@@ -72,6 +72,23 @@ def verify(where: str | Path) -> ModelCard:
     return found
 
 
+def table() -> str:
+    """The zoo as a Markdown table, from the cards."""
+    lines = ["| name | clean | robust, PGD linf | mean l2 norm | audit |", "| --- | --- | --- | --- | --- |"]
+    for name in list():
+        results, findings = card(name).results, card(name).audit
+        pgd = next((r for r in results["attacks"] if r["spec"].startswith("pgd(threat=linf")), None)
+        pdgd = next((r for r in results["attacks"] if r["spec"].startswith("pdgd(")), None)
+        eps = "" if pgd is None else pgd["spec"].split("eps=")[1].split(")")[0]
+        robust = "-" if pgd is None else f"{pgd['robust_accuracy']:.1%} at {eps}"
+        norm = "-" if pdgd is None or pdgd["mean_norm"] is None else f"{pdgd['mean_norm']:.3f}"
+        audit = "; ".join(findings) or "nothing found"
+        lines.append(
+            f"| [{name}](zoo/{name}/README.md) | {results['clean_accuracy']:.1%} | {robust} | {norm} | {audit} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 def publish(run: str | Path) -> Path:
     """Verifies a finished run and copies its card, README and model into the zoo.
 

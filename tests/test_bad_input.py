@@ -51,7 +51,7 @@ def tree(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in Path(folder).rglob("*") if p.is_file()}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def plain():
     keras.utils.set_random_seed(0)
     return classifier()
@@ -122,6 +122,13 @@ def test_a_refused_training_leaves_the_weights_alone(plain, images):
         complaint(USES["defend"], plain, *bad)
     for old, new in zip(before, plain.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.xfail(strict=True, reason=UNCHECKED + "; on JAX the predict that fails empties the model")
+def test_a_refused_evaluation_leaves_the_model_usable(plain, images):
+    x, y = images
+    complaint(keras_adv.evaluate, plain, x[:, :7], y, [])
+    assert np.isfinite(plain.predict(x, verbose=0)).all()
 
 
 # -- models --------------------------------------------------------------------------------------------
@@ -386,9 +393,11 @@ def test_tfds_has_what_it_needs_to_look_up_a_builder():
 
 
 @pytest.fixture(scope="module")
-def original(tmp_path_factory, plain):
+def original(tmp_path_factory):
     folder = tmp_path_factory.mktemp("zoo") / "entry"
     folder.mkdir()
+    keras.utils.set_random_seed(0)
+    plain = classifier()
     plain.save(folder / "model.keras")
     card = ModelCard(
         name="standard_plain_digits",
@@ -470,9 +479,7 @@ def test_export_refuses_an_unwritable_folder(out, plain, tmp_path):
     assert "`out`" in complaint(keras_adv.export, plain, tmp_path / out)
 
 
-@pytest.mark.parametrize(
-    "name", ["config.json", "model.weights.h5", "metadata.json"], ids=lambda name: f"without {name}"
-)
+@pytest.mark.parametrize("name", ["config.json", "model.weights.h5"])
 def test_archive_with_a_part_missing_is_refused(name, entry):
     whole = zipfile.ZipFile(entry / "model.keras")
     with zipfile.ZipFile(entry / "part.keras", "w") as archive:
@@ -730,6 +737,10 @@ def rows(path):
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
+def enough(*_):
+    raise StopIteration
+
+
 def same_weights(ours, theirs):
     for one, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
         if EXACT:
@@ -761,8 +772,9 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been_killed(tmp_path, mo
     assert not (out / "backup").exists() and not list(out.glob("*part*"))
     assert zoo.verify(out).recipe == CUT
 
-    monkeypatch.setattr(TRAIN, "export", lambda *_: None)
-    keras_adv.train(CUT, whole, attacks=["fgsm()"], n=8, verbose=0)
+    monkeypatch.setattr(TRAIN, "export", enough)  # comes after model.keras
+    with pytest.raises(StopIteration):
+        keras_adv.train(CUT, whole, verbose=0)
     same_weights(artifact.read(out / "model.keras"), artifact.read(whole / "model.keras"))
     ours, theirs = rows(out / "history.csv"), rows(whole / "history.csv")
     assert [row["epoch"] for row in ours] == [0, 1, 2, 3, 4, 5]
@@ -786,21 +798,21 @@ class Interrupt(keras.callbacks.Callback):
 
 
 @pytest.fixture(scope="module")
-def critic(digits):
-    """Trains a small net against the critic, whose warm-up ends after the second of four epochs."""
-    x, y = (part[:200] for part in digits.train)
+def game(digits):
+    """Trains a small net against the critic, whose warm-up ends after the first of three epochs."""
+    x, y = (part[:150] for part in digits.train)
 
     def run(*callbacks):
         net = models.MLP(units=(16,)).build(digits.shape, digits.classes, seed=1)
-        defense = "critic(width=16, warmup=2, attack=high_confidence(steps=2, max_step=None))"
-        return keras_adv.defend(net, defense, x, y, epochs=4, batch_size=50, callbacks=callbacks, verbose=0)
+        defense = "critic(width=16, attack=high_confidence(steps=1, max_step=None))"
+        return keras_adv.defend(net, defense, x, y, epochs=3, batch_size=50, callbacks=callbacks, verbose=0)
 
     return run, run()
 
 
-@pytest.mark.parametrize("epoch", [1, 2, 3])
-def test_a_game_of_two_phases_goes_on_from_either(epoch, critic, tmp_path):
-    run, whole = critic
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_game_of_two_phases_goes_on_from_the_border_and_from_within(epoch, game, tmp_path):
+    run, whole = game
     with pytest.raises(KeyboardInterrupt):
         run(Checkpoint(tmp_path), Interrupt(epoch))
     assert Checkpoint(tmp_path).latest()[0] == epoch

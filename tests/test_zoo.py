@@ -1,5 +1,7 @@
 """Every entry of the zoo keeps what its card says."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -33,3 +35,8 @@ def test_critic_needs_larger_perturbations_than_no_defense():
         norm[name] = next(r["mean_norm"] for r in rows if r["spec"].startswith("pdgd"))
     assert norm["critic_lenet_digits"] > 1.2 * norm["standard_lenet_digits"]
     assert np.isfinite(list(norm.values())).all()
+
+
+def test_readme_shows_the_cards():
+    page = (Path(__file__).parents[1] / "README.md").read_text()
+    assert page.split("<!-- zoo -->\n")[1].split("<!-- /zoo -->")[0] == zoo.table()

@@ -1,0 +1,34 @@
+"""Lists and checks the zoo: python scripts/zoo.py [--readme=README.md]
+
+Checks sha256, safe loading and probe logits of every entry; --readme rewrites the table between the zoo marks.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from pathlib import Path
+
+from absl import flags
+
+import keras_adv
+from keras_adv import cli
+
+README = flags.DEFINE_string("readme", None, "page whose zoo table is rewritten")
+
+
+def main() -> None:
+    for name in keras_adv.zoo.list():
+        card = keras_adv.zoo.verify(name)
+        print(f"{name}: verified, clean accuracy {card.results['clean_accuracy']:.2%}")
+    if README.value:
+        page = Path(README.value)
+        if not page.is_file():
+            cli.stop(f"`readme` must be an existing file. Received: {README.value!r}")
+        before, rest = page.read_text().split("<!-- zoo -->\n")
+        after = rest.split("<!-- /zoo -->")[1]
+        page.write_text(f"{before}<!-- zoo -->\n{keras_adv.zoo.table()}<!-- /zoo -->{after}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,44 @@
+"""The examples of README and CONTRIBUTING run as they stand."""
+
+import re
+from pathlib import Path
+
+import keras
+import pytest
+
+from keras_adv import fit, registry
+from keras_adv.models import MLP
+
+ROOT = Path(__file__).parents[1]
+README = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+
+
+def test_readme_examples_run(tmp_path, monkeypatch, capsys):
+    load, defend, serve = README
+    exec(load, {})
+    assert "robust accuracy" in capsys.readouterr().out
+    exec(defend.replace("epochs=5", "epochs=1"), {})
+    import keras_adv
+
+    keras_adv.export(keras_adv.zoo.load("critic_lenet_digits"), tmp_path / "served" / "1")
+    monkeypatch.chdir(tmp_path)
+    exec(serve, {})
+    assert "label" in serve
+
+
+def test_the_defense_of_contributing_is_a_whole_one(digits):
+    example = re.search(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.S).group(1)
+    assert len(example.splitlines()) <= 32
+    try:
+        exec(example, {"__name__": "example"})
+        made = registry.parse("defense", "double_backprop(weight=0.2)")
+        net = MLP(units=(20,)).build(digits.shape, digits.classes)
+        assert isinstance(fit.defend(net, made, *digits.train, epochs=1, verbose=0), keras.Model)
+    finally:
+        registry._CLASSES.pop("double_backprop", None)
+
+
+@pytest.mark.parametrize("name", ["train.py", "evaluate.py", "export.py", "search.py", "zoo.py"])
+def test_scripts_named_in_the_readme_exist_and_are_short(name):
+    assert f"scripts/{name}" in (ROOT / "README.md").read_text()
+    assert len((ROOT / "scripts" / name).read_text().splitlines()) <= 70
