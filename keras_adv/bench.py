@@ -6,6 +6,7 @@ machine otherwise idle.
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -56,7 +57,8 @@ def attacks(batch: int = 256, steps: int = 20, repeats: int = 5) -> Iterator[dic
     seeds = noise.seeds(0, ops.arange(batch))
     for cls in registry.registered("attack").values():
         make: Any = cls
-        attack = make(steps=steps) if "steps" in cls.__annotations__ else make()
+        long = "steps" in {field.name for field in dataclasses.fields(make)}
+        attack = make(steps=steps) if long else make()
         work = compile(_all_steps(attack, logits), net)
         floor = compile(_bare(attack, logits), net)
         over, seconds = ratio(partial(work, x, y, seeds), partial(floor, x, y), repeats)

@@ -16,7 +16,7 @@ VALUES = [
     None, True, False, 0, 1, 2, 20, 22, 1e-5, 8 / 255, 0.3, 0.1 + 0.2, 1.0, 2.5, -0.5, 32,
     "small", "margin", "hinge", "crop_flip", "softplus", "linear", "cross_entropy", "exponential",
     "a file's \"name\".npz", (), (7,), (1, 2, 3), (0.25, 1 / 3), *DEFAULTS,
-    parse("threat", "linf(eps=8/255)"), parse("attack", "high_confidence(steps=3)"),
+    *(parse("threat", f"{name}(eps=8/255)") for name in registry.registered("threat")), parse("attack", "high_confidence(steps=3)"),
 ]  # fmt: skip
 
 

@@ -6,8 +6,7 @@ from keras import ops
 
 from keras_adv.attacks.base import State
 from keras_adv.attacks.primal_dual import PrimalDual, adam
-from keras_adv.registry import option, register
-from keras_adv.threats import L2, Threat
+from keras_adv.registry import register
 from keras_adv.threats.base import TINY, Tensor, l2_norm, only, rows
 
 
@@ -34,15 +33,6 @@ class PDGD(PrimalDual):
     """
 
     reference = "Matyasko, thesis, ch. 5, Algorithm 2; arXiv:2106.01538"
-    threat: Threat = option(default=L2())
-    steps: int = option(default=250, low=1)
-    lr: float = option(default=1.0, above=0.0)
-    final: float = option(default=0.001, above=0.0, high=1.0)
-    dual_lr: float = option(default=0.1, above=0.0)
-    ratio: float = option(default=1.0, above=0.0)
-    surrogate: str = option(default="softplus", choices=("softplus", "hinge"))
-    restarts: int = option(default=2, low=1)
-    decay: str = option(default="exponential", choices=("exponential", "linear"))
 
     def check(self) -> None:
         only(self.threat, "l2")

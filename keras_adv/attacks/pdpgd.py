@@ -39,14 +39,6 @@ class PDPGD(PrimalDual):
 
     reference = "Matyasko, thesis, ch. 5, Algorithm 3; arXiv:2106.01538"
     threat: Threat = option(default=Linf())
-    steps: int = option(default=250, low=1)
-    lr: float = option(default=1.0, above=0.0)
-    final: float = option(default=0.001, above=0.0, high=1.0)
-    dual_lr: float = option(default=0.1, above=0.0)
-    ratio: float = option(default=1.0, above=0.0)
-    surrogate: str = option(default="softplus", choices=("softplus", "hinge"))
-    restarts: int = option(default=2, low=1)
-    decay: str = option(default="exponential", choices=("exponential", "linear"))
     inner: int = option(default=5, low=1)
 
     def descend(self, x: Tensor, state: State, g: Tensor, lr: Tensor) -> State:

@@ -9,6 +9,7 @@ minimises, and that the author's code runs.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from keras import ops
 
@@ -16,24 +17,26 @@ from keras_adv import noise
 from keras_adv.attacks.base import Logits, MinimalAttack, State
 from keras_adv.backend import value_and_grad
 from keras_adv.losses import margin
-from keras_adv.threats import Threat
+from keras_adv.registry import option
+from keras_adv.threats import L2, Threat
 from keras_adv.threats.base import Tensor, rows
 
 FLOOR = math.log(1e-6)
 
 
+@dataclass(frozen=True, repr=False)
 class PrimalDual(MinimalAttack):
     """The loop of PDGD and PDPGD; a subclass writes `descend`."""
 
-    threat: Threat
-    steps: int
-    lr: float
-    final: float
-    dual_lr: float
-    ratio: float
-    surrogate: str
-    restarts: int
-    decay: str
+    threat: Threat = option(default=L2())
+    steps: int = option(default=250, low=1)
+    lr: float = option(default=1.0, above=0.0)
+    final: float = option(default=0.001, above=0.0, high=1.0)
+    dual_lr: float = option(default=0.1, above=0.0)
+    ratio: float = option(default=1.0, above=0.0)
+    surrogate: str = option(default="softplus", choices=("softplus", "hinge"))
+    restarts: int = option(default=2, low=1)
+    decay: str = option(default="exponential", choices=("exponential", "linear"))
 
     @property
     def total(self) -> int:

@@ -41,7 +41,7 @@ def examples(x: np.ndarray, result: Result, labels: np.ndarray, title: str, path
         for axis, image in zip(column, (x[i], result.images[i], 0.5 + change / (2 * scale)), strict=True):
             axis.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1)
         column[1].set_title(f"-> {labels[i]}", fontsize=8)
-        column[2].set_title(f"{result.distance[i]:.2f}", fontsize=8)
+        column[2].set_title(f"norm {result.distance[i]:.2f}", fontsize=8)
     for axis, name in zip(axes[:, 0], ("clean", "adversarial", "difference"), strict=True):
         axis.set_ylabel(name, fontsize=8)
     for axis in axes.flat:
