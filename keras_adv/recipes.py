@@ -15,7 +15,7 @@ class Recipe(Spec):
         defense: the defense.
         model: the architecture; the defense may adapt it (dropout).
         data: "digits", a TFDS name, or FILE.npz.
-        epochs: passes over the training images; None is 60 for digits, 100 otherwise (the papers' MNIST).
+        epochs: passes over the training images; the papers' MNIST runs have 100.
         batch_size: images a step.
         augment: "none", or "crop_flip" (CIFAR).
         normalize: subtract the mean of the training images and divide by their deviation, inside the model.
@@ -26,7 +26,7 @@ class Recipe(Spec):
     defense: Defense = option(default=Critic())
     model: Architecture = option(default=LeNet())
     data: str = option(default="digits")
-    epochs: int | None = option(default=None, low=1)
+    epochs: int = option(default=100, low=1)
     batch_size: int = option(default=100, low=1)
     augment: str = option(default="none", choices=("none", "crop_flip"))
     normalize: bool = option(default=False)
@@ -38,8 +38,3 @@ class Recipe(Spec):
         """<defense>_<model>_<data>, the name in the zoo."""
         stem = self.data.rsplit("/", 1)[-1].removesuffix(".npz")
         return f"{self.defense.name}_{self.model.name}_{stem}"
-
-    def resolved(self) -> Recipe:
-        """The same with every default that depends on other fields written out."""
-        epochs = 60 if self.data == "digits" else 100
-        return self.replace(epochs=self.epochs or epochs)

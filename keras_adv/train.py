@@ -60,7 +60,7 @@ def train(
         InvalidInput: bad recipe, data or folder, before anything is written.
         FloatingPointError: the training diverged.
     """
-    chosen: Recipe = registry.parse("recipe", recipe).resolved()
+    chosen: Recipe = registry.parse("recipe", recipe)
     for one in attacks:
         registry.parse("attack", one)
     out = Path(out)
@@ -134,7 +134,6 @@ def _fit(recipe: Recipe, loaded: data.Data, out: Path, verbose: int) -> float:
     mean, std = loaded.statistics() if recipe.normalize else (None, None)
     design = recipe.defense.design(recipe.model)
     net = design.build(loaded.shape, loaded.classes, mean, std, seed=recipe.seed)
-    assert recipe.epochs is not None  # noqa: S101  resolved
     served = defend(
         net,
         recipe.defense,

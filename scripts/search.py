@@ -15,6 +15,7 @@ from keras_adv import cli
 from keras_adv.search import OBJECTIVES
 
 cli.recipe_flags()
+flags.adopt_module_key_flags(cli)  # so that --help shows them
 OBJECTIVE = flags.DEFINE_enum("objective", "robust", OBJECTIVES, "what to maximise")
 TRIALS = flags.DEFINE_integer("trials", 10, "recipes to train", lower_bound=1)
 OUT = flags.DEFINE_string("out", "runs/search", "folder for trials, leaderboard.json, best_recipe.txt")

@@ -16,6 +16,7 @@ from keras_adv.evaluation.report import table
 from keras_adv.train import ATTACKS
 
 cli.recipe_flags()
+flags.adopt_module_key_flags(cli)  # so that --help shows them
 OUT = flags.DEFINE_string("out", None, "run folder; default runs/<defense>_<model>_<data>")
 ATTACK = flags.DEFINE_multi_string("attack", list(ATTACKS), f"what to measure with: {cli.names('attack')}")
 N = flags.DEFINE_integer("n", 1000, "test images that are attacked, at most", lower_bound=1)

@@ -116,7 +116,7 @@ def test_search_ranks_recipes_and_writes_the_best(tmp_path):
     assert (tmp_path / "s" / "best_recipe.txt").read_text().strip() == board[0]["recipe"]
     first = ModelCard.read(tmp_path / "s" / "trial_0")
     assert first.data["split"] == "validation"
-    assert registry.parse("recipe", first.recipe) == registry.parse("recipe", recipe).resolved()
+    assert registry.parse("recipe", first.recipe) == registry.parse("recipe", recipe)
 
 
 def test_search_needs_something_to_tune(tmp_path):

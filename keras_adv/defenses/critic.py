@@ -36,8 +36,8 @@ class Critic(Defense):
     4.5 with an unsquared norm; this is what its code minimises.) Terms of x^ are means over the
     images whose class the attack changed. One epoch of cross-entropy comes first, to settle the confidences.
 
-    The defaults were searched on the digits (60 epochs, LeNet, validation images and a stronger attack than the
-    thesis'); `keras_adv.defenses.critic.THESIS` is the thesis' own setting for MNIST.
+    The defaults were chosen on the digits (LeNet, 100 epochs); `keras_adv.defenses.critic.THESIS` is the
+    thesis' own setting, for MNIST.
 
     Args:
         weight: lambda; thesis: 0.5 for the MLP, 0.1 for LeNet on MNIST.
