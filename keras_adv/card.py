@@ -6,6 +6,8 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +68,20 @@ class ModelCard:
         path = folder / "card.json"
         try:
             values = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InvalidInput(f"`card` must be readable JSON: {error}. Received: {path}") from error
-        names = {f.name for f in dataclasses.fields(cls)}
-        if not isinstance(values, dict) or set(values) != names or values["schema"] != SCHEMA:
-            raise InvalidInput(f"`card` must follow schema {SCHEMA} with {sorted(names)}. Received: {path}")
+        kinds = {name: typing.get_origin(k) or k for name, k in typing.get_type_hints(cls).items()}
+        fits = isinstance(values, dict) and set(values) == set(kinds) and values["schema"] == SCHEMA
+        if not fits or not all(
+            isinstance(values[n], (k, int) if k is float else k) for n, k in kinds.items()
+        ):
+            raise InvalidInput(f"`card` must follow schema {SCHEMA} with {sorted(kinds)}. Received: {path}")
+        if not {"name", "split", "shape", "classes"} <= set(values["data"]):
+            raise InvalidInput(f"`card` must name data, split, shape and classes. Received: {path}")
+        if not re.fullmatch(r"\w[\w.-]*", values["name"]):
+            raise InvalidInput(
+                f"`card` must have a name of letters, digits, _, . and -. Received: {values['name']!r}"
+            )
         return cls(**values)
 
     def markdown(self) -> str:

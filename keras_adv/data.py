@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,6 +75,8 @@ def load(source: str, validation: float = 0.1) -> Data:
         train, test = _tfds(source)
     train = _checked(train, "train")
     test = _checked(test, "test", int(train[1].max()) + 1, train[0].shape[1:])
+    if train[1].max() < 1:
+        raise validate.fail("y_train", "of at least 2 classes", "class 0 alone")
     held = max(1, round(len(train[0]) * validation))
     if held >= len(train[0]):
         raise validate.fail("data", "more than one training image", source)
@@ -108,7 +111,7 @@ def _npz(path: Path) -> tuple[Split, Split]:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in names if name in file}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InvalidInput(f"`data` must be a readable npz file: {error}. Received: {path}") from error
     missing = [name for name in names if name not in arrays]
     if missing:

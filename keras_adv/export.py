@@ -11,6 +11,8 @@ from typing import Any
 
 import keras
 
+from keras_adv import validate
+from keras_adv.artifact import read
 from keras_adv.evaluation.checks import check_model
 from keras_adv.validate import InvalidInput
 
@@ -29,15 +31,18 @@ def export(model: keras.Model | str | Path, out: str | Path) -> Path:
         InvalidInput: unusable model, or `out` holds something else.
     """
     out = Path(out)
+    if isinstance(model, (str, Path)):
+        model = read(Path(model))
+    check_model(model)
+    validate.folder(out.parent)
+    if out.is_file():
+        raise validate.fail("out", "a folder", str(out))
     if out.exists() and not (out / "saved_model.pb").is_file() and any(out.iterdir()):
         raise InvalidInput(f"`out` must be new, empty or a SavedModel. Received: {str(out)!r}")
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
-    part.parent.mkdir(parents=True, exist_ok=True)
     if keras.config.backend() == "tensorflow":
-        from keras_adv.artifact import read
-
-        _write(read(Path(model)) if isinstance(model, (str, Path)) else model, part)
+        _write(model, part)
     else:
         _in_tensorflow(model, part)
     shutil.rmtree(out, ignore_errors=True)
@@ -45,16 +50,14 @@ def export(model: keras.Model | str | Path, out: str | Path) -> Path:
     return out
 
 
-def _in_tensorflow(model: keras.Model | str | Path, out: Path) -> None:
-    """Export needs TensorFlow: another backend hands the file to a process that runs it."""
-    path = Path(model) if isinstance(model, (str, Path)) else out.with_suffix(".keras")
-    if isinstance(model, keras.Model):
-        model.save(path)
+def _in_tensorflow(model: keras.Model, out: Path) -> None:
+    """Export needs TensorFlow: another backend hands a file to a process that runs it."""
+    path = out.with_suffix(".keras")
+    model.save(path)
     command = [sys.executable, "-m", "keras_adv.export", str(path), str(out)]
     env = {**os.environ, "KERAS_BACKEND": "tensorflow"}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    if isinstance(model, keras.Model):
-        path.unlink()
+    path.unlink()
     if done.returncode:
         raise RuntimeError(f"Export in a TensorFlow process failed:\n{done.stderr[-2000:]}")
 

@@ -32,7 +32,7 @@ class Drop(Schedule):
 class Milestones(Schedule):
     """rate * factor for every epoch of `at` that has passed. CIFAR, 110 epochs: at=(100, 105), factor=0.1."""
 
-    at: tuple[int, ...] = option(default=(50, 80))
+    at: tuple[int, ...] = option(default=(50, 80), low=1)
     factor: float = option(default=0.1, above=0.0, high=1.0)
 
     def build(self, rate: float, steps_per_epoch: int, epochs: int) -> object:

@@ -110,11 +110,12 @@ def parse(kind: str, value: Any) -> Any:
     if not isinstance(value, str):
         raise validate.fail(kind, f"a spec string or a registered {kind}", value)
     try:
-        tree = ast.parse(value.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        made = _make(ast.parse(value.strip(), mode="eval").body, kind)
+    except InvalidInput:
+        raise
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
         form = "of the form name(option=value)"
-        raise validate.fail(kind, form, value) from error
-    made = _make(tree, kind)
+        raise validate.fail(kind, form, _short(value)) from error
     if not isinstance(made, Spec) or made.kind != kind:
         raise validate.fail(kind, f"one of {list(registered(kind))}", value)
     return made
@@ -156,13 +157,19 @@ def with_values(obj: _S, values: dict[str, Any]) -> _S:
     return obj.replace(**changes)
 
 
+def _short(text: str) -> str:
+    return text if len(text) < 200 else f"{text[:100]} ... {text[-50:]}"
+
+
 def _text(value: Any) -> str:
     if isinstance(value, float):
         whole = round(value * 255)  # 8/255 is how the field writes it
-        if whole > 0 and whole / 255 == value and len(repr(value)) > 8:
+        if whole > 0 and whole / 255 == value and len(float.__repr__(value)) > 8:
             return f"{whole}/255"
     if isinstance(value, tuple):
         return "(" + "".join(f"{_text(v)}, " for v in value).rstrip() + ")"
+    if isinstance(value, (float, int)) and not isinstance(value, bool):
+        return float.__repr__(value) if isinstance(value, float) else int.__repr__(value)
     return repr(value)
 
 
@@ -226,12 +233,15 @@ def _check(field: dataclasses.Field[Any], hint: Any, value: Any, owner: str) -> 
         raise validate.fail(where, f"{words} (option of {owner})", value)
     if field.metadata.get("choices") is not None:
         validate.one_of(where, value, field.metadata["choices"])
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        validate.number(where, value, **field.metadata.get("rule", {}))
+    for one in value if isinstance(value, tuple) else (value,):
+        if isinstance(one, (int, float)) and not isinstance(one, bool):
+            validate.number(where, one, **field.metadata.get("rule", {}))
 
 
 def _fits(value: Any, kind: Any) -> bool:
-    kind = typing.get_origin(kind) or kind
+    if typing.get_origin(kind) is tuple:  # tuple[int, ...]: at least one
+        inner = typing.get_args(kind)[0]
+        return isinstance(value, tuple) and len(value) > 0 and all(_fits(v, inner) for v in value)
     if kind is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind is int:

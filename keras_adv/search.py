@@ -80,13 +80,15 @@ def search(
     """
     chosen: Recipe = registry.parse("recipe", recipe)
     validate.one_of("objective", objective, OBJECTIVES)
-    validate.number("trials", trials, low=1)
+    validate.number("trials", trials, low=1, whole=True)
+    validate.seed(seed)
     if not registry.tunables(chosen):
         raise validate.fail("recipe", "one with tunable fields", registry.spec(chosen))
+    out = Path(out)
+    validate.folder(out)
     oracle = keras_tuner.oracles.RandomSearchOracle(
         objective=keras_tuner.Objective(objective, "max"), max_trials=trials, seed=seed
     )
-    out = Path(out)
     tuner = RecipeTuner(chosen, out, oracle=oracle)
     tuner.search()
     board = []

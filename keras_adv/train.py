@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_adv import artifact, data, registry
+from keras_adv import artifact, data, registry, validate
 from keras_adv._version import __version__
 from keras_adv.attacks import Attack
 from keras_adv.callbacks import Checkpoint, History
@@ -22,7 +22,6 @@ from keras_adv.evaluation import attack, audit, evaluate, pictures
 from keras_adv.export import export
 from keras_adv.fit import defend
 from keras_adv.recipes import Recipe
-from keras_adv.validate import InvalidInput
 
 ATTACKS = (
     "pgd(threat=linf(eps=0.1))",
@@ -63,13 +62,17 @@ def train(
     chosen: Recipe = registry.parse("recipe", recipe)
     for one in attacks:
         registry.parse("attack", one)
+    validate.one_of("split", split, ("train", "validation", "test"))
+    validate.number("n", n, low=1, whole=True)
     out = Path(out)
-    finished = _claim(out, registry.spec(chosen))
+    finished = _finished(out, registry.spec(chosen))
     if finished is not None:
         return finished
     loaded = data.load(chosen.data, chosen.validation)
-    loaded.split(split)
-    seconds = _fit(chosen, loaded, out, verbose)
+    net = _build(chosen, loaded)
+    validate.folder(out)
+    (out / "recipe.txt").write_text(registry.spec(chosen) + "\n")
+    seconds = _fit(net, chosen, loaded, out, verbose)
     model = artifact.read(out / "model.keras")
     export(out / "model.keras", out / "saved_model" / "1")
     x, y = (part[:n] for part in loaded.split(split))
@@ -105,35 +108,31 @@ def versions() -> dict[str, str]:
     }
 
 
-def _claim(out: Path, spec: str) -> ModelCard | None:
-    """Makes `out` the folder of this recipe; the card if the run is finished already."""
+def _finished(out: Path, spec: str) -> ModelCard | None:
+    """The card if `out` holds this run, finished. Raises InvalidInput if it holds something else."""
     note = out / "recipe.txt"
     try:
-        out.mkdir(parents=True, exist_ok=True)
         if note.is_file() and note.read_text().strip() != spec:
-            raise InvalidInput(
-                f"`out` must be new or hold the same recipe. Received: {str(out)!r} with {note.read_text().strip()}"
-            )
-        if not note.is_file() and any(out.iterdir()):
-            raise InvalidInput(f"`out` must be empty or a run folder. Received: {str(out)!r}")
-        probe = out / ".writable"
-        probe.write_text("")
-        probe.unlink()
-        note.write_text(spec + "\n")
+            other = note.read_text().strip()
+            raise validate.fail("out", "new or of the same recipe", f"{out} with {other}")
+        if out.is_dir() and not note.is_file() and any(out.iterdir()):
+            raise validate.fail("out", "empty or a run folder", str(out))
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise InvalidInput(f"`out` must be a writable folder. Received: {str(out)!r} ({reason})") from error
+        raise validate.fail("out", "a readable folder", f"{out} ({error.strerror})") from error
     return ModelCard.read(out) if (out / "card.json").is_file() else None
 
 
-def _fit(recipe: Recipe, loaded: data.Data, out: Path, verbose: int) -> float:
+def _build(recipe: Recipe, loaded: data.Data) -> keras.Model:
+    mean, std = loaded.statistics() if recipe.normalize else (None, None)
+    design = recipe.defense.design(recipe.model)
+    return design.build(loaded.shape, loaded.classes, mean, std, seed=recipe.seed)
+
+
+def _fit(net: keras.Model, recipe: Recipe, loaded: data.Data, out: Path, verbose: int) -> float:
     """Trains to out/model.keras, which must not exist half written. Returns the seconds this took."""
     file, started = out / "model.keras", time.perf_counter()
     checkpoint, history = Checkpoint(out / "backup"), History(out / "history.csv")
     history.resume(checkpoint.latest()[0])
-    mean, std = loaded.statistics() if recipe.normalize else (None, None)
-    design = recipe.defense.design(recipe.model)
-    net = design.build(loaded.shape, loaded.classes, mean, std, seed=recipe.seed)
     served = defend(
         net,
         recipe.defense,

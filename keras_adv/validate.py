@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,17 +35,25 @@ def number(
     low: float | None = None,
     high: float | None = None,
     above: float | None = None,
+    whole: bool = False,
 ) -> None:
-    """Raises InvalidInput unless low <= value <= high and value > above; NaN never passes."""
+    """Raises InvalidInput unless value is a finite number, low <= value <= high and value > above.
+
+    `whole` asks for an integer.
+    """
+    kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        raise fail(name, "a whole number" if whole else "a number", value)
     limits = [
         (low is not None and not value >= low, f"at least {low}"),
         (above is not None and not value > above, f"greater than {above}"),
         (high is not None and not value <= high, f"at most {high}"),
     ]
-    if value != value or any(broken for broken, _ in limits):
+    endless = not abs(value) < float("inf")  # type: ignore[operator]
+    if endless or any(broken for broken, _ in limits):
         bounds = [low is not None, above is not None, high is not None]
         words = [text for (_, text), given in zip(limits, bounds, strict=True) if given]
-        raise fail(name, "a number " + " and ".join(words or ["that is not NaN"]), value)
+        raise fail(name, "a number " + " and ".join(words or ["that is finite"]), value)
 
 
 def images(x: Any, name: str = "x", shape: tuple[int, ...] | None = None) -> np.ndarray:
@@ -86,6 +95,8 @@ def labels(y: Any, count: int, classes: int | None = None, name: str = "y") -> n
         )
     if array.ndim != 1 or len(array) != count:
         raise fail(name, f"integer labels of shape ({count},)", array.shape)
+    if array.dtype.kind not in "iuf":
+        raise fail(name, f"integer labels of shape ({count},)", f"{array.dtype} values")
     whole = array.astype("int32")
     if not np.array_equal(whole, array):
         raise fail(name, "whole class numbers", array[whole != array][:3].tolist())
@@ -93,3 +104,20 @@ def labels(y: Any, count: int, classes: int | None = None, name: str = "y") -> n
     if whole.min() < 0 or (classes is not None and whole.max() >= classes):
         raise fail(name, f"class numbers 0{top}", [int(whole.min()), int(whole.max())])
     return whole
+
+
+def seed(value: Any) -> None:
+    """Raises InvalidInput unless `value` is a whole number of 0 to 2^31 - 1."""
+    number("seed", value, low=0, high=2**31 - 1, whole=True)
+
+
+def folder(path: Path, name: str = "out") -> None:
+    """Makes a folder and sees that it can be written. Raises InvalidInput."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        trial = path / ".writable"
+        trial.write_text("")
+        trial.unlink()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise fail(name, "a writable folder", f"{path} ({reason})") from error

@@ -13,7 +13,7 @@ import numpy as np
 from keras_adv import artifact
 from keras_adv.card import ModelCard, sha256
 from keras_adv.evaluation.checks import check_model
-from keras_adv.validate import InvalidInput, one_of
+from keras_adv.validate import InvalidInput, fail, folder, one_of
 
 
 def roots() -> builtins.list[Path]:
@@ -25,7 +25,7 @@ def roots() -> builtins.list[Path]:
 
 def list() -> builtins.list[str]:
     """Names of all entries."""
-    return sorted({p.parent.name for root in roots() for p in root.glob("*/card.json")})
+    return sorted({p.parent.name for root in roots() for p in root.glob("[!.]*/card.json")})
 
 
 def path(name: str) -> Path:
@@ -67,7 +67,9 @@ def verify(where: str | Path) -> ModelCard:
         raise InvalidInput(
             f"`card` must describe the model: {shape}, {classes} classes. Received: {found.data}"
         )
-    if not np.allclose(artifact.probe(model), found.probe, atol=1e-3):
+    probe = np.asarray(artifact.probe(model))
+    same = np.shape(found.probe) == probe.shape and np.allclose(probe, found.probe, atol=1e-3)
+    if not same:
         raise InvalidInput(f"`model` must give the logits of the card's probe. Received: others, in {folder}")
     return found
 
@@ -97,10 +99,12 @@ def publish(run: str | Path) -> Path:
     """
     run = Path(run)
     found = verify(run)
+    if not (run / "README.md").is_file():
+        raise fail("run", "a finished run with a README.md", str(run))
     target = roots()[0] / found.name
     part = target.with_name(f".{found.name}.part")
     shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
+    folder(part, "zoo")
     for name in ("card.json", "README.md", "model.keras"):
         shutil.copyfile(run / name, part / name)
     shutil.rmtree(target, ignore_errors=True)

@@ -13,9 +13,8 @@ from pathlib import Path
 from absl import flags
 
 import keras_adv
-from keras_adv import artifact, cli, registry
+from keras_adv import artifact, cli, registry, validate
 from keras_adv.evaluation.report import table
-from keras_adv.validate import InvalidInput
 
 MODEL = flags.DEFINE_string("model", None, "a zoo name, a run folder, or FILE.keras", required=True)
 DATA = flags.DEFINE_string("data", "digits", "digits, a TFDS name, or FILE.npz")
@@ -38,12 +37,7 @@ def main() -> None:
         model = keras_adv.zoo.load(MODEL.value)
     x, y = (part[: N.value] for part in keras_adv.data.load(DATA.value).split(SPLIT.value))
     if OUT.value:
-        try:
-            Path(OUT.value).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InvalidInput(
-                f"`out` must be a writable folder. Received: {OUT.value!r} ({error.strerror})"
-            ) from error
+        validate.folder(Path(OUT.value))
     results = keras_adv.evaluate(model, x, y, attacks, batch_size=BATCH.value, seed=SEED.value, verbose=True)
     results = {"model": MODEL.value, "data": DATA.value, **results}
     cli.show(table(results, f"{MODEL.value} on {DATA.value}"))

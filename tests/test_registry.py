@@ -433,13 +433,7 @@ def test_values_put_in_are_checked():
         registry.with_values(parse("attack", "pgd"), {"threat.eps": -1.0})
 
 
-def test_a_recipe_says_its_title_and_writes_out_its_epochs():
-    recipe = parse("recipe", "recipe(defense=standard(), data='/some/where/faces.npz')")
-    assert recipe.title == "standard_lenet_faces" and recipe.resolved().epochs == 100
-    digits = parse("recipe", "recipe()")
-    assert (
-        digits.epochs is None
-        and digits.resolved().epochs == 60
-        and digits.resolved().resolved() == digits.resolved()
-    )
-    assert digits.replace(epochs=3).resolved().epochs == 3
+@pytest.mark.parametrize("source", ["faces", "faces.npz", "/some/where/faces.npz"])
+def test_a_recipe_is_called_after_its_defense_its_model_and_its_data(source):
+    recipe = parse("recipe", "recipe(defense=margin(), model=wrn())").replace(data=source)
+    assert recipe.title == "margin_wrn_faces"

@@ -18,6 +18,7 @@ from keras_adv.losses import cross_entropy, decision, pick
 from keras_adv.optimizers import Adam, Drop, Optimizer
 from keras_adv.registry import option, register, tunable
 from keras_adv.threats.base import l2_norm
+from keras_adv.validate import fail
 
 CLIMB = HighConfidence(steps=3, overshoot=0.05, max_step=None)
 
@@ -71,9 +72,13 @@ class Critic(Defense):
     decay: float = option(default=0.5, low=0.0, high=1.0)
     warmup: int = option(default=1, low=0)
     width: int = option(default=256, low=1)
-    noise: tuple[float, ...] = option(default=(0.1, 0.2))
+    noise: tuple[float, ...] = option(default=(0.1, 0.2), low=0.0)
     optimizer: Optimizer = option(default=Adam(learning_rate=1e-3, beta_1=0.5))
     critic_optimizer: Optimizer = option(default=Adam(learning_rate=2e-3, beta_1=0.5))
+
+    def check(self) -> None:
+        if len(self.noise) != 2:
+            raise fail("noise", "two numbers, for the input and the hidden layers", self.noise)
 
     def networks(self, net: keras.Model) -> dict[str, keras.layers.Layer]:
         classes = net.output_shape[-1]

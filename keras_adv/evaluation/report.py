@@ -15,7 +15,7 @@ from scipy import stats
 
 from keras_adv import registry
 from keras_adv.attacks import Attack
-from keras_adv.evaluation.runner import Result, attack
+from keras_adv.evaluation.runner import Result, attack, classify
 
 
 def interval(hits: int, n: int) -> list[float]:
@@ -83,7 +83,8 @@ def evaluate(
             clean = result.clean
             rows.append(summary(one, result))
     if clean is None:
-        clean = model.predict(x, verbose=0).argmax(1) == np.asarray(y)
+        _, labels, logits = classify(model, x, y, batch_size, seed)
+        clean = logits.argmax(1) == labels
     accuracy = float(clean.mean())
     return {
         "n": len(x),

@@ -71,11 +71,11 @@ class _Compiled:
 
         self.begin = compile(begin, model)
         self.advance = compile(advance, model)
-        self.logits = compile(logits, model)
         self.judge = compile(lambda x, y, found: attack.judge(logits, x, y, found), model)
 
 
 _cache: weakref.WeakKeyDictionary[keras.Model, dict[str, _Compiled]] = weakref.WeakKeyDictionary()
+_plain: weakref.WeakKeyDictionary[keras.Model, dict[str, Callable[..., Any]]] = weakref.WeakKeyDictionary()
 
 
 def attack(
@@ -107,16 +107,11 @@ def attack(
         InvalidInput: unusable model, images or labels, an unknown attack, or one that needs an eps.
     """
     chosen: Attack = registry.parse("attack", attack)
-    shape, classes = check_model(model)
-    x = validate.images(x, shape=shape)
-    y = validate.labels(y, len(x), classes)
-    validate.number("batch_size", batch_size, low=1)
     started = time.perf_counter()
+    x, y, logits = classify(model, x, y, batch_size, seed)
+    classes, clean = logits.shape[1], logits.argmax(1) == y
     known = _cache.setdefault(model, {})
     compiled = known.setdefault(registry.spec(chosen), _Compiled(model, chosen))
-    logits = _in_batches(lambda part: (compiled.logits(part),), batch_size, x)[0]
-    check_logits(logits)
-    clean = logits.argmax(1) == y
     images, rounds = x.copy(), np.zeros(len(x), "int64")
     seeds = np.asarray(noise.seeds(seed, np.arange(len(x), dtype="uint32")))
     slots = _Slots(chosen, compiled, (x, y, seeds), np.flatnonzero(clean), batch_size)
@@ -127,6 +122,24 @@ def attack(
     images, success, distance = _in_batches(compiled.judge, batch_size, x, y, images)
     cost = rounds * chosen.gradients(classes) + clean * chosen.opening(classes)
     return Result(images, clean, success, distance, cost, time.perf_counter() - started)
+
+
+def classify(
+    model: keras.Model, x: Any, y: Any, batch_size: int, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(images, labels, logits), all checked. Raises InvalidInput as `attack`."""
+    shape, classes = check_model(model)
+    x = validate.images(x, shape=shape)
+    y = validate.labels(y, len(x), classes)
+    validate.number("batch_size", batch_size, low=1, whole=True)
+    validate.seed(seed)
+    known = _plain.setdefault(model, {})
+    if "logits" not in known:
+        ref = weakref.ref(model)
+        known["logits"] = compile(lambda part: Net(ref(), frozen=True).logits(part), model)
+    logits = _in_batches(lambda part: (known["logits"](part),), batch_size, x)[0]
+    check_logits(logits)
+    return x, y, logits
 
 
 class _Slots:

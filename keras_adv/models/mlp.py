@@ -17,7 +17,7 @@ class MLP(Architecture):
         dropout: rate after each hidden layer.
     """
 
-    units: tuple[int, ...] = option(default=(1200, 1200, 1200))
+    units: tuple[int, ...] = option(default=(1200, 1200, 1200), low=1)
     dropout: float = option(default=0.0, low=0.0, high=0.9)
 
     def body(self, x: Tensor) -> Tensor:
