@@ -28,11 +28,6 @@ TRAIN = sys.modules["keras_adv.train"]  # the module; the package's `train` is t
 # -- tools -----------------------------------------------------------------------------------------
 
 
-def bug(*values, reason):
-    """A case that the package does not pass yet; the mark goes when it does."""
-    return pytest.param(*values, marks=pytest.mark.xfail(strict=True, reason=reason))
-
-
 def complaint(call, *args, **kwargs):
     with pytest.raises(InvalidInput) as caught:
         call(*args, **kwargs)
@@ -66,17 +61,15 @@ def images():
 USES = {
     "attack": lambda model, x, y: keras_adv.attack(model, x, y, "fgsm()"),
     "evaluate": lambda model, x, y: keras_adv.evaluate(model, x, y, ["fgsm()"]),
+    "clean accuracy": lambda model, x, y: keras_adv.evaluate(model, x, y, []),
     "defend": lambda model, x, y: keras_adv.defend(model, "standard()", x, y, epochs=1, verbose=0),
 }
-UNCHECKED = "evaluate(attacks=[]) checks neither model nor images nor labels"
-EVERY_USE = [*USES, bug("clean accuracy", reason=UNCHECKED)]
-USES["clean accuracy"] = lambda model, x, y: keras_adv.evaluate(model, x, y, [])
 
 
-# -- images and labels -------------------------------------------------------------------------------
+# -- images and labels -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("use", EVERY_USE)
+@pytest.mark.parametrize("use", USES)
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
@@ -97,7 +90,7 @@ def test_bad_images_are_refused_wherever_they_enter(use, spoil, words, plain, im
     assert all(word in text for word in words)
 
 
-@pytest.mark.parametrize("use", EVERY_USE)
+@pytest.mark.parametrize("use", USES)
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
@@ -124,14 +117,13 @@ def test_a_refused_training_leaves_the_weights_alone(plain, images):
         np.testing.assert_array_equal(old, new)
 
 
-@pytest.mark.xfail(strict=True, reason=UNCHECKED + "; on JAX the predict that fails empties the model")
 def test_a_refused_evaluation_leaves_the_model_usable(plain, images):
     x, y = images
     complaint(keras_adv.evaluate, plain, x[:, :7], y, [])
     assert np.isfinite(plain.predict(x, verbose=0)).all()
 
 
-# -- models --------------------------------------------------------------------------------------------
+# -- models ----------------------------------------------------------------------------------------
 
 
 def two_outputs(flat):
@@ -175,7 +167,7 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("use", EVERY_USE)
+@pytest.mark.parametrize("use", USES)
 @pytest.mark.parametrize("kind", MODELS)
 def test_models_that_are_no_classifiers_with_logits_are_refused(use, kind, images):
     make, words = MODELS[kind]
@@ -206,12 +198,12 @@ def test_one_image_with_nan_logits_among_good_ones_is_counted(images):
         {"batch_size": 0},
         {"defense": "standrad()"},
         {"defense": "pgd()"},
-        bug({"epochs": "3"}, reason="TypeError"),
-        bug({"epochs": 2.5}, reason="TypeError, in Keras"),
-        bug({"batch_size": 1.5}, reason="TypeError, in NumPy"),
-        bug({"seed": -1}, reason="ValueError, in NumPy"),
-        bug({"augment": "crop_flop"}, reason="an unknown augmentation is silently none"),
-        bug({"validation": 255}, reason="validation images are not looked at"),
+        {"epochs": "3"},
+        {"epochs": 2.5},
+        {"batch_size": 1.5},
+        {"seed": -1},
+        {"augment": "crop_flop"},
+        {"validation": 255},
     ],
     ids=str,
 )
@@ -232,9 +224,9 @@ def test_bad_arguments_of_defend_are_refused(arguments, images):
         ({"attack": "linf(eps=0.1)"}, "`attack`"),
         ({"attack": "pgd(threat=linf)"}, "eps"),
         ({"attack": None}, "`attack`"),
-        bug({"batch_size": 2.5}, "batch_size", reason="TypeError, in NumPy"),
-        bug({"seed": 2**32}, "seed", reason="JAX: OverflowError; TensorFlow: wraps around"),
-        bug({"seed": -1}, "seed", reason="JAX: OverflowError; TensorFlow: wraps around"),
+        ({"batch_size": 2.5}, "batch_size"),
+        ({"seed": 2**32}, "seed"),
+        ({"seed": -1}, "seed"),
     ],
     ids=str,
 )
@@ -248,7 +240,7 @@ def test_every_attack_is_parsed_before_the_first_one_runs(plain, images, monkeyp
     assert "Did you mean" in complaint(keras_adv.evaluate, plain, *images, ["fgsm()", "deepfol()"])
 
 
-# -- image sets ------------------------------------------------------------------------------------------
+# -- image sets ------------------------------------------------------------------------------------
 
 PIXELS = np.random.default_rng(0).random((12, 4, 4, 1)).astype("float32")
 DIGITS = np.arange(12) % 3
@@ -284,8 +276,8 @@ def test_a_good_npz_is_read(tmp_path):
         ({"y_train": DIGITS + 0.25}, ("`y_train`", "whole class numbers")),
         ({"y_test": DIGITS + 1}, ("`y_test`", "0..2", "[1, 3]")),
         ({"x_train": PIXELS[:1], "y_train": DIGITS[:1] + 2}, ("`data`", "more than one training image")),
-        bug({"y_train": np.array(["cat", "dog", "cow"])[DIGITS]}, ("`y_train`",), reason="NumPy's ValueError"),
-        bug({"y_train": DIGITS * 0, "y_test": DIGITS * 0}, ("classes",), reason="one class is let in; no net has one"),
+        ({"y_train": np.array(["cat", "dog", "cow"])[DIGITS]}, ("`y_train`",)),
+        ({"y_train": DIGITS * 0, "y_test": DIGITS * 0}, ("classes",)),
     ],
 )  # fmt: skip
 def test_npz_with_bad_arrays_is_refused(changes, words, tmp_path):
@@ -316,7 +308,6 @@ def test_damaged_npz_is_refused(spoil, tmp_path):
     assert text.startswith("`data` must be a readable npz file") and str(path) in text
 
 
-@pytest.mark.xfail(strict=True, reason="zlib.error is not caught")
 def test_damaged_compressed_npz_is_refused(tmp_path):
     arrays = {"x_train": PIXELS, "y_train": DIGITS, "x_test": PIXELS, "y_test": DIGITS}
     np.savez_compressed(tmp_path / "small.npz", **arrays)
@@ -325,7 +316,6 @@ def test_damaged_compressed_npz_is_refused(tmp_path):
     assert "readable npz" in complaint(data.load, str(tmp_path / "small.npz"))
 
 
-@pytest.mark.xfail(strict=True, reason="np.load gives a bare array: TypeError")
 def test_a_bare_array_under_the_name_of_an_npz_is_refused(tmp_path):
     with (tmp_path / "images.npz").open("wb") as file:
         np.save(file, PIXELS)
@@ -339,9 +329,7 @@ def test_npz_that_is_no_file_is_refused(name, tmp_path):
     assert "existing file" in text and str(tmp_path / name) in text
 
 
-@pytest.mark.parametrize(
-    "validation", [0, -0.1, 1, float("nan"), bug("0.1", reason="TypeError"), bug(None, reason="TypeError")]
-)
+@pytest.mark.parametrize("validation", [0, -0.1, 1, float("nan"), "0.1", None])
 def test_validation_share_outside_its_range_is_refused(validation):
     assert "`validation`" in complaint(data.load, "digits", validation)
 
@@ -382,14 +370,13 @@ def test_image_set_that_cannot_be_fetched_says_what_to_do_offline(source, error,
     assert "--data=FILE.npz with x_train, y_train, x_test, y_test" in text and "\n" not in text
 
 
-@pytest.mark.xfail(strict=True, reason="TFDS 4.9.10 imports importlib_resources, which nothing here requires")
 def test_tfds_has_what_it_needs_to_look_up_a_builder():
     import tensorflow_datasets
 
     assert tensorflow_datasets.builder_cls("mnist").code_path
 
 
-# -- artifacts and cards ------------------------------------------------------------------------------------
+# -- artifacts and cards ---------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -463,16 +450,12 @@ def test_truncated_model_is_refused(left, entry):
     assert "complete .keras file" in complaint(zoo.verify, entry)
 
 
-@pytest.mark.xfail(
-    not EXACT, strict=True, reason="the TensorFlow process's traceback comes as a RuntimeError"
-)
 def test_export_refuses_a_truncated_model_and_writes_nothing(entry, tmp_path):
     (entry / "model.keras").write_bytes((entry / "model.keras").read_bytes()[:2000])
     text = complaint(keras_adv.export, entry / "model.keras", tmp_path / "served" / "1")
     assert "complete .keras file" in text and not (tmp_path / "served" / "1").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="the system's own error: NotADirectoryError, FileExistsError")
 @pytest.mark.parametrize("out", ["file", "file/x", "file/x/y"])
 def test_export_refuses_an_unwritable_folder(out, plain, tmp_path):
     (tmp_path / "file").write_text("mine")
@@ -539,7 +522,7 @@ def test_model_that_is_no_file_is_refused(name, entry):
         b"[]",
         b"null",
         b'{"name": "standard_plain_digits"}',
-        bug(b"[" * 100_000, reason="RecursionError"),
+        b"[" * 100_000,
     ],
     ids=lambda text: repr(text[:8]),
 )
@@ -573,12 +556,12 @@ def test_model_whose_sha256_is_not_the_cards_is_refused(entry):
         ({"data": {"name": "digits", "split": "test", "shape": [9, 9, 1], "classes": 10}}, "(8, 8, 1)"),
         ({"data": {"name": "digits", "split": "test", "shape": [8, 8, 1], "classes": 11}}, "10 classes"),
         ({"probe": [[0.0] * 10] * 2}, "logits of the card's probe"),
-        bug({"data": {}}, "`card`", reason="KeyError"),
-        bug({"data": []}, "`card`", reason="TypeError"),
-        bug({"sha256": 3}, "`card`", reason="TypeError"),
-        bug({"probe": []}, "probe", reason="NumPy's ValueError"),
-        bug({"probe": [[0.0] * 9] * 2}, "probe", reason="NumPy's ValueError"),
-        bug({"name": 3}, "`card`", reason="the types of a card are not looked at"),
+        ({"data": {}}, "`card`"),
+        ({"data": []}, "`card`"),
+        ({"sha256": 3}, "`card`"),
+        ({"probe": []}, "probe"),
+        ({"probe": [[0.0] * 9] * 2}, "probe"),
+        ({"name": 3}, "`card`"),
     ],
     ids=str,
 )
@@ -586,7 +569,7 @@ def test_card_that_describes_another_model_is_refused(changes, words, entry):
     assert words in complaint(zoo.verify, edit(entry, **changes))
 
 
-@pytest.mark.parametrize("name", ["card.json", "model.keras", bug("README.md", reason="FileNotFoundError")])
+@pytest.mark.parametrize("name", ["card.json", "model.keras", "README.md"])
 @pytest.mark.parametrize("use", [zoo.publish], ids=["publish"])
 def test_run_with_a_part_missing_is_not_published(use, name, entry):
     run = Path(shutil.copytree(entry, entry.parent.parent / "run"))
@@ -596,7 +579,6 @@ def test_run_with_a_part_missing_is_not_published(use, name, entry):
     assert tree(entry.parent) == before
 
 
-@pytest.mark.xfail(strict=True, reason="the name goes into the path unread: '' deletes the whole zoo")
 @pytest.mark.parametrize("name", ["", "../elsewhere", "a/b"])
 def test_card_whose_name_leads_elsewhere_is_not_published(name, entry):
     run = edit(Path(shutil.copytree(entry, entry.parent.parent / "run")), name=name)
@@ -605,13 +587,12 @@ def test_card_whose_name_leads_elsewhere_is_not_published(name, entry):
     assert tree(entry.parent) == before
 
 
-@pytest.mark.xfail(strict=True, reason="glob('*/card.json') also finds .name.part, left by a killed publish")
 def test_half_published_entry_is_not_listed(entry):
     shutil.copytree(entry, entry.parent / ".other.part")
     assert ".other.part" not in zoo.list()
 
 
-# -- run folders ----------------------------------------------------------------------------------------------
+# -- run folders -----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -625,7 +606,7 @@ def test_folder_with_foreign_files_is_refused_and_left_alone(out):
     out.mkdir()
     (out / "thesis.tex").write_text("mine")
     text = complaint(keras_adv.train, TINY, out)
-    assert "`out` must be empty or a run folder" in text and str(out) in text
+    assert "`out` must be" in text and "a run folder" in text and str(out) in text
     assert tree(out) == {"thesis.tex": b"mine"}
 
 
@@ -634,7 +615,7 @@ def test_folder_of_another_recipe_is_refused_and_left_alone(out):
     (out / "recipe.txt").write_text(TINY.replace("epochs=2", "epochs=3") + "\n")
     before = tree(out)
     text = complaint(keras_adv.train, TINY, out)
-    assert "`out` must be new or hold the same recipe" in text and "epochs=3" in text
+    assert "`out` must be" in text and "the same recipe" in text and "epochs=3" in text
     assert tree(out) == before
 
 
@@ -665,22 +646,19 @@ def test_run_folder_with_a_bad_card_is_refused_not_trained_over(text, out):
     assert (out / "card.json").read_bytes() == text
 
 
-LATE = "recipe.txt is written before the data and the arguments are looked at"
-
-
 @pytest.mark.parametrize(
     ("recipe", "arguments", "word"),
     [
         ("recipe(defense=critik())", {}, "Did you mean 'critic'?"),
         (TINY, {"attacks": ["fgsm()", "pdg()"]}, "`attack`"),
         (TINY, {"attacks": ["pgd(threat=linf(eps=-1))"]}, "`eps`"),
-        bug(f"{TINY[:-1]}, data='digitz')", {}, "`data`", reason=LATE),
-        bug(f"{TINY[:-1]}, data='no/such.npz')", {}, "`data`", reason=LATE),
-        bug(TINY, {"split": "tset"}, "`split`", reason=LATE),
-        bug(TINY, {"n": 0}, "`n`", reason="trained, exported, then refused"),
-        bug(TINY, {"n": -1}, "`n`", reason="attacks all images but one"),
-        bug("recipe(model=lenet(form='thesis'))", {}, "`form`", reason=LATE),
-        bug("recipe(defense=dropout(), model=resnet())", {}, "`model`", reason=LATE),
+        (f"{TINY[:-1]}, data='digitz')", {}, "`data`"),
+        (f"{TINY[:-1]}, data='no/such.npz')", {}, "`data`"),
+        (TINY, {"split": "tset"}, "`split`"),
+        (TINY, {"n": 0}, "`n`"),
+        (TINY, {"n": -1}, "`n`"),
+        ("recipe(model=lenet(form='thesis'))", {}, "`form`"),
+        ("recipe(defense=dropout(), model=resnet())", {}, "`model`"),
     ],
 )
 def test_a_bad_run_is_refused_before_anything_is_written(recipe, arguments, word, out, monkeypatch):
@@ -689,13 +667,12 @@ def test_a_bad_run_is_refused_before_anything_is_written(recipe, arguments, word
     assert not out.exists()
 
 
-@pytest.mark.xfail(strict=True, reason="the tuner's own error: NotADirectoryError, FailedPreconditionError")
 def test_search_refuses_an_unwritable_folder(out):
     out.write_text("mine")
     assert "`out`" in complaint(keras_adv.search, TINY, out / "x")
 
 
-# -- runs cut short ---------------------------------------------------------------------------------------------
+# -- runs cut short --------------------------------------------------------------------------------
 
 RUN = """
 import os, signal, sys

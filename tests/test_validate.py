@@ -59,10 +59,11 @@ def test_words_on_the_list_pass_also_from_a_generator():
         (0, {"above": 0}, "greater than 0"),
         (float("nan"), {"low": 0}, "at least 0"),
         (float("nan"), {"high": 0}, "at most 0"),
-        (float("nan"), {}, "not NaN"),
+        (float("nan"), {}, "finite"),
         (np.float64("nan"), {"above": 0}, "greater than 0"),
         (float("-inf"), {"low": 0}, "at least 0"),
         (float("inf"), {"high": 1}, "at most 1"),
+        (float("inf"), {}, "finite"),
     ],
 )
 def test_number_outside_its_limits_is_refused_with_every_limit(value, limits, words):
@@ -78,9 +79,7 @@ def test_number_within_its_limits_passes(value, limits):
     validate.number("eps", value, **limits)
 
 
-@pytest.mark.parametrize(
-    "value", [bug(v, reason="number() compares before it looks at the type") for v in ("3", None, [1], 1j)]
-)
+@pytest.mark.parametrize("value", ["3", None, [1], 1j, True])
 def test_what_is_no_number_is_refused_as_bad_input(value):
     complaint(validate.number, "epochs", value, low=1)
 
@@ -114,7 +113,7 @@ def test_good_images_become_float32_of_the_same_value(x):
         (np.where(np.arange(4).reshape(4, 1, 1, 1) < 2, np.inf, X), "2 images with NaN or inf"),
         bug([[1.0, 2.0], [3.0]], "shape", reason="ragged lists end in NumPy's own error"),
         bug(np.full((2, 2, 2, 1), "a"), "images", reason="words end in NumPy's own error"),
-        bug(np.zeros((2, 0, 8, 1)), "shape", reason="images without a pixel end in NumPy's own error"),
+        bug(np.zeros((2, 0, 8, 1)), "shape", reason="no pixel: NumPy's own error"),
     ],
 )
 def test_bad_images_are_refused(x, words):
@@ -133,8 +132,8 @@ def test_images_of_another_shape_are_told_both_shapes():
 
 @pytest.mark.parametrize(
     "y",
-    [Y, Y.astype("uint8"), Y.astype("float32"), Y[:, None], Y.tolist(), Y.astype(object)],
-    ids=["int", "bytes", "whole floats", "column", "list", "objects"],
+    [Y, Y.astype("uint8"), Y.astype("float32"), Y[:, None], Y.tolist()],
+    ids=["int", "bytes", "whole floats", "column", "list"],
 )
 def test_good_labels_become_int32_rows(y):
     made = validate.labels(y, 4, 4)
@@ -154,8 +153,9 @@ def test_good_labels_become_int32_rows(y):
         (Y - 1, "0..3"),
         (Y + 1, "0..3"),
         (Y + 2**32, "whole class numbers"),  # would wrap around to 0..3
-        (np.array(["0", "1", "2", "3"]), "whole class numbers"),
-        bug(np.array(["cat", "dog", "cat", "dog"]), "class numbers", reason="words end in NumPy's own error"),
+        (np.array(["0", "1", "2", "3"]), "integer labels"),
+        (Y.astype(object), "integer labels"),
+        (np.array(["cat", "dog", "cat", "dog"]), "integer labels"),
         bug([[1], [2, 3], [1], [0]], "shape", reason="ragged lists end in NumPy's own error"),
     ],
 )
