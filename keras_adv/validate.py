@@ -62,9 +62,11 @@ def images(x: Any, name: str = "x", shape: tuple[int, ...] | None = None) -> np.
     Raises:
         InvalidInput: another rank or shape than `shape`, no image, NaN, or values outside [0, 1].
     """
-    array = np.asarray(x)
-    if array.dtype == object or array.ndim != 4 or not len(array):
-        raise fail(name, "images of shape (N, H, W, C), N > 0", array.shape)
+    array = _array(name, x, "images of shape (N, H, W, C)")
+    if array.ndim != 4 or not array.size:
+        raise fail(name, "images of shape (N, H, W, C), N > 0, none of them 0", array.shape)
+    if array.dtype.kind not in "iufb":
+        raise fail(name, "images of numbers", f"{array.dtype} values")
     if shape is not None and tuple(array.shape[1:]) != tuple(shape):
         raise fail(name, f"images of shape (N, {', '.join(map(str, shape))})", array.shape)
     array = array.astype("float32")
@@ -78,6 +80,16 @@ def images(x: Any, name: str = "x", shape: tuple[int, ...] | None = None) -> np.
     return array
 
 
+def _array(name: str, value: Any, allowed: str) -> np.ndarray:
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise fail(name, allowed, "rows of different shape") from error
+    if array.dtype == object:
+        raise fail(name, allowed, "rows of different shape")
+    return array
+
+
 def labels(y: Any, count: int, classes: int | None = None, name: str = "y") -> np.ndarray:
     """Class numbers as int32 (N,).
 
@@ -85,7 +97,7 @@ def labels(y: Any, count: int, classes: int | None = None, name: str = "y") -> n
         InvalidInput: one-hot or fractional labels, another length than `count`, or a class
             outside 0..classes-1.
     """
-    array = np.asarray(y)
+    array = _array(name, y, f"integer labels of shape ({count},)")
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim == 2:
