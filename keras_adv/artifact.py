@@ -12,8 +12,9 @@ from keras_adv import layers, models, noise  # noqa: F401  registers the layers 
 from keras_adv.validate import InvalidInput
 
 
-def read(path: Path) -> keras.Model:
+def read(path: str | Path) -> keras.Model:
     """Loads a .keras file with safe_mode on. Raises InvalidInput when missing, damaged or unsafe."""
+    path = Path(path)
     if not path.is_file():
         raise InvalidInput(f"`model` must be an existing .keras file. Received: {str(path)!r}")
     try:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_adv import registry, validate
 from keras_adv.backend import Game
@@ -58,6 +60,8 @@ def defend(
     validate.one_of("augment", augment, ("none", "crop_flip"))
     validate.seed(seed)
     if validation_data is not None:
+        if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
+            raise validate.fail("validation_data", "(images, labels)", type(validation_data).__name__)
         held = validate.images(validation_data[0], "validation_data", shape)
         validation_data = held, validate.labels(validation_data[1], len(held), classes, "validation_data")
     check_logits(model.predict(x[:100], verbose=0))
@@ -70,7 +74,7 @@ def defend(
     for phase in chosen.phases(epochs):
         game.start(phase.moves, len(batches), epochs)
         if start < done <= phase.until and saved is not None:
-            game.load_weights(saved)
+            _restore(game, saved)
         if done < phase.until:
             game.fit(
                 batches,
@@ -82,4 +86,15 @@ def defend(
                 verbose=verbose,
             )
         start = phase.until
+    if not np.isfinite(model.predict(x[:100], verbose=0)).all():
+        raise FloatingPointError("Training diverged: the logits are not finite. Lower the learning rate.")
     return game.predictor
+
+
+def _restore(game: Game, saved: Path) -> None:
+    try:
+        game.load_weights(saved)
+    except (OSError, KeyError, ValueError) as error:
+        raise validate.fail(
+            "backup", "a checkpoint of this run; remove it to start anew", str(saved)
+        ) from error

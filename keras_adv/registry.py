@@ -152,6 +152,7 @@ def with_values(obj: _S, values: dict[str, Any]) -> _S:
     changes: dict[str, Any] = {}
     for path, value in values.items():
         head, _, rest = path.partition(".")
+        validate.one_of("path", head, [f.name for f in dataclasses.fields(obj)])  # type: ignore[arg-type]
         inner = changes.get(head, getattr(obj, head))
         changes[head] = with_values(inner, {rest: value}) if rest else value
     return obj.replace(**changes)
@@ -212,6 +213,8 @@ def _build(name: str, kind: str, arguments: dict[str, Any]) -> Spec:
         known = list(registered(kind)) or sorted(_CLASSES)
         near = difflib.get_close_matches(name, known, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
+        if kind == "option":
+            hint = f" A word as a value stands in quotes: {name!r}."
         raise InvalidInput(f"`{kind}` must be one of {known}. Received: {name!r}.{hint}")
     cls = _CLASSES[name]
     fields = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]

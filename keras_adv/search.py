@@ -11,7 +11,7 @@ import keras_tuner
 from keras_adv import registry, validate
 from keras_adv.card import ModelCard
 from keras_adv.recipes import Recipe
-from keras_adv.train import train
+from keras_adv.train import claim, train
 
 OBJECTIVES = ("robust", "clean", "norm")
 ATTACKS = ("pgd(threat=linf(eps=0.1), steps=20)", "deepfool()")
@@ -85,7 +85,7 @@ def search(
     if not registry.tunables(chosen):
         raise validate.fail("recipe", "one with tunable fields", registry.spec(chosen))
     out = Path(out)
-    validate.folder(out)
+    claim(out, registry.spec(chosen))
     oracle = keras_tuner.oracles.RandomSearchOracle(
         objective=keras_tuner.Objective(objective, "max"), max_trials=trials, seed=seed
     )

@@ -44,6 +44,8 @@ def train(
 ) -> ModelCard:
     """Trains, exports and measures a model; a run that was interrupted continues from its last epoch.
 
+    A run that is finished is not repeated: its card is returned, whatever the attacks; `evaluate` measures more.
+
     Writes into `out`: model.keras, saved_model/1/, history.csv, tensorboard/, curves.png, examples.png, recipe.txt,
     and last card.json and README.md. The measurement is of model.keras as read back from disk.
 
@@ -65,13 +67,13 @@ def train(
     validate.one_of("split", split, ("train", "validation", "test"))
     validate.number("n", n, low=1, whole=True)
     out = Path(out)
-    finished = _finished(out, registry.spec(chosen))
-    if finished is not None:
-        return finished
+    spec = registry.spec(chosen)
+    if (out / "card.json").is_file():
+        claim(out, spec)
+        return ModelCard.read(out)
     loaded = data.load(chosen.data, chosen.validation)
     net = _build(chosen, loaded)
-    validate.folder(out)
-    (out / "recipe.txt").write_text(registry.spec(chosen) + "\n")
+    claim(out, spec)
     seconds = _fit(net, chosen, loaded, out, verbose)
     model = artifact.read(out / "model.keras")
     export(out / "model.keras", out / "saved_model" / "1")
@@ -80,7 +82,7 @@ def train(
     _picture(model, x[:200], y[:200], out)
     card = ModelCard(
         name=chosen.title,
-        recipe=registry.spec(chosen),
+        recipe=spec,
         data={"name": loaded.name, "split": split, "shape": list(loaded.shape), "classes": loaded.classes},
         results=results,
         audit=audit(model, x, y),
@@ -108,18 +110,23 @@ def versions() -> dict[str, str]:
     }
 
 
-def _finished(out: Path, spec: str) -> ModelCard | None:
-    """The card if `out` holds this run, finished. Raises InvalidInput if it holds something else."""
+def claim(out: Path, spec: str) -> None:
+    """Makes `out` the folder of this recipe: new, empty, or claimed by it before. Raises InvalidInput."""
     note = out / "recipe.txt"
     try:
-        if note.is_file() and note.read_text().strip() != spec:
-            other = note.read_text().strip()
-            raise validate.fail("out", "new or of the same recipe", f"{out} with {other}")
-        if out.is_dir() and not note.is_file() and any(out.iterdir()):
+        holds = note.read_text().strip() if note.is_file() else ""
+        if holds not in ("", spec):
+            raise validate.fail("out", "new or of the same recipe", f"{out} with {holds}")
+        left = {".writable", "recipe.txt", "recipe.part"}  # of a claim that was killed
+        if not holds and out.is_dir() and not {p.name for p in out.iterdir()} <= left:
             raise validate.fail("out", "empty or a run folder", str(out))
+        validate.folder(out)
+        if not holds:
+            part = out / "recipe.part"
+            part.write_text(spec + "\n")
+            os.replace(part, note)
     except OSError as error:
-        raise validate.fail("out", "a readable folder", f"{out} ({error.strerror})") from error
-    return ModelCard.read(out) if (out / "card.json").is_file() else None
+        raise validate.fail("out", "a writable folder", f"{out} ({error.strerror})") from error
 
 
 def _build(recipe: Recipe, loaded: data.Data) -> keras.Model:

@@ -14,7 +14,7 @@ from rich.table import Table
 from keras_adv import bench, cli
 
 WHAT = sys.argv.pop(1) if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else "attacks"
-REPEATS = flags.DEFINE_integer("repeats", 5, "timings of each, alternating; the median counts", lower_bound=1)
+REPEATS = flags.DEFINE_integer("repeats", 3, "timings of each, alternating; the median counts", lower_bound=1)
 BATCH = flags.DEFINE_integer(
     "batch_size", None, "images; default 256 for attacks, 100 for training", lower_bound=1
 )

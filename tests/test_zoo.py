@@ -33,7 +33,7 @@ def test_critic_needs_larger_perturbations_than_no_defense():
     for name in ("standard_lenet_digits", "critic_lenet_digits"):
         rows = zoo.card(name).results["attacks"]
         norm[name] = next(r["mean_norm"] for r in rows if r["spec"].startswith("pdgd"))
-    assert norm["critic_lenet_digits"] > 1.2 * norm["standard_lenet_digits"]
+    assert norm["critic_lenet_digits"] >= 1.4 * norm["standard_lenet_digits"]
     assert np.isfinite(list(norm.values())).all()
 
 

@@ -52,7 +52,7 @@ def evaluate(
     model: keras.Model,
     x: Any,
     y: Any,
-    attacks: Iterable[Attack | str],
+    attacks: Iterable[Attack | str] | Attack | str,
     *,
     batch_size: int = 256,
     seed: int = 0,
@@ -64,7 +64,7 @@ def evaluate(
         model: Keras model, images in [0, 1] -> logits.
         x: images (N, H, W, C) in [0, 1].
         y: integer labels (N,).
-        attacks: attacks or their specs.
+        attacks: attacks or their specs; one, or several.
         batch_size: images at a time.
         seed: of random starts.
         verbose: show progress.
@@ -72,7 +72,8 @@ def evaluate(
     Raises:
         InvalidInput: as `attack`; every attack is parsed before the first one starts.
     """
-    chosen = [registry.parse("attack", a) for a in attacks]
+    listed = [attacks] if isinstance(attacks, (str, Attack)) else attacks
+    chosen = [registry.parse("attack", a) for a in listed]
     rows, clean = [], None
     with Progress(console=Console(stderr=True), transient=True, disable=not verbose) as bar:
         for one in chosen:
