@@ -137,9 +137,13 @@ def training(batch: int = 100, repeats: int = 5) -> Iterator[dict[str, Any]]:
         work = _step(Game(net, defense), x, y)
         parts = [(n, _part(defense, net, key, x, y)) for key, n in defense.passes(CLASSES).items()]
         floor = _chain(parts)
-        over, seconds = ratio(lambda both=(work, floor): both, repeats, builds=1)
+        over, seconds = ratio(partial(_both, work, floor), repeats, builds=1)
         passes = ", ".join(f"{n} {key}" for key, n in defense.passes(CLASSES).items())
         yield {"name": registry.spec(defense), "passes": passes, "ratio": over, "seconds": seconds}
+
+
+def _both(work: Callable[[], Any], floor: Callable[[], Any]) -> Any:
+    return work, floor
 
 
 def _chain(parts: list[tuple[int, Callable[[], Any]]]) -> Callable[[], Any]:
