@@ -9,7 +9,7 @@ from keras import ops
 from keras_adv.attacks.base import Logits, MinimalAttack, State
 from keras_adv.attacks.boundary import differences, nearest
 from keras_adv.backend import value_and_grad
-from keras_adv.losses import decision, pick
+from keras_adv.losses import cross_entropy, decision
 from keras_adv.registry import option, register
 from keras_adv.threats import L2, Threat
 from keras_adv.threats.base import Tensor, only, rows
@@ -22,7 +22,7 @@ def log_p(logits: Logits, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Te
 
     def confidence(v: Tensor) -> tuple[Tensor, Tensor]:
         z = logits(v)
-        return pick(ops.log_softmax(z, axis=1), target), z
+        return -cross_entropy(z, target), z
 
     return value_and_grad(confidence, x)
 
