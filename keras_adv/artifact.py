@@ -32,7 +32,10 @@ def read(path: str | Path) -> keras.Model:
 
 
 def probe(model: keras.Model, n: int = 2) -> list[list[float]]:
-    """Logits on fixed pseudo-random images, rounded to 6 digits."""
+    """Logits on fixed pseudo-random images, rounded to 6 digits; FloatingPointError where they are not finite."""
     seeds = noise.seeds(0, np.arange(n, dtype="uint32"))
     images = np.asarray(noise.uniform(seeds, tuple(model.input_shape[1:])))
-    return [[round(float(v), 6) for v in row] for row in np.asarray(model(images, training=False))]
+    logits = np.asarray(model(images, training=False))
+    if not np.isfinite(logits).all():
+        raise FloatingPointError("Training diverged: logits are not finite. Lower the learning rate.")
+    return [[round(float(v), 6) for v in row] for row in logits]

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_adv import registry, validate
 from keras_adv.backend import Game
@@ -86,8 +85,6 @@ def defend(
                 verbose=verbose,
             )
         start = phase.until
-    if not np.isfinite(model.predict(x[:100], verbose=0)).all():
-        raise FloatingPointError("Training diverged: the logits are not finite. Lower the learning rate.")
     return game.predictor
 
 

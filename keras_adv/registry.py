@@ -214,7 +214,7 @@ def _build(name: str, kind: str, arguments: dict[str, Any]) -> Spec:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         if kind == "option":
-            hint = f" A word as a value stands in quotes: {name!r}."
+            hint += f" A word as a value stands in quotes: {name!r}."
         raise InvalidInput(f"`{kind}` must be one of {known}. Received: {name!r}.{hint}")
     cls = _CLASSES[name]
     fields = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]

@@ -76,6 +76,7 @@ def train(
     claim(out, spec)
     seconds = _fit(net, chosen, loaded, out, verbose)
     model = artifact.read(out / "model.keras")
+    probe = artifact.probe(model)
     export(out / "model.keras", out / "saved_model" / "1")
     x, y = (part[:n] for part in loaded.split(split))
     results = evaluate(model, x, y, attacks, verbose=verbose > 0)
@@ -89,7 +90,7 @@ def train(
         sha256=sha256(out / "model.keras"),
         parameters=model.count_params(),
         bytes=(out / "model.keras").stat().st_size,
-        probe=artifact.probe(model),
+        probe=probe,
         versions=versions(),
         seconds=round(seconds, 1),
         reported=dict(chosen.defense.reported),

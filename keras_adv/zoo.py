@@ -30,10 +30,13 @@ def list() -> builtins.list[str]:
 
 def path(name: str) -> Path:
     """The folder of an entry. Raises InvalidInput with the nearest name when there is none."""
-    if not isinstance(name, str):
-        raise fail("name", "a word", name)
     for root in roots():
-        if name and (root / name / "card.json").is_file() and Path(name).name == name:
+        if (
+            isinstance(name, str)
+            and name
+            and (root / name / "card.json").is_file()
+            and Path(name).name == name
+        ):
             return root / name
     one_of("name", name, list())
     raise InvalidInput(f"`name` must be an entry of the zoo. Received: name={name!r}")
