@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from keras_adv import registry
+from keras_adv.data import AUGMENTS
 from keras_adv.recipes import Recipe
 from keras_adv.validate import InvalidInput
 
@@ -63,7 +64,7 @@ def recipe_flags() -> None:
     flags.DEFINE_string("data", None, "digits, a TFDS name (mnist, cifar10, ...), or FILE.npz")
     flags.DEFINE_integer("epochs", None, "passes over the training images")
     flags.DEFINE_integer("batch_size", None, "images a step")
-    flags.DEFINE_enum("augment", None, ["none", "crop_flip"], "augmentation of the training images")
+    flags.DEFINE_enum("augment", None, AUGMENTS, "augmentation of the training images")
     flags.DEFINE_bool("normalize", None, "normalise inside the model by the training images")
     flags.DEFINE_integer("seed", None, "of weights, order and random starts")
 

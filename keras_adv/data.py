@@ -15,6 +15,7 @@ from keras_adv import validate
 from keras_adv.validate import InvalidInput
 
 TFDS_NAMES = ("mnist", "fashion_mnist", "cifar10", "cifar100")
+AUGMENTS = ("none", "crop_flip")
 Split = tuple[np.ndarray, np.ndarray]
 
 

@@ -11,7 +11,7 @@ import keras
 from keras_adv import registry, validate
 from keras_adv.backend import Game
 from keras_adv.callbacks import Checkpoint, Order, StopOnNaN
-from keras_adv.data import Batches, Split
+from keras_adv.data import AUGMENTS, Batches, Split
 from keras_adv.defenses import Defense
 from keras_adv.evaluation.checks import check_logits, check_model
 
@@ -56,7 +56,7 @@ def defend(
     y = validate.labels(y, len(x), classes)
     validate.number("epochs", epochs, low=1, whole=True)
     validate.number("batch_size", batch_size, low=1, whole=True)
-    validate.one_of("augment", augment, ("none", "crop_flip"))
+    validate.one_of("augment", augment, AUGMENTS)
     validate.seed(seed)
     if validation_data is not None:
         if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:

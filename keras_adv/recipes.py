@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from keras_adv.data import AUGMENTS
 from keras_adv.defenses import Critic, Defense
 from keras_adv.models import Architecture, LeNet
 from keras_adv.registry import Spec, option, register
@@ -28,7 +29,7 @@ class Recipe(Spec):
     data: str = option(default="digits")
     epochs: int = option(default=100, low=1)
     batch_size: int = option(default=100, low=1)
-    augment: str = option(default="none", choices=("none", "crop_flip"))
+    augment: str = option(default="none", choices=AUGMENTS)
     normalize: bool = option(default=False)
     validation: float = option(default=0.1, above=0.0, high=0.9)
     seed: int = option(default=0, low=0, high=2**31 - 1)

@@ -48,7 +48,7 @@ class PDPGD(PrimalDual):
         largest = ops.max(flat(root), axis=1)
         mu = lam[:, 0] / lam[:, 1] * lr / largest
         metric, z = root / rows(largest, r), v
-        for _ in range(self.inner or (5 if self.threat.name == "l2" else 2)):
+        for _ in range(self.inner or self.threat.metric_rounds):
             z = self.threat.prox(z - metric * (z - v), mu)
             z = ops.clip(x + z, 0.0, 1.0) - x
         return {"r": z, **moments}

@@ -74,8 +74,15 @@ class _Compiled:
         self.judge = compile(lambda x, y, found: attack.judge(logits, x, y, found), model)
 
 
-_cache: weakref.WeakKeyDictionary[keras.Model, dict[str, _Compiled]] = weakref.WeakKeyDictionary()
-_plain: weakref.WeakKeyDictionary[keras.Model, dict[str, Callable[..., Any]]] = weakref.WeakKeyDictionary()
+_cache: weakref.WeakKeyDictionary[keras.Model, dict[str, Any]] = weakref.WeakKeyDictionary()
+
+
+def _once(model: keras.Model, key: str, make: Callable[[], Any]) -> Any:
+    """What `make` made for this model and key the first time."""
+    known = _cache.setdefault(model, {})
+    if key not in known:
+        known[key] = make()
+    return known[key]
 
 
 def attack(
@@ -110,8 +117,7 @@ def attack(
     started = time.perf_counter()
     x, y, logits = classify(model, x, y, batch_size, seed)
     classes, clean = logits.shape[1], logits.argmax(1) == y
-    known = _cache.setdefault(model, {})
-    compiled = known.setdefault(registry.spec(chosen), _Compiled(model, chosen))
+    compiled: _Compiled = _once(model, registry.spec(chosen), lambda: _Compiled(model, chosen))
     images, rounds = x.copy(), np.zeros(len(x), "int64")
     seeds = np.asarray(noise.seeds(seed, np.arange(len(x), dtype="uint32")))
     slots = _Slots(chosen, compiled, (x, y, seeds), np.flatnonzero(clean), batch_size)
@@ -133,11 +139,9 @@ def classify(
     y = validate.labels(y, len(x), classes)
     validate.number("batch_size", batch_size, low=1, whole=True)
     validate.seed(seed)
-    known = _plain.setdefault(model, {})
-    if "logits" not in known:
-        ref = weakref.ref(model)
-        known["logits"] = compile(lambda part: Net(ref(), frozen=True).logits(part), model)
-    logits = _in_batches(lambda part: (known["logits"](part),), batch_size, x)[0]
+    ref = weakref.ref(model)
+    run = _once(model, "logits", lambda: compile(lambda part: Net(ref(), frozen=True).logits(part), model))
+    logits = _in_batches(lambda part: (run(part),), batch_size, x)[0]
     check_logits(logits)
     return x, y, logits
 

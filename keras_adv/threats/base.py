@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from keras import ops
 
@@ -22,6 +22,8 @@ class Threat(Spec):
     """
 
     eps: float | None
+    metric_rounds: ClassVar[int] = 2
+    """Rounds after which the prox in a diagonal metric has settled (PDPGD)."""
 
     def radius(self) -> float:
         """eps, for those who need one. Raises InvalidInput when it is None."""

@@ -19,6 +19,7 @@ class L2(Threat):
         eps: radius in [0, 1] units (0.5 on CIFAR-10, 2 on MNIST), or None.
     """
 
+    metric_rounds = 5
     eps: float | None = option(default=None, low=0.0)
 
     def norm(self, delta: Tensor) -> Tensor:
