@@ -9,7 +9,7 @@
 from keras_adv import attacks, data, defenses, models, registry, threats, zoo
 from keras_adv._version import __version__
 from keras_adv.card import ModelCard
-from keras_adv.evaluation import attack, audit, evaluate
+from keras_adv.evaluation import attack, audit, evaluate, transfer
 from keras_adv.export import export
 from keras_adv.fit import defend
 from keras_adv.recipes import Recipe
@@ -19,5 +19,5 @@ from keras_adv.validate import InvalidInput
 
 __all__ = [
     "InvalidInput", "ModelCard", "Recipe", "__version__", "attack", "attacks", "audit", "data",
-    "defend", "defenses", "evaluate", "export", "models", "registry", "search", "threats", "train", "zoo",
+    "defend", "defenses", "evaluate", "export", "models", "registry", "search", "threats", "train", "transfer", "zoo",
 ]  # fmt: skip

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from absl import app, flags, logging
 from rich.console import Console
 from rich.table import Table
 
-from keras_adv import registry
+from keras_adv import registry, zoo
+from keras_adv.card import ModelCard
 from keras_adv.data import AUGMENTS
 from keras_adv.recipes import Recipe
-from keras_adv.validate import InvalidInput
+from keras_adv.validate import InvalidInput, fail
 
 FLAGS = flags.FLAGS
 
@@ -49,6 +51,13 @@ def run(main: Callable[[], Any]) -> None:
 def show(table: Table) -> None:
     """Prints a table, wide enough for specs also where there is no terminal."""
     Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def card(where: str) -> ModelCard:
+    """The card of a zoo name or a run folder. Raises InvalidInput where there is none."""
+    if Path(where).suffix == ".keras":
+        raise fail("model", "a zoo name or a run folder, which say how it was defended", where)
+    return ModelCard.read(Path(where)) if Path(where).is_dir() else zoo.card(where)
 
 
 def names(kind: str) -> str:

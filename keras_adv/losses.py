@@ -1,6 +1,6 @@
 """Losses of logits (B, K) and labels (B,): one value (B,) for each image, in float32.
 
-An attack ascends them (higher = nearer to a mistake); `margin` and `dlr` are positive exactly on mistakes.
+Higher is nearer to a mistake; `margin` and `dlr` are positive exactly on mistakes.
 """
 
 from __future__ import annotations
@@ -20,9 +20,20 @@ def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     return keras.losses.sparse_categorical_crossentropy(y, logits, from_logits=True)
 
 
+def log_odds(logits: Tensor, y: Tensor) -> Tensor:
+    """log((1 - p_y) / p_y) = logsumexp_{j != y} z_j - z_y.
+
+    Its softplus is the cross-entropy, with a gradient that float32 still holds at 1 - p_y = 1e-37, where that
+    of `cross_entropy` is 0 from 6e-8 on.
+    """
+    hot = ops.one_hot(y, logits.shape[1], dtype="bool")
+    return ops.logsumexp(ops.where(hot, -1e30, logits), axis=1) - pick(logits, y)
+
+
 def decision(logits: Tensor) -> Tensor:
-    """(B,) int32: the class of the largest logit."""
-    return ops.cast(ops.argmax(logits, axis=1), "int32")
+    """(B,) int32: the class of the largest logit, the first of several."""
+    # Keras ranks -0.0 below 0.0, NumPy does not
+    return ops.cast(ops.argmax(ops.where(logits == 0, 0.0, logits), axis=1), "int32")
 
 
 def pick(values: Tensor, index: Tensor) -> Tensor:
@@ -36,6 +47,13 @@ def best_other(logits: Tensor, y: Tensor) -> Tensor:
     """max_{j != y} z_j."""
     hot = ops.one_hot(y, logits.shape[1], dtype="bool")
     return ops.max(ops.where(hot, -1e30, logits), axis=1)
+
+
+def wrong_classes(logits: Tensor, y: Tensor) -> Tensor:
+    """(B, K - 1) int32: the classes other than y, the likeliest first."""
+    own = ops.one_hot(y, logits.shape[1], dtype="bool")
+    order = ops.argsort(-ops.where(own, -1e30, logits), axis=1)
+    return ops.cast(order[:, : logits.shape[1] - 1], "int32")
 
 
 def margin(logits: Tensor, y: Tensor) -> Tensor:
@@ -55,10 +73,21 @@ def dlr(logits: Tensor, y: Tensor) -> Tensor:
     return margin(logits, y) / (order[:, -1] - order[:, -3] + 1e-12)
 
 
+def dlr_targeted(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
+    """(z_t - z_y) / (z_1st - (z_3rd + z_4th) / 2) (arXiv:2003.01690, eq. 7).
+
+    Raises:
+        InvalidInput: fewer than 4 classes.
+    """
+    if logits.shape[1] < 4:
+        raise validate.fail(
+            "loss", "'cross_entropy' or 'margin' for a target among fewer than 4 classes", "dlr"
+        )
+    order = ops.sort(logits, axis=1)
+    spread = order[:, -1] - (order[:, -3] + order[:, -4]) / 2
+    return (pick(logits, target) - pick(logits, y)) / (spread + 1e-12)
+
+
 def multiclass_hinge(logits: Tensor, y: Tensor) -> Tensor:
     """max_{j != y} max(0, 1 + z_j - z_y) (Crammer & Singer; thesis 3.19)."""
     return ops.maximum(0.0, 1.0 + margin(logits, y))
-
-
-LOSSES = {"cross_entropy": cross_entropy, "margin": margin, "dlr": dlr}
-"""What an attack's `loss=` may name."""

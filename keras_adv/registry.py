@@ -21,6 +21,7 @@ from keras_adv import validate
 from keras_adv.validate import InvalidInput
 
 _CLASSES: dict[str, type[Spec]] = {}
+_PRESETS: dict[str, Spec] = {}
 _T = TypeVar("_T", bound="type[Spec]")
 
 
@@ -92,6 +93,13 @@ def register(kind: str, name: str) -> Callable[[_T], _T]:
         return cls
 
     return decorate
+
+
+def preset(name: str, made: Spec) -> None:
+    """Lets specs start from `made` under a name of its own: "name(option=value)" changes one of its options."""
+    if name in _CLASSES or name in _PRESETS:
+        raise InvalidInput(f"`{name}` is already registered")
+    _PRESETS[name] = made
 
 
 def registered(kind: str) -> dict[str, type[Spec]]:
@@ -209,19 +217,21 @@ def _numeric(node: ast.expr) -> Any:
 
 
 def _build(name: str, kind: str, arguments: dict[str, Any]) -> Spec:
-    if name not in _CLASSES:
+    if name not in _CLASSES and name not in _PRESETS:
         known = list(registered(kind)) or sorted(_CLASSES)
+        known += sorted(n for n, p in _PRESETS.items() if p.kind == kind)
         near = difflib.get_close_matches(name, known, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         if kind == "option":
             hint += f" A word as a value stands in quotes: {name!r}."
         raise InvalidInput(f"`{kind}` must be one of {known}. Received: {name!r}.{hint}")
-    cls = _CLASSES[name]
+    start = _PRESETS.get(name)
+    cls = type(start) if start is not None else _CLASSES[name]
     fields = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
     for argument in arguments:
         if argument not in fields:
             validate.one_of(f"option of {name}", argument, fields)
-    return cls(**arguments)
+    return cls(**arguments) if start is None else start.replace(**arguments)
 
 
 def _hints(cls: type) -> dict[str, Any]:

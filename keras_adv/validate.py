@@ -62,7 +62,7 @@ def images(x: Any, name: str = "x", shape: tuple[int, ...] | None = None) -> np.
     Raises:
         InvalidInput: another rank or shape than `shape`, no image, NaN, or values outside [0, 1].
     """
-    array = _array(name, x, "images of shape (N, H, W, C)")
+    array = as_array(name, x, "images of shape (N, H, W, C)")
     if array.ndim != 4 or not array.size:
         raise fail(name, "images of shape (N, H, W, C), N > 0, none of them 0", array.shape)
     if array.dtype.kind not in "iufb":
@@ -80,7 +80,8 @@ def images(x: Any, name: str = "x", shape: tuple[int, ...] | None = None) -> np.
     return array
 
 
-def _array(name: str, value: Any, allowed: str) -> np.ndarray:
+def as_array(name: str, value: Any, allowed: str) -> np.ndarray:
+    """`value` as an array. Raises InvalidInput for rows of different shape."""
     try:
         array = np.asarray(value)
     except ValueError as error:
@@ -97,7 +98,7 @@ def labels(y: Any, count: int, classes: int | None = None, name: str = "y") -> n
         InvalidInput: one-hot or fractional labels, another length than `count`, or a class
             outside 0..classes-1.
     """
-    array = _array(name, y, f"integer labels of shape ({count},)")
+    array = as_array(name, y, f"integer labels of shape ({count},)")
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim == 2:
@@ -121,6 +122,14 @@ def labels(y: Any, count: int, classes: int | None = None, name: str = "y") -> n
 def seed(value: Any) -> None:
     """Raises InvalidInput unless `value` is a whole number of 0 to 2^31 - 1."""
     number("seed", value, low=0, high=2**31 - 1, whole=True)
+
+
+def path(value: Any, name: str = "out") -> Path:
+    """A writable folder, made where it is not there. Raises InvalidInput."""
+    if not isinstance(value, (str, Path)):
+        raise fail(name, "a folder", value)
+    folder(Path(value), name)
+    return Path(value)
 
 
 def folder(path: Path, name: str = "out") -> None:

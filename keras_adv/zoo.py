@@ -47,6 +47,13 @@ def card(name: str) -> ModelCard:
     return ModelCard.read(path(name))
 
 
+def open(where: str) -> keras.Model:
+    """The model of a zoo name, a run folder, or a .keras file."""
+    place = Path(where)
+    file = place / "model.keras" if place.is_dir() else place
+    return artifact.read(file) if file.suffix == ".keras" else load(where)
+
+
 def load(name: str) -> keras.Model:
     """A trained model: images (B, H, W, C) in [0, 1] -> logits (B, K). No network needed.
 

@@ -1,6 +1,7 @@
-"""Cost of attacks or of training steps over their floor: python scripts/bench.py attacks|training
+"""Cost of attacks or of training steps: python scripts/bench.py attacks|training|refill|memory
 
-The floor is the bare forward and backward passes that each needs, timed in the same process, alternating.
+attacks, training: over their floor, the bare forward and backward passes that each needs, timed in the same process,
+alternating. refill: an evaluation with refilled slots over one with fixed batches. memory: GiB above the model.
 """
 
 import os
@@ -18,16 +19,31 @@ REPEATS = flags.DEFINE_integer("repeats", 3, "timings of each, alternating; the 
 BATCH = flags.DEFINE_integer(
     "batch_size", None, "images; default 256 for attacks, 100 for training", lower_bound=1
 )
+MODEL = flags.DEFINE_string(
+    "model", "standard_lenet_digits", "for refill: a zoo name, a run folder, or FILE.keras"
+)
+DATA = flags.DEFINE_string("data", "digits", "for refill: its images")
+ONLY = flags.DEFINE_list("only", None, "names of attacks, for attacks and memory")
 
 
 def main() -> None:
-    if WHAT not in ("attacks", "training"):
-        cli.stop(f"`what` must be 'attacks' or 'training'. Received: {WHAT!r}")
-    sizes = {"batch": BATCH.value} if BATCH.value else {}
-    table = Table(title=f"{WHAT}, LeNet 28x28: time over the floor of bare passes")
-    for column in ("name", "passes", "ratio", "seconds"):
-        table.add_column(column, justify="right" if column in ("ratio", "seconds") else "left")
-    for row in getattr(bench, WHAT)(repeats=REPEATS.value, **sizes):
+    titles = {
+        "attacks": ("attacks, LeNet 28x28: time over the floor of bare passes", "ratio"),
+        "training": ("training, LeNet 28x28: time over the floor of bare passes", "ratio"),
+        "refill": ("PGD-40 with refilled slots over fixed batches", "ratio"),
+        "memory": ("memory of an evaluation above the model, CIFAR size", "GiB"),
+    }
+    if WHAT not in titles:
+        cli.stop(f"`what` must be one of {list(titles)}. Received: {WHAT!r}")
+    options = {} if WHAT == "memory" else {"repeats": REPEATS.value}
+    options |= {"batch": BATCH.value} if BATCH.value and WHAT != "memory" else {}
+    options |= {"model": MODEL.value, "images": DATA.value} if WHAT == "refill" else {}
+    options |= {"only": ONLY.value} if ONLY.value and WHAT in ("attacks", "memory") else {}
+    title, unit = titles[WHAT]
+    table = Table(title=title)
+    for column in ("name", "passes", unit, "seconds"):
+        table.add_column(column, justify="right" if column in (unit, "seconds") else "left")
+    for row in getattr(bench, WHAT)(**options):
         table.add_row(row["name"], str(row["passes"]), f"{row['ratio']:.2f}", f"{row['seconds']:.3f}")
     cli.show(table)
 

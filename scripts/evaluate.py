@@ -1,6 +1,7 @@
 """Attacks a trained model: python scripts/evaluate.py --model=critic_lenet_digits --data=digits
 
-Prints a table and writes DIR/results.json. eps is in units of [0, 1].
+Prints a table; with --out=DIR also writes DIR/results.json, and goes on where a killed run stopped.
+eps is in units of [0, 1].
 """
 
 import os
@@ -8,12 +9,14 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import json
+import shutil
 from pathlib import Path
 
 from absl import flags
 
 import keras_adv
-from keras_adv import artifact, cli, registry, validate
+from keras_adv import cli, registry, validate
+from keras_adv.evaluation import goals
 from keras_adv.evaluation.report import table
 
 MODEL = flags.DEFINE_string("model", None, "a zoo name, a run folder, or FILE.keras", required=True)
@@ -23,6 +26,10 @@ N = flags.DEFINE_integer("n", 1000, "how many images, the first of the split", l
 ATTACK = flags.DEFINE_multi_string(
     "attack", ["pgd(threat=linf(eps=0.1), steps=40)", "deepfool()"], f"one of {cli.names('attack')}"
 )
+ADAPTIVE = flags.DEFINE_multi_string(
+    "adaptive", [], "threat: also the attack made for the model's own defense"
+)
+TARGETS = flags.DEFINE_enum("targets", None, list(goals.WORDS), "class to reach; none: any mistake will do")
 BATCH = flags.DEFINE_integer("batch_size", 256, "images at a time", lower_bound=1)
 SEED = flags.DEFINE_integer("seed", 0, "of random starts", lower_bound=0)
 OUT = flags.DEFINE_string("out", None, "folder for results.json; none is written without it")
@@ -30,20 +37,23 @@ OUT = flags.DEFINE_string("out", None, "folder for results.json; none is written
 
 def main() -> None:
     attacks = [registry.parse("attack", spec) for spec in ATTACK.value]
-    path = Path(MODEL.value)
-    if path.is_dir() or path.suffix == ".keras":
-        model = artifact.read(path / "model.keras" if path.is_dir() else path)
-    else:
-        model = keras_adv.zoo.load(MODEL.value)
+    if ADAPTIVE.value:
+        recipe = registry.parse("recipe", cli.card(MODEL.value).recipe)
+        attacks += [recipe.defense.adaptive_attack(threat) for threat in ADAPTIVE.value]
+    model = keras_adv.zoo.open(MODEL.value)
     x, y = (part[: N.value] for part in keras_adv.data.load(DATA.value).split(SPLIT.value))
+    partial = Path(OUT.value) / "partial" if OUT.value else None
     if OUT.value:
-        validate.folder(Path(OUT.value))
-    results = keras_adv.evaluate(model, x, y, attacks, batch_size=BATCH.value, seed=SEED.value, verbose=True)
-    results = {"model": MODEL.value, "data": DATA.value, **results}
+        file = validate.path(OUT.value) / "results.json"
+        if file.is_dir():
+            raise validate.fail("out", "a folder whose results.json is a file", OUT.value)
+    options = {"targets": TARGETS.value, "batch_size": BATCH.value, "seed": SEED.value, "resume": partial}
+    results = keras_adv.evaluate(model, x, y, attacks, verbose=True, **options)
+    results = {"model": MODEL.value, "data": DATA.value, "targets": TARGETS.value, **results}
     cli.show(table(results, f"{MODEL.value} on {DATA.value}"))
     if OUT.value:
-        file = Path(OUT.value) / "results.json"
         file.write_text(json.dumps(results, indent=1) + "\n")
+        shutil.rmtree(partial, ignore_errors=True)
         print(file)
 
 

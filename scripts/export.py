@@ -4,8 +4,6 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from pathlib import Path
-
 from absl import flags
 
 import keras_adv
@@ -16,10 +14,7 @@ OUT = flags.DEFINE_string("out", None, "folder of the SavedModel", required=True
 
 
 def main() -> None:
-    path = Path(MODEL.value)
-    file = path / "model.keras" if path.is_dir() else path
-    model = file if file.suffix == ".keras" else keras_adv.zoo.load(MODEL.value)
-    print(keras_adv.export(model, OUT.value))
+    print(keras_adv.export(keras_adv.zoo.open(MODEL.value), OUT.value))
 
 
 if __name__ == "__main__":

@@ -22,22 +22,74 @@ from keras_adv.models import LeNet
 
 DATA = flags.DEFINE_string("data", "digits", "what the LeNet is trained on for two epochs, and attacked")
 N = flags.DEFINE_integer("n", 256, "correctly classified test images, one batch")
+MODEL = flags.DEFINE_string("model", None, "attack this model (run folder or FILE.keras) instead")
+ONLY = flags.DEFINE_list("only", None, "names of pairs; default all")
 REPEATS = flags.DEFINE_integer("repeats", 3, "timings of each")
 EPS = flags.DEFINE_float("eps", 0.1, "of the linf attacks")
 
 
-def pairs(eps):
-    """(ours, theirs, eps of theirs, order of the norm)."""
+def bounded(eps):
+    """name -> (ours, theirs, eps of both, order of the norm): inside a ball, with the same steps."""
+    a, linf, l2, l1 = fb.attacks, f"linf(eps={eps})", f"l2(eps={10 * eps})", f"l1(eps={100 * eps})"
+    start = "random_start=False"
+    pgd = {"steps": 40, "random_start": False}
+    slide = a.SparseL1DescentAttack(steps=20, rel_stepsize=0.2)
+    return {
+        "fgsm": (f"fgsm(threat={linf})", a.FGSM(), eps, np.inf),
+        "fgsm l2": (f"fgsm(threat={l2})", a.FGM(), 10 * eps, 2),
+        "bim": (f"bim(threat={linf})", a.LinfBasicIterativeAttack(steps=10), eps, np.inf),
+        "bim l2": (f"bim(threat={l2})", a.L2BasicIterativeAttack(steps=10), 10 * eps, 2),
+        "mim": (f"mim(threat={linf})", a.LinfMomentumIterativeFastGradientMethod(steps=10), eps, np.inf),
+        "mim l2": (f"mim(threat={l2})", a.L2MomentumIterativeFastGradientMethod(steps=10), 10 * eps, 2),
+        "pgd": (f"pgd(threat={linf}, step_size=1/30, {start})", a.LinfPGD(**pgd), eps, np.inf),
+        "pgd l2": (f"pgd(threat={l2}, step_size=0.025, {start})", a.L2PGD(**pgd), 10 * eps, 2),
+        "pgd l1": (f"pgd(threat={l1}, step_size=0.025, {start})", a.L1PGD(**pgd), 100 * eps, 1),
+        "slide": (f"pgd(threat={l1}, steps=20, step_size=0.2, {start})", slide, 100 * eps, 1),
+    }
+
+
+def minimal():
+    """The same for the smallest perturbation, with budgets that end in minutes."""
     a = fb.attacks
-    pgd = f"pgd(threat=linf(eps={eps}), steps=40, step_size=1/30, random_start=False)"
-    return [
-        (pgd, a.LinfPGD(steps=40, random_start=False), eps, np.inf),
-        (f"bim(threat=linf(eps={eps}), steps=10)", a.LinfBasicIterativeAttack(steps=10), eps, np.inf),
-        (f"fgsm(threat=linf(eps={eps}))", a.FGSM(), eps, np.inf),
-        ("deepfool()", a.L2DeepFoolAttack(candidates=10), None, 2),
-        ("deepfool(threat=linf())", a.LinfDeepFoolAttack(candidates=10), None, np.inf),
-        ("pdgd()", a.DDNAttack(steps=500), None, 2),
-    ]
+    search = {
+        "binary_search_steps": 5,
+        "steps": 100,
+        "initial_const": 0.1,
+        "stepsize": 0.05,
+        "abort_early": False,
+    }
+    ead = {
+        "binary_search_steps": 5,
+        "steps": 100,
+        "initial_const": 0.1,
+        "initial_stepsize": 0.05,
+        "abort_early": False,
+    }
+    ours = "searches=5, steps=100, initial=0.1, lr=0.05, abort_early=False"
+    follow = {"steps": 100}
+    return {
+        "deepfool": ("deepfool()", a.L2DeepFoolAttack(candidates=10), None, 2),
+        "deepfool linf": ("deepfool(threat=linf())", a.LinfDeepFoolAttack(candidates=10), None, np.inf),
+        "carlini_wagner": (f"carlini_wagner({ours})", a.L2CarliniWagnerAttack(**search), None, 2),
+        "ead": (f"ead({ours}, beta=0.01)", a.EADAttack(**ead, decision_rule="L1"), None, 1),
+        "ddn": ("ddn()", a.DDNAttack(steps=100), None, 2),
+        "pdgd / ddn": ("pdgd()", a.DDNAttack(steps=500), None, 2),
+        "brendel_bethge": ("brendel_bethge(steps=100)", a.L2BrendelBethgeAttack(**follow), None, 2),
+        "b&b linf": (
+            "brendel_bethge(threat=linf(), steps=100)",
+            a.LinfinityBrendelBethgeAttack(**follow),
+            None,
+            np.inf,
+        ),
+        "b&b l1": ("brendel_bethge(threat=l1(), steps=100)", a.L1BrendelBethgeAttack(**follow), None, 1),
+        "b&b l0": (
+            "brendel_bethge(threat=l0(pixels=False), steps=100)",
+            a.L0BrendelBethgeAttack(**follow),
+            None,
+            0,
+        ),
+        "boundary": ("boundary(steps=1100)", a.BoundaryAttack(steps=1000), None, 2),
+    }
 
 
 def clock(fn):
@@ -48,8 +100,11 @@ def clock(fn):
 
 def main():
     data = keras_adv.data.load(DATA.value)
-    net = LeNet().build(data.shape, data.classes)
-    keras_adv.defend(net, "standard", *data.train, epochs=2, verbose=0)
+    if MODEL.value:
+        net = keras_adv.zoo.open(MODEL.value)
+    else:
+        net = LeNet().build(data.shape, data.classes)
+        keras_adv.defend(net, "standard", *data.train, epochs=2, verbose=0)
     x, y = data.test
     kept = np.flatnonzero(net.predict(x, verbose=0).argmax(1) == y)[: N.value]
     x, y = x[kept], y[kept]
@@ -57,9 +112,12 @@ def main():
     table = Table(
         title=f"LeNet {data.shape} on {data.name}, {len(x)} images: ours / Foolbox {fb.__version__}"
     )
+    ratios = []
     for column in ("ours", "theirs", "time ratio", "robust acc", "theirs", "mean norm", "theirs"):
         table.add_column(column, overflow="fold")
-    for spec, attack, eps, order in pairs(EPS.value):
+    pairs = bounded(EPS.value) | minimal()
+    for name in ONLY.value or pairs:
+        spec, attack, eps, order = pairs[name]
         ours = lambda spec=spec: keras_adv.attack(net, x, y, spec)
         theirs = lambda attack=attack, eps=eps: attack(model, tx, ty, epsilons=eps)
         ours(), theirs()
@@ -72,6 +130,9 @@ def main():
         robust = (1 - mine.success.mean(), 1 - np.asarray(hit).mean())
         cells = [f"{ratio:.2f}", *(f"{v:.4f}" for v in (*robust, mine.distance[mine.success].mean(), norm))]
         table.add_row(spec, type(attack).__name__, *cells)
+        print(spec, *cells, flush=True)
+        ratios.append(ratio)
+    print(f"median time ratio {statistics.median(ratios):.2f}, largest {max(ratios):.2f}")
     cli.show(table)
 
 

@@ -1,6 +1,8 @@
 """The examples of README and CONTRIBUTING run as they stand."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -14,9 +16,11 @@ README = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re
 
 
 def test_readme_examples_run(tmp_path, monkeypatch, capsys):
-    load, defend, serve = README
+    load, more, defend, serve = README
     exec(load, {})
-    assert "robust accuracy" in capsys.readouterr().out
+    exec(more, {})
+    printed = capsys.readouterr().out
+    assert "robust accuracy" in printed and "transferred" in printed
     exec(defend.replace("epochs=5", "epochs=1"), {})
     import keras_adv
 
@@ -38,7 +42,16 @@ def test_the_defense_of_contributing_is_a_whole_one(digits):
         registry._CLASSES.pop("double_backprop", None)
 
 
-@pytest.mark.parametrize("name", ["train.py", "evaluate.py", "export.py", "search.py", "zoo.py"])
+@pytest.mark.parametrize("name", ["train.py", "evaluate.py", "export.py", "search.py", "zoo.py", "bench.py"])
 def test_scripts_named_in_the_readme_exist_and_are_short(name):
     assert f"scripts/{name}" in (ROOT / "README.md").read_text()
     assert len((ROOT / "scripts" / name).read_text().splitlines()) <= 70
+
+
+def test_the_page_of_attacks_is_as_the_registry_says(tmp_path):
+    page = tmp_path / "attacks.md"
+    subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "docs.py"), f"--out={page}"], check=True, capture_output=True
+    )
+    assert page.read_text() == (ROOT / "docs" / "attacks.md").read_text()
+    assert page.read_text().count("\n| `") == len(registry.registered("attack"))

@@ -17,7 +17,7 @@ VALUES = [
     "small", "margin", "hinge", "crop_flip", "softplus", "linear", "cross_entropy", "exponential",
     "a file's \"name\".npz", (), (7,), (1, 2, 3), (0.25, 1 / 3), *DEFAULTS,
     *(parse("threat", f"{name}(eps=8/255)") for name in registry.registered("threat")),
-    parse("attack", "high_confidence(steps=3)"),
+    parse("attack", "high_confidence(steps=3)"), (parse("attack", "fgsm"),),
 ]  # fmt: skip
 
 
@@ -31,7 +31,8 @@ def refused(kind, text):
 
 def variants(obj, field):
     """`obj` with `field` at every one of VALUES that it allows, but for the value it has."""
-    for value in VALUES:
+    known = next(f for f in dataclasses.fields(obj) if f.name == field)
+    for value in (*VALUES, *(known.metadata.get("choices") or ())):
         try:
             made = obj.replace(**{field: value})
         except InvalidInput:
@@ -247,7 +248,7 @@ def test_arithmetic_is_on_numbers_and_of_four_kinds(text):
 )
 def test_unknown_name_is_answered_with_all_names_of_its_kind_and_the_nearest(kind, text, near):
     message = refused(kind, text)
-    assert message.startswith(f"`{kind}`") and str(list(registry.registered(kind))) in message
+    assert message.startswith(f"`{kind}`") and str(list(registry.registered(kind)))[:-1] in message
     assert message.endswith(f"Did you mean {near!r}?")
 
 

@@ -103,7 +103,7 @@ BAD = [
     ("export.py --model={tmp}/run --out={tmp}/foreign", ("`out`", "/foreign")),
     ("export.py --model={tmp}/run --out={tmp}/file", ("`out`",)),
     ("export.py --model={tmp}/run --out={tmp}/file/x", ("`out`",)),
-    ("bench.py walking", ("'attacks' or 'training'", "'walking'")),
+    ("bench.py walking", ("'attacks', 'training'", "'walking'")),
     ("bench.py attacks --repeats=0", ("--repeats=0", "positive")),
 ]  # fmt: skip
 LINES = [case.values[0] if hasattr(case, "values") else case[0] for case in BAD]

@@ -1,27 +1,26 @@
-"""The two contracts of an attack, and the loop that both share.
+"""The contracts of an attack, and the loop that they share.
 
-An attack is a state machine on a batch: `start` makes the state, `step` costs one round of gradients. The state
+An attack is a state machine on a batch: `start` makes the state, `step` costs one round of passes. The state
 carries its own step counter for each image, so the evaluation can put a new image into the slot of a finished
 one; nothing an image meets depends on the images beside it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
-import keras
+import numpy as np
 from keras import ops
 
 from keras_adv import noise
-from keras_adv.backend import Net
-from keras_adv.losses import decision
+from keras_adv.attacks.task import Task, ask
 from keras_adv.registry import Spec
 from keras_adv.threats import Threat
 from keras_adv.threats.base import Tensor, flat, rows
+from keras_adv.validate import fail
 
-Logits = Callable[[Tensor], Tensor]
 State = dict[str, Tensor]
+Passes = dict[str, int]
 
 
 class Found(NamedTuple):
@@ -32,7 +31,7 @@ class Found(NamedTuple):
             the clean image of a minimal one.
         success: (B,) bool, decided by the model on exactly these float32 images.
         distance: (B,) norm of images - x in the attack's threat; 0 where x was misclassified already.
-        steps: (B,) int32 steps used; times `Attack.gradients` for the forward-backward passes.
+        steps: (B,) int32 rounds used; times `Attack.gradients` for the passes.
     """
 
     images: Tensor
@@ -42,47 +41,68 @@ class Found(NamedTuple):
 
 
 class Attack(Spec):
-    """Base of both contracts. Subclasses write `start`, `step`, `total`; the rest is final.
+    """Base of all attacks. Subclasses write `start`, `step`, `total`; the rest is final.
 
-    They see `logits`, a pure function (B, ...) -> (B, K) in inference mode with frozen weights.
+    They see a `Task`: the model as a pure function in inference mode with frozen weights, the images, and the goal.
     """
 
     contract: ClassVar[str]
     knowledge: ClassVar[str] = "gradients"
+    """What it asks the model for: "gradients" (forward-backward passes), "scores" or "decisions" (forward passes)."""
+    targetable: ClassVar[bool] = False
+    """Has a targeted form."""
+    guided: ClassVar[bool] = False
+    """Takes a second image for each image (`Task.guide`)."""
     threat: Threat
 
     @property
     def total(self) -> int:
-        """Rounds of gradients that one image takes at most."""
+        """Rounds that one image takes at most."""
         raise NotImplementedError
 
+    @property
+    def least_classes(self) -> int:
+        """The fewest classes it makes sense for."""
+        return 2
+
+    @property
+    def asks(self) -> Passes:
+        """What one round asks of the model: how many of "forward", "gradient" (forward and backward), "jacobian"."""
+        return {"gradient" if self.knowledge == "gradients" else "forward": 1}
+
+    @property
+    def opens(self) -> Passes:
+        """What `start` asks of the model."""
+        return {}
+
     def gradients(self, classes: int) -> int:
-        """Forward-backward passes of one round (a Jacobian counts its rows)."""
-        del classes
-        return 1
+        """Passes of one round; a Jacobian counts its rows."""
+        return count(self.asks, classes)
 
     def opening(self, classes: int) -> int:
-        """Forward-backward passes of `start`."""
-        del classes
-        return 0
+        """Passes of `start`."""
+        return count(self.opens, classes)
 
-    def start(self, logits: Logits, x: Tensor, y: Tensor, seeds: Tensor) -> State:
+    def parts(self, classes: int) -> tuple[Attack, ...]:
+        """The attacks to run one after the other, each on what the ones before it left standing."""
+        del classes
+        return (self,)
+
+    def start(self, task: Task) -> State:
         """The state before the first step: tensors with one row for each image."""
         raise NotImplementedError
 
-    def step(self, logits: Logits, x: Tensor, y: Tensor, state: State) -> tuple[State, Tensor]:
+    def step(self, task: Task, state: State) -> tuple[State, Tensor]:
         """(the next state, (B,) bool): a bounded attack tells where state["x"], before the step, fools the
-        model; a minimal one where it has converged."""
+        model; a minimal one where it has converged. state["k"] counts the rounds of each image."""
         raise NotImplementedError
 
-    def begin(self, logits: Logits, x: Tensor, y: Tensor, seeds: Tensor) -> State:
+    def begin(self, task: Task) -> State:
         """`start`, with the counter and the done flag that the loop keeps."""
-        zero = ops.zeros_like(y)
-        return {**self.start(logits, x, y, seeds), "k": zero, "done": zero > 0}
+        zero = ops.zeros_like(task.y)
+        return {**self.start(task), "k": zero, "done": zero > 0}
 
-    def advance(
-        self, logits: Logits, x: Tensor, y: Tensor, state: State, rounds: Any, stop: bool = True
-    ) -> State:
+    def advance(self, task: Task, state: State, rounds: Any, stop: bool = True) -> State:
         """At most `rounds` more steps for the images that are not done."""
         names = sorted(state)
 
@@ -90,15 +110,15 @@ class Attack(Spec):
             return ops.logical_and(n < rounds, ops.logical_not(ops.all(values[names.index("done")])))
 
         def body(n: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
-            new = self._guarded(logits, x, y, dict(zip(names, values, strict=True)), stop)
+            new = self._guarded(task, dict(zip(names, values, strict=True)), stop)
             return (n + 1, *(new[name] for name in names))
 
         first = (ops.zeros((), "int32"), *(state[name] for name in names))
         return dict(zip(names, ops.while_loop(active, body, first)[1:], strict=True))
 
-    def _guarded(self, logits: Logits, x: Tensor, y: Tensor, state: State, stop: bool) -> State:
+    def _guarded(self, task: Task, state: State, stop: bool) -> State:
         own = {name: v for name, v in state.items() if name not in ("k", "done")}
-        new, finished = self.step(logits, x, y, {**own, "k": state["k"]})
+        new, finished = self.step(task, {**own, "k": state["k"]})
         rest = state["done"]
         if self.contract == "bounded" and stop:
             rest = ops.logical_or(rest, finished)  # a fooling image stays as it is
@@ -111,29 +131,30 @@ class Attack(Spec):
         """The image that the attack offers."""
         return state["x"] if self.contract == "bounded" else state["best"]
 
-    def perturb(self, logits: Logits, x: Tensor, y: Tensor, seeds: Tensor) -> Tensor:
+    def perturb(self, logits: Any, x: Tensor, y: Tensor, seeds: Tensor) -> Tensor:
         """Adversarial images for training: every step is taken, fooled or not.
 
         A bounded attack gives its last iterate, a minimal one the nearest mistake (x where it found none). In the
         box, and in the ball where there is an eps; without a check of success, no gradient attached. Cost:
         `total` rounds.
         """
-        state = self.begin(logits, x, y, seeds)
-        state = self.advance(logits, x, y, state, self.total, stop=False)
-        return ops.stop_gradient(self.threat.project(self.candidate(state), x))
+        task = Task(logits, x, y, seeds, self.threat.each(x))
+        state = self.advance(task, self.begin(task), self.total, stop=False)
+        return ops.stop_gradient(self.threat.project(self.candidate(state), x, task.eps))
 
-    def judge(self, logits: Logits, x: Tensor, y: Tensor, images: Tensor) -> tuple[Tensor, ...]:
+    def judge(self, task: Task, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(images, success, distance) of candidates, by the model's decision on what is returned."""
         finite = ops.all(ops.isfinite(flat(images)), axis=1)  # NaN gradients leave x as it is
-        images = ops.clip(ops.where(rows(finite, x), images, x), 0.0, 1.0)
+        images = ops.clip(ops.where(rows(finite, task.x), images, task.x), 0.0, 1.0)
         if self.contract == "bounded":
-            images = self.threat.project(images, x)
-        z = logits(images)
+            images = self.threat.project(images, task.x, task.eps)
+        z = task.see(images, draw=JUDGE)
         finite = ops.all(ops.isfinite(z), axis=1)
-        wrong = ops.logical_and(finite, decision(z) != y)
-        return images, wrong, self.threat.norm(images - x)
+        return images, ops.logical_and(finite, task.fooled(z)), self.threat.norm(images - task.x)
 
-    def __call__(self, model: keras.Model | Logits, x: Tensor, y: Tensor, seed: int = 0) -> Found:
+    def __call__(
+        self, model: Any, x: Tensor, y: Tensor, seed: int = 0, *, eps: Any = None, targets: Any = None
+    ) -> Found:
         """Attacks one batch, not compiled (for data sets and speed: `keras_adv.attack`).
 
         Args:
@@ -141,21 +162,41 @@ class Attack(Spec):
             x: images (B, H, W, C) in [0, 1], float32.
             y: labels (B,), int32.
             seed: of the random starts; image i draws from (seed, i).
+            eps: one radius for each image, (B,); None is the threat's own.
+            targets: (B,) classes to reach; None is any other class than y.
         """
-        logits: Logits = Net(model, frozen=True).logits if isinstance(model, keras.Model) else model
         x, y = ops.convert_to_tensor(x, "float32"), ops.convert_to_tensor(y, "int32")
+        eps, targets = (np.asarray(v) if isinstance(v, (list, tuple)) else v for v in (eps, targets))
         seeds = noise.seeds(seed, ops.arange(ops.shape(x)[0]))
-        state = self.begin(logits, x, y, seeds)
-        wrong = self.judge(logits, x, y, x)[1]
+        for name, given in (("eps", eps), ("targets", targets)):
+            if len(getattr(given, "shape", ())) and given.shape[0] != x.shape[0]:
+                raise fail(name, f"one for each of the {x.shape[0]} images", f"shape {tuple(given.shape)}")
+        target = None if targets is None else ops.convert_to_tensor(targets, "int32")
+        task = Task(ask(model), x, y, seeds, self.threat.each(x, eps), target)
+        return self.attempt(task)
+
+    def attempt(self, task: Task) -> Found:
+        """The whole attack on one batch."""
+        state = self.begin(task)
+        wrong = self.judge(task, task.x)[1]
         state["done"] = ops.logical_or(state["done"], wrong)
-        state = self.advance(logits, x, y, state, self.total)
-        images = ops.where(rows(wrong, x), x, self.candidate(state))
-        images, success, distance = self.judge(logits, x, y, images)
+        state = self.advance(task, state, self.total)
+        images = ops.where(rows(wrong, task.x), task.x, self.candidate(state))
+        images, success, distance = self.judge(task, images)
         return Found(ops.stop_gradient(images), success, ops.stop_gradient(distance), state["k"])
 
 
+def count(passes: Passes, classes: int) -> int:
+    """Passes in all; a Jacobian counts its rows."""
+    return sum(many * (classes if kind == "jacobian" else 1) for kind, many in passes.items())
+
+
+JUDGE = 0x5EED
+"""The draw of a random net on which attacks are judged: none that they have seen."""
+
+
 class BoundedAttack(Attack):
-    """Looks for a mistake inside the ball of radius `threat.eps`. State: "x", the current image."""
+    """Looks for a mistake inside the ball of radius eps. State: "x", the current image."""
 
     contract = "bounded"
 
@@ -171,16 +212,16 @@ class MinimalAttack(Attack):
 
     contract = "minimal"
 
-    def nothing_yet(self, x: Tensor) -> State:
+    def nothing_yet(self, task: Task) -> State:
         """The entries of the state before anything is found."""
         # from x, not from a constant: on JAX a loop's state keeps its exact type
-        return {"best": x, "best_norm": ops.full_like(x[:, 0, 0, 0], 1e30)}
+        return {"best": task.x, "best_norm": ops.full_like(task.x[:, 0, 0, 0], 1e30)}
 
-    def record(self, state: State, x: Tensor, tried: Tensor, hit: Tensor) -> State:
+    def record(self, task: Task, state: State, tried: Tensor, hit: Tensor) -> State:
         """The entries after trying images `tried`, of which those with `hit` (B,) are adversarial."""
-        norm = self.threat.norm(tried - x)
+        norm = self.threat.norm(tried - task.x)
         better = ops.logical_and(hit, norm < state["best_norm"])
         return {
-            "best": ops.where(rows(better, x), tried, state["best"]),
+            "best": ops.where(rows(better, task.x), tried, state["best"]),
             "best_norm": ops.where(better, norm, state["best_norm"]),
         }

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from keras import ops
 
-from keras_adv.attacks.base import Logits, MinimalAttack, State
-from keras_adv.attacks.boundary import differences, nearest
-from keras_adv.losses import decision, pick
+from keras_adv.attacks.base import MinimalAttack, Passes, State
+from keras_adv.attacks.linearise import differences, nearest
+from keras_adv.attacks.task import Task
+from keras_adv.losses import pick
 from keras_adv.registry import option, register
 from keras_adv.threats import L2, Threat
 from keras_adv.threats.base import TINY, Tensor, l2_norm, only, rows
@@ -42,22 +43,23 @@ class DeepFool(MinimalAttack):
     def total(self) -> int:
         return self.steps + 1  # one more round to look at the last image
 
-    def gradients(self, classes: int) -> int:
-        return classes
+    @property
+    def asks(self) -> Passes:
+        return {"jacobian": 1}
 
-    def start(self, logits: Logits, x: Tensor, y: Tensor, seeds: Tensor) -> State:
-        return {**self.nothing_yet(x), "x": x}
+    def start(self, task: Task) -> State:
+        return {**self.nothing_yet(task), "x": task.x}
 
-    def step(self, logits: Logits, x: Tensor, y: Tensor, state: State) -> tuple[State, Tensor]:
+    def step(self, task: Task, state: State) -> tuple[State, Tensor]:
         now = state["x"]
-        z, gaps, slopes = differences(logits, now, y)
-        fooled = decision(z) != y
-        k = nearest(self.threat, y, gaps, slopes)
+        z, gaps, slopes = differences(task.see, now, task.y)
+        fooled = task.fooled(z)
+        k = nearest(self.threat, task.y, gaps, slopes)
         gap, w = ops.abs(pick(gaps, k)), pick(slopes, k)
         length = gap / ops.maximum(self.threat.dual(w), TINY) + 1e-4
-        move = (1.0 + self.overshoot) * rows(length, x) * self.threat.steepest(w)
+        move = (1.0 + self.overshoot) * rows(length, now) * self.threat.steepest(w)
         if self.max_step is not None:
             size = ops.maximum(l2_norm(move), TINY)
-            move = move * rows(ops.minimum(1.0, self.max_step / size), x)
+            move = move * rows(ops.minimum(1.0, self.max_step / size), now)
         new = ops.clip(now + move, 0.0, 1.0)
-        return {**self.record(state, x, now, fooled), "x": new}, fooled
+        return {**self.record(task, state, now, fooled), "x": new}, fooled

@@ -6,8 +6,9 @@ import math
 
 from keras import ops
 
-from keras_adv.attacks.base import Logits, MinimalAttack, State
-from keras_adv.attacks.boundary import differences, nearest
+from keras_adv.attacks.base import MinimalAttack, Passes, State
+from keras_adv.attacks.linearise import differences, nearest
+from keras_adv.attacks.task import Logits, Task
 from keras_adv.backend import value_and_grad
 from keras_adv.losses import cross_entropy, decision
 from keras_adv.registry import option, register
@@ -51,6 +52,7 @@ class HighConfidence(MinimalAttack):
     """
 
     reference = "Matyasko, thesis, ch. 4, Algorithm 1"
+    targetable = True
     threat: Threat = option(default=L2())
     steps: int = option(default=500, low=1)
     confidence: float | None = option(default=None, above=0.0, high=0.9999)
@@ -64,30 +66,32 @@ class HighConfidence(MinimalAttack):
     def total(self) -> int:
         return self.steps + 1
 
-    def opening(self, classes: int) -> int:
-        return classes
+    @property
+    def opens(self) -> Passes:
+        return {"jacobian": 1}
 
-    def start(self, logits: Logits, x: Tensor, y: Tensor, seeds: Tensor) -> State:
-        z, gaps, slopes = differences(logits, x, y)
+    def start(self, task: Task) -> State:
+        z, gaps, slopes = differences(task.see, task.x, task.y)
         # float32 cannot climb to 1: near it the gradient of log p drowns
         log_c = ops.minimum(ops.max(ops.log_softmax(z, axis=1), axis=1), CEILING)
         if self.confidence is not None:
             log_c = ops.full_like(log_c, ops.log(self.confidence))
-        target = nearest(self.threat, y, gaps, slopes)
-        return {**self.nothing_yet(x), "x": x, "target": target, "log_c": log_c}
+        # a target of the caller's stands in place of the class across the nearest boundary
+        target = nearest(self.threat, task.y, gaps, slopes) if task.target is None else task.target
+        return {**self.nothing_yet(task), "x": task.x, "target": target, "log_c": log_c}
 
-    def step(self, logits: Logits, x: Tensor, y: Tensor, state: State) -> tuple[State, Tensor]:
+    def step(self, task: Task, state: State) -> tuple[State, Tensor]:
         now, target = state["x"], state["target"]
-        value, z, w = log_p(logits, now, target)
+        value, z, w = log_p(task.see, now, target)
         sure = decision(z) == target
         there = ops.logical_and(sure, value >= state["log_c"])
         length, direction = newton(value, w, state["log_c"])
         length = (1.0 + self.overshoot) * length
         if self.max_step is not None:
             length = ops.minimum(length, self.max_step)
-        new = ops.clip(now + rows(length, x) * direction, 0.0, 1.0)
+        new = ops.clip(now + rows(length, now) * direction, 0.0, 1.0)
         kept = {"target": target, "log_c": state["log_c"], "x": new}
-        return {**self.record(state, x, now, there), **kept}, there
+        return {**self.record(task, state, now, there), **kept}, there
 
     def unrolled(self, logits: Logits, x: Tensor, target: Tensor, log_c: Tensor) -> Tensor:
         """Images that gradients flow *through*, into the weights of `logits` (thesis 4.4).

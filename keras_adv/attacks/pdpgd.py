@@ -6,7 +6,7 @@ from keras import ops
 
 from keras_adv.attacks.base import State
 from keras_adv.attacks.primal_dual import PrimalDual, adam
-from keras_adv.registry import option, register
+from keras_adv.registry import option, preset, register
 from keras_adv.threats import Linf, Threat
 from keras_adv.threats.base import Tensor, flat, rows
 
@@ -26,22 +26,31 @@ class PDPGD(PrimalDual):
         dual_lr: of the duals in the log domain; falls to 10% of it.
         ratio: lam1 / lam2 at the start.
         surrogate: "softplus" (journal version) or "hinge" (thesis) of the margin.
-        restarts: runs; all but the first start from U(-0.5, 0.5) around x.
+        restarts: runs; all but the first from a random start around x.
+        spread: half width s of the random starts U(-s, s) (thesis: 0.5 on MNIST, 0.25 on CIFAR-10).
         decay: of lr, "exponential" (journal version) or "linear" (thesis).
-        inner: rounds of the prox; None is 5 for l2 and 2 for the others, where more change nothing.
+        finetune: steps of a last run from the best point, with its duals and a tenth of the last rates.
+        optimizer: "adam" as above; "sgd": r <- prox_{lr lam1/lam2}(r - lr g); "accelerated": the same from a point
+            0.9 of the last move further on, without that momentum after a move uphill.
+        inner: rounds of Adam's prox; None is 5 for l2 and 2 for the others, where more change nothing.
 
     The defaults spend the thesis' 500 gradients as two runs of 250: one run from x often ends at a class that is
-    not the nearest. The thesis: steps=500, restarts=1, ratio=0.01, surrogate="hinge",
-    decay="linear", final=0.01, lr the best of 0.01 to 1.
+    not the nearest. The spec "pdpgd_thesis()" has the settings of the thesis (lr there: the best of 0.01 to 1).
 
-    Cost: steps forward-backward passes a restart.
+    Cost: steps forward-backward passes a restart, and finetune more.
     """
 
     reference = "Matyasko, thesis, ch. 5, Algorithm 3; arXiv:2106.01538"
     threat: Threat = option(default=Linf())
+    lr: float = option(default=4.0, above=0.0)
+    final: float = option(default=0.005, above=0.0, high=1.0)
+    ratio: float = option(default=0.1, above=0.0)
+    optimizer: str = option(default="adam", choices=("adam", "sgd", "accelerated"))
     inner: int | None = option(default=None, low=1)
 
     def descend(self, x: Tensor, state: State, g: Tensor, lr: Tensor) -> State:
+        if self.optimizer != "adam":
+            return self._descend_plainly(x, state, g, lr)
         r, lam = state["r"], state["mean"]
         step, root, moments = adam(state, g)
         v = r - rows(lr, r) * step / root
@@ -52,3 +61,30 @@ class PDPGD(PrimalDual):
             z = self.threat.prox(z - metric * (z - v), mu)
             z = ops.clip(x + z, 0.0, 1.0) - x
         return {"r": z, **moments}
+
+    def _descend_plainly(self, x: Tensor, state: State, g: Tensor, lr: Tensor) -> State:
+        r, lam, before = state["r"], state["mean"], state["m"]
+        z = self.threat.prox(r - rows(lr, r) * g, lam[:, 0] / lam[:, 1] * lr)
+        z = ops.clip(x + z, 0.0, 1.0) - x
+        if self.optimizer == "sgd":
+            return {"r": z, "m": before, "v": state["v"]}
+        # restart by the gradient scheme (O'Donoghue & Candes, arXiv:1204.3982, eq. 13)
+        downhill = ops.sum(flat((r - z) * (z - before)), axis=1) <= 0
+        ahead = z + rows(0.9 * ops.cast(downhill, "float32"), r) * (z - before)
+        return {"r": ops.clip(x + ahead, 0.0, 1.0) - x, "m": z, "v": state["v"]}
+
+
+preset(
+    "pdpgd_thesis",
+    PDPGD(
+        threat=Linf(),
+        steps=500,
+        restarts=1,
+        lr=0.1,
+        ratio=0.01,
+        surrogate="hinge",
+        decay="linear",
+        final=0.01,
+        optimizer="sgd",
+    ),
+)

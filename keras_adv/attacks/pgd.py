@@ -1,23 +1,69 @@
-"""Projected gradient descent, and the ascent loop that FGSM and BIM are cases of."""
+"""Projected gradient descent, and the ascent loop that FGSM, BIM, MIM and DAA are cases of."""
 
 from __future__ import annotations
 
 from keras import ops
 
-from keras_adv import noise
-from keras_adv.attacks.base import BoundedAttack, Logits, State
+from keras_adv import noise, validate
+from keras_adv.attacks.base import BoundedAttack, Passes, State
+from keras_adv.attacks.objectives import OBJECTIVES
+from keras_adv.attacks.task import Task
 from keras_adv.backend import value_and_grad
-from keras_adv.losses import LOSSES, decision
 from keras_adv.registry import option, register
 from keras_adv.threats import Linf, Threat
-from keras_adv.threats.base import Tensor, rows
+from keras_adv.threats.base import Tensor, beside, rows
 
 
-class Ascent(BoundedAttack):
-    """x <- P(x + step eps ascent(grad loss)), P the projection on ball and box."""
+class Climber(BoundedAttack):
+    """A bounded attack that ascends an objective, `loss`."""
 
     threat: Threat
     loss: str
+    targetable = True
+    eot: int = 1
+
+    def check(self) -> None:
+        super().check()
+        validate.one_of("loss", self.loss, OBJECTIVES)
+
+    @property
+    def least_classes(self) -> int:
+        return OBJECTIVES[self.loss].least
+
+    @property
+    def asks(self) -> Passes:
+        return {"gradient": self.eot}
+
+    @property
+    def opens(self) -> Passes:
+        return {"forward": int(OBJECTIVES[self.loss].reference is not None)}
+
+    def compare(self, task: Task) -> State:
+        """The entry of the state that the objective compares with, if it does."""
+        chosen = OBJECTIVES[self.loss]
+        if task.target is not None and not chosen.targetable:
+            raise validate.fail("loss", "one with a targeted form when there are targets", self.loss)
+        return {} if chosen.reference is None else {"reference": ops.stop_gradient(chosen.reference(task))}
+
+    def climb(self, task: Task, state: State) -> tuple[Tensor, Tensor, Tensor]:
+        """(objective (B,), logits, gradient) at state["x"]; means over `eot` draws of a random net."""
+        value = OBJECTIVES[self.loss].value
+        sums: list[Tensor] = []
+        for n in range(self.eot):
+            draw = ops.sum(state["k"]) * self.eot + n  # another in every round of the batch
+
+            def ascended(v: Tensor, draw: Tensor = draw) -> tuple[Tensor, Tensor]:
+                z = task.see(v, draw)
+                return value(task, v, z, state.get("reference")), z
+
+            parts = value_and_grad(ascended, state["x"])
+            sums = [a + b for a, b in zip(sums, parts, strict=True)] if sums else list(parts)
+        return tuple(part / self.eot for part in sums) if self.eot > 1 else tuple(sums)
+
+
+class Ascent(Climber):
+    """x <- P(x + step eps ascent(grad loss)), P the projection on ball and box."""
+
     steps: int = 1
     restarts: int = 1
     random_start: bool = False
@@ -32,27 +78,33 @@ class Ascent(BoundedAttack):
         # between two restarts the last iterate gets a round of its own to be looked at
         return self.restarts * (self.steps + 1) - 1
 
-    def start(self, logits: Logits, x: Tensor, y: Tensor, seeds: Tensor) -> State:
-        return {"x": self._origin(x, seeds), "seeds": seeds}
+    def start(self, task: Task) -> State:
+        return {"x": self._origin(task, task.seeds), **self.memory(task), **self.compare(task)}
 
-    def _origin(self, x: Tensor, seeds: Tensor) -> Tensor:
-        return self.threat.sample(x, seeds) if self.random_start else x
+    def memory(self, task: Task) -> State:
+        """What `direct` remembers of a run, at its start."""
+        del task
+        return {}
 
-    def step(self, logits: Logits, x: Tensor, y: Tensor, state: State) -> tuple[State, Tensor]:
-        def ascended(v: Tensor) -> tuple[Tensor, Tensor]:
-            z = logits(v)
-            return LOSSES[self.loss](z, y), z
+    def direct(self, task: Task, state: State, g: Tensor) -> tuple[Tensor, State]:
+        """(what to follow in place of the gradient g, the new memory)."""
+        del task, state
+        return g, {}
 
+    def _origin(self, task: Task, seeds: Tensor) -> Tensor:
+        return self.threat.sample(task.x, seeds, task.eps) if self.random_start else task.x
+
+    def step(self, task: Task, state: State) -> tuple[State, Tensor]:
         now = state["x"]
-        _, z, g = value_and_grad(ascended, now)
-        move = self.length * self.threat.radius() * self.threat.ascent(g, now)
-        new = self.threat.project(now + move, x)
+        _, z, g = self.climb(task, state)
+        g, memory = self.direct(task, state, g)
+        move = beside(self.length * task.eps, now) * self.threat.ascent(g, now)
+        new = {"x": self.threat.project(now + move, task.x, task.eps), **memory}
         if self.restarts > 1:
             again = (state["k"] + 1) % (self.steps + 1) == 0
-            fresh = self._origin(x, noise.fold(state["seeds"], state["k"]))
-            new = ops.where(rows(again, x), fresh, new)
-        fooled = decision(z) != y
-        return {"x": new, "seeds": state["seeds"]}, fooled
+            origin = {"x": self._origin(task, noise.fold(task.seeds, state["k"])), **self.memory(task)}
+            new = {n: ops.where(rows(again, v), origin[n], v) for n, v in new.items()}
+        return {**state, **new}, task.fooled(z)
 
 
 @register("attack", "pgd")
@@ -65,9 +117,11 @@ class PGD(Ascent):
         step_size: length of a step in units of eps; None is 2.5 / steps (Madry et al., app. D).
         restarts: independent random starts; an image counts as robust if it survives all.
         random_start: start uniform in the ball instead of at x.
-        loss: "cross_entropy", "margin" or "dlr".
+        loss: what is ascended: "cross_entropy", "scaled", "margin", "dlr", "kl", "features", or a defense's own.
+        eot: draws of a random net that each gradient is the mean of (arXiv:1707.07397). Such a net draws for a whole
+            batch: only there do results depend on the batch size.
 
-    Cost: steps forward-backward passes a restart, fewer for images that are fooled on the way.
+    Cost: steps x eot forward-backward passes a restart, fewer for images that are fooled on the way.
     """
 
     reference = "arXiv:1706.06083"
@@ -76,7 +130,8 @@ class PGD(Ascent):
     step_size: float | None = option(default=None, above=0.0)
     restarts: int = option(default=1, low=1)
     random_start: bool = option(default=True)
-    loss: str = option(default="cross_entropy", choices=tuple(LOSSES))
+    loss: str = option(default="cross_entropy")
+    eot: int = option(default=1, low=1)
 
     @property
     def length(self) -> float:

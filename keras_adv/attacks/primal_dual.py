@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from keras import ops
 
 from keras_adv import noise
-from keras_adv.attacks.base import Logits, MinimalAttack, State
+from keras_adv.attacks.base import MinimalAttack, State
+from keras_adv.attacks.task import Task
 from keras_adv.backend import value_and_grad
-from keras_adv.losses import margin
 from keras_adv.registry import option
 from keras_adv.threats import L2, Threat
 from keras_adv.threats.base import Tensor, rows
@@ -28,6 +28,7 @@ FLOOR = math.log(1e-6)
 class PrimalDual(MinimalAttack):
     """The loop of PDGD and PDPGD; a subclass writes `descend`."""
 
+    targetable = True
     threat: Threat = option(default=L2())
     steps: int = option(default=250, low=1)
     lr: float = option(default=1.0, above=0.0)
@@ -36,14 +37,17 @@ class PrimalDual(MinimalAttack):
     ratio: float = option(default=1.0, above=0.0)
     surrogate: str = option(default="softplus", choices=("softplus", "hinge"))
     restarts: int = option(default=2, low=1)
+    spread: float = option(default=0.5, above=0.0, high=1.0)
     decay: str = option(default="exponential", choices=("exponential", "linear"))
+    finetune: int = option(default=0, low=0)
 
     @property
     def total(self) -> int:
-        return self.restarts * self.steps
+        return self.restarts * self.steps + self.finetune
 
-    def start(self, logits: Logits, x: Tensor, y: Tensor, seeds: Tensor) -> State:
-        return {**self.nothing_yet(x), **self._fresh(x), "seeds": seeds}
+    def start(self, task: Task) -> State:
+        fresh = self._fresh(task.x)
+        return {**self.nothing_yet(task), **fresh, "best_duals": fresh["duals"]}
 
     def _fresh(self, x: Tensor) -> State:
         one = ops.ones_like(x[:, 0, 0, 0])
@@ -52,23 +56,42 @@ class PrimalDual(MinimalAttack):
         zero = ops.zeros_like(x)
         return {"r": zero, "m": zero, "v": zero, "duals": duals, "mean": ops.exp(duals)}
 
-    def step(self, logits: Logits, x: Tensor, y: Tensor, state: State) -> tuple[State, Tensor]:
-        now = state["r"]
-        _, m, g = value_and_grad(lambda v: self._constraint(logits, v, y), x + now)
-        seen = self.record(state, x, x + now, m < 0)
-        k = state["k"] % self.steps
-        part = ops.cast(k, "float32") / self.steps
-        duals = self._raise(state["duals"], m, self.dual_lr * (1.0 - 0.9 * part))
+    def step(self, task: Task, state: State) -> tuple[State, Tensor]:
+        x, now = task.x, state["r"]
+        _, m, g = value_and_grad(lambda v: self._constraint(task, v), x + now)
+        seen = self.record(task, state, x + now, m < 0)
+        nearer = rows(seen["best_norm"] < state["best_norm"], state["duals"])
+        seen["best_duals"] = ops.where(nearer, state["duals"], state["best_duals"])
+        k, lr, dual_lr = self._rates(state["k"])
+        duals = self._raise(state["duals"], m, dual_lr)
         mean = 0.9 * state["mean"] + 0.1 * ops.exp(duals)
-        new = self.descend(x, {**state, "k": k}, g, self.lr * self._left(part))
-        new = {**new, "duals": duals, "mean": mean}
+        new = {**self.descend(x, {**state, "k": k}, g, lr), "duals": duals, "mean": mean}
+        return {**seen, **self._turn(task, state["k"], seen, new)}, m != m
+
+    def _rates(self, k: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(step of the run, lr, lr of the duals); the fine-tuning is a last run at a tenth."""
+        late = k >= self.restarts * self.steps
+        own = ops.where(late, k - self.restarts * self.steps, k % self.steps)
+        length = ops.where(late, max(self.finetune, 1), self.steps)
+        part = ops.cast(own, "float32") / ops.cast(length, "float32")
+        lr = ops.where(late, self.lr * self.final * (1.0 - 0.9 * part), self.lr * self._left(part))
+        return own, lr, ops.where(late, 0.1, 1.0) * self.dual_lr * (1.0 - 0.9 * part)
+
+    def _turn(self, task: Task, k: Tensor, seen: State, new: State) -> State:
+        """At the end of a run: a random start, or the best point so far for the fine-tuning."""
+        x = task.x
         if self.restarts > 1:
-            again = k + 1 == self.steps
+            again = ops.logical_and((k + 1) % self.steps == 0, k + 1 < self.restarts * self.steps)
             other = self._fresh(x)
-            spread = noise.uniform(noise.fold(state["seeds"], state["k"]), tuple(x.shape[1:]))
-            other["r"] = ops.clip(x + spread - 0.5, 0.0, 1.0) - x
+            drawn = noise.uniform(noise.fold(task.seeds, k), tuple(x.shape[1:]))
+            other["r"] = ops.clip(x + self.spread * (2.0 * drawn - 1.0), 0.0, 1.0) - x
             new = {n: ops.where(rows(again, v), other[n], v) for n, v in new.items()}
-        return {**seen, **new, "seeds": state["seeds"]}, m != m
+        if self.finetune:
+            last = k + 1 == self.restarts * self.steps
+            other = {**self._fresh(x), "r": seen["best"] - x, "duals": seen["best_duals"]}
+            other["mean"] = ops.exp(other["duals"])
+            new = {n: ops.where(rows(last, v), other[n], v) for n, v in new.items()}
+        return new
 
     def _left(self, part: Tensor) -> Tensor:
         """Share of the learning rate after `part` of a run."""
@@ -80,8 +103,8 @@ class PrimalDual(MinimalAttack):
         """The next "r", "m", "v"; g is the gradient of the surrogate, state["mean"] the smoothed duals."""
         raise NotImplementedError
 
-    def _constraint(self, logits: Logits, v: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        m = -margin(logits(v), y)
+    def _constraint(self, task: Task, v: Tensor) -> tuple[Tensor, Tensor]:
+        m = -task.margin(task.see(v))
         return (ops.softplus(m) if self.surrogate == "softplus" else ops.relu(m)), m
 
     @staticmethod

@@ -16,6 +16,6 @@ else:
         "before Python starts."
     )
 
-from keras_adv.backend.pure import Net
+from keras_adv.backend.pure import Net, View
 
-__all__ = ["Game", "Net", "compile", "jacobian", "value_and_grad"]
+__all__ = ["Game", "Net", "View", "compile", "jacobian", "value_and_grad"]

@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_adv import validate
+
 Tensor = Any
 
 
@@ -45,6 +47,18 @@ class Net:
                 variable.assign(value)
         return outputs
 
+    def drawn(self, x: Tensor, draw: Any) -> Tensor:
+        """The output with the random streams of a net that is random in inference put at `draw`."""
+        model = self.model
+        state = [
+            ops.stack([v.value[0], ops.cast(draw, v.dtype)]) if _is_stream(v) else v.value
+            for v in model.non_trainable_variables
+        ]
+        trainable = [v.value for v in model.trainable_variables]
+        if self.is_frozen:
+            trainable = [ops.stop_gradient(v) for v in trainable]
+        return model.stateless_call(trainable, state, x, training=False)[0]
+
     def logits(self, x: Tensor, **kwargs: Any) -> Tensor:
         """The output in float32, whatever the model computes in: (B, classes)."""
         return ops.cast(self(x, **kwargs), "float32")
@@ -57,5 +71,40 @@ class Net:
     def set_clock(self, count: Tensor) -> None:
         """Puts the random streams of the model at `count`, so that a resumed run draws what the first would have."""
         for v in self.model.non_trainable_variables:
-            if v.path.endswith("seed_generator_state"):
+            if _is_stream(v):
                 v.assign(ops.stack([v.value[0], ops.cast(count, v.dtype)]))
+
+
+def _is_stream(variable: Any) -> bool:
+    return str(variable.path).endswith("seed_generator_state")
+
+
+class View:
+    """What an attack sees of a classifier: `view(x)` are its logits in float32, `view.features(x)` its features.
+
+    Args:
+        net: the classifier, frozen.
+    """
+
+    def __init__(self, net: Net) -> None:
+        self.net = net
+
+    def __call__(self, x: Tensor, draw: Any = None) -> Tensor:
+        """(B, classes). A net that is random in inference draws anew for each number `draw` (None: as it stands)."""
+        if draw is None or not any(map(_is_stream, self.net.model.non_trainable_variables)):
+            return self.net.logits(x)
+        return ops.cast(self.net.drawn(x, draw), "float32")
+
+    def features(self, x: Tensor) -> Tensor:
+        """(B, F) of the layer named "features".
+
+        Raises:
+            InvalidInput: the model has none.
+        """
+        model = self.net.model
+        names = [layer.name for layer in model.layers]
+        if "features" not in names:
+            raise validate.fail("model", "a model with a layer named 'features'", names)
+        inner = keras.Model(model.inputs, model.get_layer("features").output)
+        out = ops.cast(Net(inner, frozen=True)(x), "float32")
+        return ops.reshape(out, (ops.shape(out)[0], -1))

@@ -8,10 +8,13 @@ from typing import Any, ClassVar, NamedTuple
 import keras
 from keras import ops
 
+from keras_adv import registry
+from keras_adv.attacks import APGD, PDPGD, Attack, Worst
 from keras_adv.backend import Net
 from keras_adv.models import Architecture
 from keras_adv.optimizers import Optimizer
 from keras_adv.registry import Spec
+from keras_adv.threats import Threat
 
 Tensor = Any
 Nets = dict[str, Net]
@@ -50,6 +53,8 @@ class Defense(Spec):
     """
 
     optimizer: Optimizer
+    attacked: ClassVar[tuple[str, ...]] = ()
+    """Objectives (`attacks.objectives`) that an attack which knows the defense ascends, besides the usual ones."""
     reported: ClassVar[Mapping[str, str]] = {}
     """The paper's own numbers, for cards: what -> text."""
 
@@ -87,6 +92,21 @@ class Defense(Spec):
     def predictor(self, net: keras.Model) -> keras.Model:
         """The model that is exported, attacked and served."""
         return net
+
+    def adaptive_attack(self, threat: Threat | str, eot: int = 1) -> Attack:
+        """The attack for whoever knows this defense: the worst case over APGD on the cross-entropy, on rescaled
+        logits, on the margin to each class and on the defense's own objectives, and over PDPGD, whose steps are
+        not capped.
+
+        Args:
+            threat: a threat with an eps, or its spec.
+            eot: draws of a random net that each gradient of APGD is the mean of.
+        """
+        ball: Threat = registry.parse("threat", threat)
+        losses = ("cross_entropy", "scaled", *self.attacked)
+        climbs = [APGD(threat=ball, loss=loss, eot=eot) for loss in losses]
+        climbs.append(APGD(threat=ball, loss="margin", targets=9, eot=eot))
+        return Worst(threat=ball, attacks=(*climbs, PDPGD(threat=ball)))
 
     def classify(self, *terms: str, loss: Callable[[Nets, Batch], dict[str, Tensor]]) -> Move:
         """The usual move: the classifier learns."""

@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from keras_adv.attacks import HighConfidence
-from keras_adv.attacks.boundary import differences, nearest
+from keras_adv.attacks.linearise import differences, nearest
 from keras_adv.backend import value_and_grad
 from keras_adv.defenses.base import Batch, Defense, Move, Nets, Phase, Tensor, mean_over
 from keras_adv.defenses.standard import clean_loss

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from keras import ops
 
-from keras_adv.attacks.boundary import differences
+from keras_adv.attacks.linearise import differences
 from keras_adv.backend import value_and_grad
 from keras_adv.defenses.base import Batch, Defense, Move, Nets, Tensor
 from keras_adv.losses import cross_entropy, multiclass_hinge, pick

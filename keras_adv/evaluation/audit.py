@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_adv.attacks import PGD
-from keras_adv.backend import Net, compile, value_and_grad
-from keras_adv.evaluation.runner import attack, classify
+from keras_adv.backend import Net, View, compile, value_and_grad
+from keras_adv.evaluation.runner import Result, attack, classify
 from keras_adv.losses import cross_entropy
 from keras_adv.threats import Linf
 from keras_adv.threats.base import flat
@@ -25,18 +26,46 @@ def zero_gradients(model: keras.Model, x: np.ndarray, y: np.ndarray) -> float:
     return float((np.asarray(compile(size, model)(x, y)) == 0).mean())
 
 
+def is_random(model: keras.Model, x: np.ndarray) -> bool:
+    """Do two evaluations of the same images differ?"""
+    look = compile(lambda v, draw: View(Net(model, frozen=True))(v, draw), model)
+    first, second = (np.asarray(look(x, np.int32(draw))) for draw in (1, 2))
+    return bool(np.abs(first - second).max() > 1e-6 * max(1.0, float(np.abs(first).max())))
+
+
+def flags(model: keras.Model, x: np.ndarray, y: np.ndarray, result: Result | None = None) -> list[str]:
+    """AutoAttack's warnings, in sentences: a random model, gradients that vanish, Square that finds more.
+
+    Args:
+        model: what was attacked.
+        x: a few of the images; 100 say enough.
+        y: their labels.
+        result: of an "autoattack(...)", to see what Square added.
+    """
+    found = []
+    if is_random(model, x):
+        found.append("the model answers differently each time: use autoattack(version='rand') and eot")
+    zero = zero_gradients(model, x, y)
+    if zero > 0.02:
+        found.append(f"the cross-entropy gradient is exactly 0 on {zero:.0%} of images: try loss='scaled'")
+    left = list(result.parts.items()) if result is not None else []
+    for (_, before), (spec, after) in itertools.pairwise(left):
+        if spec.startswith("square") and after < before:
+            found.append(
+                f"Square, which sees no gradient, broke {before - after} images that gradients did not"
+            )
+    return found
+
+
 def audit(model: keras.Model, x: np.ndarray, y: np.ndarray, n: int = 100) -> list[str]:
     """What looks like masked gradients, in sentences; an empty list where nothing does.
 
-    Checks on the first `n` images: gradients that vanish; a PGD in the whole box (eps = 1) that does not
+    Checks on the first `n` images: `flags`; a PGD in the whole box (eps = 1) that does not
     break everything; one step that does better than forty at eps = 0.1.
     Cost: about 83 forward-backward passes an image.
     """
     x, y, _ = classify(model, x[:n], y[:n], batch_size=256)
-    found = []
-    zero = zero_gradients(model, x, y)
-    if zero > 0.02:
-        found.append(f"the cross-entropy gradient is exactly 0 on {zero:.0%} of images")
+    found = flags(model, x, y)
     whole = attack(model, x, y, PGD(threat=Linf(eps=1.0), steps=40, step_size=0.1))
     left = float((~whole.success).mean())
     if left > 0:

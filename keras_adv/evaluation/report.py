@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -15,7 +16,11 @@ from scipy import stats
 
 from keras_adv import registry
 from keras_adv.attacks import Attack
+from keras_adv.evaluation import goals
+from keras_adv.evaluation.audit import flags
 from keras_adv.evaluation.runner import Result, attack, classify
+from keras_adv.losses import decision
+from keras_adv.validate import fail
 
 
 def interval(hits: int, n: int) -> list[float]:
@@ -36,6 +41,7 @@ def summary(chosen: Attack, result: Result) -> dict[str, Any]:
     norms = result.distance[found]
     beaten = found if chosen.contract == "bounded" else found & (result.distance <= (eps or 0.0))
     held = None if eps is None else int((result.clean & ~beaten).sum())
+    row = {"parts": result.parts} if result.parts else {}
     return {
         "spec": registry.spec(chosen),
         "robust_accuracy": None if held is None else held / n,
@@ -45,6 +51,7 @@ def summary(chosen: Attack, result: Result) -> dict[str, Any]:
         "median_norm": float(np.median(norms)) if len(norms) else None,
         "gradients_per_image": float(result.gradients.mean()),
         "seconds": round(result.seconds, 3),
+        **row,
     }
 
 
@@ -54,9 +61,11 @@ def evaluate(
     y: Any,
     attacks: Iterable[Attack | str] | Attack | str,
     *,
+    targets: Any = None,
     batch_size: int = 256,
     seed: int = 0,
     verbose: bool = False,
+    resume: Path | str | None = None,
 ) -> dict[str, Any]:
     """Clean accuracy and one row for each attack (see `summary` for the definitions).
 
@@ -65,27 +74,34 @@ def evaluate(
         x: images (N, H, W, C) in [0, 1].
         y: integer labels (N,).
         attacks: attacks or their specs; one, or several.
+        targets: classes to reach, as in `attack`.
         batch_size: images at a time.
         seed: of random starts.
         verbose: show progress.
+        resume: folder for what is finished: the same call, killed and made again, goes on.
 
     Raises:
         InvalidInput: as `attack`; every attack is parsed before the first one starts.
     """
+    if not isinstance(attacks, (Iterable, Attack)):
+        raise fail("attacks", "attacks or their specs", attacks)
     listed = [attacks] if isinstance(attacks, (str, Attack)) else attacks
     chosen = [registry.parse("attack", a) for a in listed]
-    rows, clean = [], None
+    x, y, logits = classify(model, x, y, batch_size, seed)
+    for one in chosen:
+        goals.check(one, logits.shape[1], targets)
+    clean = np.asarray(decision(logits)) == y
+    rows = []
     with Progress(console=Console(stderr=True), transient=True, disable=not verbose) as bar:
         for one in chosen:
             task = bar.add_task(one.name, total=len(x))
             tick = functools.partial(_tick, bar, task)
-            result = attack(model, x, y, one, batch_size=batch_size, seed=seed, progress=tick)
+            options = {"targets": targets, "batch_size": batch_size, "seed": seed, "resume": resume}
+            result = attack(model, x, y, one, progress=tick, **options)
             bar.update(task, completed=len(x))
-            clean = result.clean
             rows.append(summary(one, result))
-    if clean is None:
-        _, labels, logits = classify(model, x, y, batch_size, seed)
-        clean = logits.argmax(1) == labels
+            if result.parts:
+                rows[-1]["flags"] = flags(model, x[:100], y[:100], result)
     accuracy = float(clean.mean())
     return {
         "n": len(x),
@@ -104,8 +120,11 @@ def table(results: dict[str, Any], title: str = "") -> Table:
     made = Table(
         title=title or None, caption=f"clean accuracy {results['clean_accuracy']:.2%}, n = {results['n']}"
     )
-    for column in ("attack", "robust acc", "success", "mean norm", "median", "gradients", "seconds"):
+    for column in ("attack", "robust acc", "success", "mean norm", "median", "passes", "seconds"):
         made.add_column(column, justify="left" if column == "attack" else "right", overflow="fold")
+    warned = [flag for row in results["attacks"] for flag in row.get("flags", [])]
+    if warned:
+        made.caption = f"{made.caption}\n" + "\n".join(f"warning: {flag}" for flag in warned)
     for row in results["attacks"]:
         made.add_row(
             row["spec"],

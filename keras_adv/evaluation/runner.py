@@ -1,30 +1,27 @@
-"""Feeds a data set through an attack, and spends gradients only on images that still need them.
-
-Compiled batches of a fixed shape hold one image a slot. When enough slots have finished (fooled, for a bounded
-attack; converged, for a minimal one) the next images take them over; when no images wait, the batch shrinks.
-An image's own random start, counter and state go with it, so neither batch size nor order changes its result.
-"""
+"""Runs an attack over a data set, and spends passes only on images that still need them."""
 
 from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_adv import noise, registry, validate
-from keras_adv.attacks import Attack
-from keras_adv.attacks.base import State
-from keras_adv.backend import Net, compile
+from keras_adv.attacks import Attack, Task
+from keras_adv.attacks.host import HostAttack
+from keras_adv.backend import Net, View, compile
+from keras_adv.evaluation import goals
 from keras_adv.evaluation.checks import check_logits, check_model
-from keras_adv.threats.base import Tensor, rows
+from keras_adv.evaluation.journal import Journal
+from keras_adv.evaluation.slots import Compiled, Finished, Slots, in_batches
+from keras_adv.losses import decision
+from keras_adv.threats.base import Tensor
 
-REFILL = 0.125  # refill when this share of the slots is free
-SMALLEST = 32  # do not shrink a batch below this
 Progress = Callable[[int, int], None]
 
 
@@ -35,10 +32,11 @@ class Result(NamedTuple):
         images: adversarial images; the clean one where it was misclassified anyway or, for a minimal
             attack, where none was found.
         clean: bool, the clean image is classified correctly.
-        success: bool, `images` are misclassified (so true where `clean` is false).
+        success: bool, `images` are misclassified (so true where `clean` is false), or reach their target.
         distance: norm of the change in the attack's threat.
-        gradients: forward-backward passes spent on the image.
+        gradients: passes spent on the image: forward-backward, or forward for an attack without gradients.
         seconds: wall time of the whole run, compilation included.
+        parts: for an attack of several parts, spec -> images standing after it; else empty.
     """
 
     images: np.ndarray
@@ -47,31 +45,7 @@ class Result(NamedTuple):
     distance: np.ndarray
     gradients: np.ndarray
     seconds: float
-
-
-class _Compiled:
-    """The compiled parts of one attack on one model; weights stay free to change."""
-
-    def __init__(self, model: keras.Model, attack: Attack) -> None:
-        # weak: the cache below must not keep its own key alive
-        ref = weakref.ref(model)
-
-        def logits(x: Tensor) -> Tensor:
-            return Net(ref(), frozen=True).logits(x)
-
-        def begin(x: Tensor, y: Tensor, seeds: Tensor, old: State, fresh: Tensor, used: Tensor) -> State:
-            state = attack.begin(logits, x, y, seeds)
-            if old:  # only the fresh slots start
-                state = {n: ops.where(rows(fresh, v), v, old[n]) for n, v in state.items()}
-            return {**state, "done": ops.logical_or(state["done"], ops.logical_not(used))}
-
-        def advance(x: Tensor, y: Tensor, state: State, rounds: Tensor) -> tuple[State, Tensor]:
-            state = attack.advance(logits, x, y, state, rounds)
-            return state, attack.candidate(state)
-
-        self.begin = compile(begin, model)
-        self.advance = compile(advance, model)
-        self.judge = compile(lambda x, y, found: attack.judge(logits, x, y, found), model)
+    parts: dict[str, int]
 
 
 _cache: weakref.WeakKeyDictionary[keras.Model, dict[str, Any]] = weakref.WeakKeyDictionary()
@@ -85,15 +59,58 @@ def _once(model: keras.Model, key: str, make: Callable[[], Any]) -> Any:
     return known[key]
 
 
+class _Weak(View):
+    """A view that does not keep its model alive: the cache must not keep its own key."""
+
+    def __init__(self, model: keras.Model) -> None:
+        self.ref = weakref.ref(model)
+
+    @property
+    def net(self) -> Net:  # type: ignore[override]
+        model = self.ref()
+        if model is None:
+            raise ReferenceError("the attacked model is gone")
+        return Net(model, frozen=True)
+
+
+def _neutral(attack: Attack) -> Attack:
+    """The attack with eps = 1: eps travels as an argument, so all radii share what is compiled."""
+    if attack.threat.eps is None:
+        return attack
+    return attack.replace(threat=attack.threat.replace(eps=1.0))
+
+
+def _compiled(model: keras.Model, attack: Attack) -> Any:
+    """The compiled loop of an attack."""
+    one, view, compiler = _neutral(attack), _Weak(model), _compiler(model)
+    if isinstance(one, HostAttack):
+        return _once(model, "host " + registry.spec(one), lambda: one.build(view, compiler))
+    return _once(model, registry.spec(one), lambda: Compiled(view, one, compiler))
+
+
+def _judge(model: keras.Model, attack: Attack) -> Callable[..., Any]:
+    """The compiled judge: the same for all attacks of a contract in a norm."""
+    view, one = _Weak(model), _neutral(attack)
+    key = f"judge {one.contract} {registry.spec(one.threat)}"
+    return _once(model, key, lambda: compile(lambda f, found: one.judge(Task(view, *f), found), model))
+
+
+def _compiler(model: keras.Model) -> Callable[..., Any]:
+    return lambda fn: compile(fn, model)
+
+
 def attack(
     model: keras.Model,
     x: Any,
     y: Any,
     attack: Attack | str,
     *,
+    eps: Any = None,
+    targets: Any = None,
     batch_size: int = 256,
     seed: int = 0,
     progress: Progress | None = None,
+    resume: Path | str | None = None,
 ) -> Result:
     """Attacks every image of a data set that the model classifies correctly.
 
@@ -103,31 +120,79 @@ def attack(
         x: images (N, H, W, C) in [0, 1].
         y: integer labels (N,).
         attack: an attack or its spec, "pgd(threat=linf(eps=8/255), steps=20)".
+        eps: the radius in place of the threat's own: a number, or one for each image (N,).
+        targets: classes to reach (N,), or "next", "random", "least_likely", "runner_up"; None: any mistake will do.
         batch_size: images at a time; changes speed and memory, not results.
         seed: of random starts; image i of the set draws from (seed, i).
         progress: called with (images finished, images).
+        resume: folder where finished images are kept: the same call, killed and made again, goes on.
 
     Returns:
         `Result`, in the order of x.
 
     Raises:
-        InvalidInput: unusable model, images or labels, an unknown attack, or one that needs an eps.
+        InvalidInput: unusable model, images, labels or targets, an unknown attack, one that needs an eps, more
+            classes or a target form that is not there.
     """
     chosen: Attack = registry.parse("attack", attack)
     started = time.perf_counter()
+    folder = None if resume is None else validate.path(resume, "resume")
     x, y, logits = classify(model, x, y, batch_size, seed)
-    classes, clean = logits.shape[1], logits.argmax(1) == y
-    compiled: _Compiled = _once(model, registry.spec(chosen), lambda: _Compiled(model, chosen))
-    images, rounds = x.copy(), np.zeros(len(x), "int64")
+    classes, clean = logits.shape[1], np.asarray(decision(logits)) == y
     seeds = np.asarray(noise.seeds(seed, np.arange(len(x), dtype="uint32")))
-    slots = _Slots(chosen, compiled, (x, y, seeds), np.flatnonzero(clean), batch_size)
-    for index, found, used in slots.run():
-        images[index], rounds[index] = found, used
-        if progress is not None:
-            progress(len(x) - slots.left, len(x))
-    images, success, distance = _in_batches(compiled.judge, batch_size, x, y, images)
-    cost = rounds * chosen.gradients(classes) + clean * chosen.opening(classes)
-    return Result(images, clean, success, distance, cost, time.perf_counter() - started)
+    fields = goals.fields(chosen, x, y, seeds, logits, eps, targets)
+    images, success, distance = x.copy(), ~clean, np.zeros(len(x), "float32")
+    cost, parts = np.zeros(len(x), "int64"), {}
+    for number, part in enumerate(chosen.parts(classes)):
+        queue = np.flatnonzero(clean & ~success)
+        if number:  # every part draws its own random starts
+            fields = (x, y, np.asarray(noise.fold(seeds, number)), *fields[3:])
+        journal = Journal(folder, registry.spec(part), number, model, *fields)
+        for index, found, used in _finish(model, part, fields, queue, batch_size, journal):
+            images[index] = found
+            cost[index] += used * part.gradients(classes) + part.opening(classes)
+            if progress is not None:
+                queue = queue[~np.isin(queue, index)]
+                progress(len(x) - len(queue), len(x))
+        standing = np.flatnonzero(clean & ~success)
+        judged = _judged(model, chosen, fields, standing, images, batch_size)
+        images[standing], success[standing], distance[standing] = judged
+        name = registry.spec(part)
+        parts[name if name not in parts else f"{name} #{number + 1}"] = int((clean & ~success).sum())
+    seconds = time.perf_counter() - started
+    return Result(images, clean, success, distance, cost, seconds, parts if len(parts) > 1 else {})
+
+
+def _judged(
+    model: keras.Model, chosen: Attack, fields: Any, rows: np.ndarray, images: np.ndarray, batch_size: int
+) -> list[np.ndarray]:
+    """(images, success, distance) of these rows, as the model decides."""
+    if not len(rows):
+        return [images[rows], np.zeros(0, bool), np.zeros(0, "float32")]
+    judge = _judge(model, chosen)
+    given = [None if field is None else field[rows] for field in fields]
+    return in_batches(lambda found, *own: judge(own, found), batch_size, images[rows], *given)
+
+
+def _finish(
+    model: keras.Model, part: Attack, fields: Any, queue: np.ndarray, batch_size: int, journal: Journal
+) -> Iterator[Finished]:
+    """Images of the queue as they finish; first those that the journal knows."""
+    for index, images, rounds in journal.known():
+        # the folder may also hold images that an earlier part of this attack has broken, or hold one twice
+        wanted = np.isin(index, queue)
+        queue = queue[~np.isin(queue, index)]
+        if wanted.any():
+            yield index[wanted], images[wanted], rounds[wanted]
+    compiled = _compiled(model, part)
+    if isinstance(part, HostAttack):
+        run = compiled.run(fields, queue, batch_size)
+    else:
+        run = Slots(part, compiled, fields, queue, batch_size).run()
+    for finished in run:
+        journal.add(finished)
+        yield finished
+    journal.write()
 
 
 def classify(
@@ -139,75 +204,8 @@ def classify(
     y = validate.labels(y, len(x), classes)
     validate.number("batch_size", batch_size, low=1, whole=True)
     validate.seed(seed)
-    ref = weakref.ref(model)
-    run = _once(model, "logits", lambda: compile(lambda part: Net(ref(), frozen=True).logits(part), model))
-    logits = _in_batches(lambda part: (run(part),), batch_size, x)[0]
+    view: Callable[[Tensor], Tensor] = _Weak(model)
+    run = _once(model, "logits", lambda: compile(lambda part: view(part), model))
+    logits = in_batches(lambda part: (run(part),), batch_size, x)[0]
     check_logits(logits)
     return x, y, logits
-
-
-class _Slots:
-    """The batch in flight."""
-
-    def __init__(
-        self,
-        attack: Attack,
-        compiled: _Compiled,
-        data: tuple[np.ndarray, np.ndarray, np.ndarray],
-        queue: np.ndarray,
-        batch_size: int,
-    ) -> None:
-        self.attack, self.compiled, self.data = attack, compiled, data
-        self.queue, self.left = queue, len(queue)
-        self.size = min(batch_size, max(SMALLEST, 1 << (len(queue) - 1).bit_length()))
-        self.index = np.full(self.size, -1)
-        self.state: State = {}
-        self.chunk = np.int32(max(1, attack.total // 50))
-
-    def run(self) -> Any:
-        """Yields (image numbers, candidates, steps used) as images finish."""
-        while self.left:
-            free = self.index < 0
-            if len(self.queue) and free.mean() >= min(REFILL, len(self.queue) / self.size):
-                self._fill(free)
-            elif not len(self.queue) and self.size > SMALLEST and (~free).sum() <= self.size // 4:
-                self._shrink()
-            self.state, found = self.compiled.advance(*self.held, self.state, self.chunk)
-            ready = np.asarray(self.state["done"]) & (self.index >= 0)
-            if ready.any():
-                done = self.index[ready]
-                yield_now = done, np.asarray(found)[ready], np.asarray(self.state["k"])[ready]
-                self.index[ready] = -1
-                self.left -= len(done)
-                yield yield_now
-
-    def _fill(self, free: np.ndarray) -> None:
-        places = np.flatnonzero(free)[: len(self.queue)]
-        self.index[places], self.queue = self.queue[: len(places)], self.queue[len(places) :]
-        self._load()
-        fresh = np.zeros(self.size, bool)
-        fresh[places] = True
-        x, y = self.held
-        seeds = ops.convert_to_tensor(self.data[2][np.maximum(self.index, 0)])
-        self.state = self.compiled.begin(x, y, seeds, self.state, fresh, self.index >= 0)
-
-    def _shrink(self) -> None:
-        kept = np.argsort(self.index < 0, kind="stable")[: self.size // 4]
-        self.index, self.size = self.index[kept], len(kept)
-        self.state = {n: ops.take(v, kept, axis=0) for n, v in self.state.items()}
-        self._load()
-
-    def _load(self) -> None:
-        rows = np.maximum(self.index, 0)  # a free slot holds image 0 and is marked done
-        self.held = tuple(ops.convert_to_tensor(array[rows]) for array in self.data[:2])
-
-
-def _in_batches(fn: Callable[..., Any], size: int, *arrays: np.ndarray) -> list[np.ndarray]:
-    """`fn` over rows in batches of one shape (the last is filled up), outputs joined."""
-    count = len(arrays[0])
-    size = min(size, count)
-    parts = []
-    for start in range(0, count, size):
-        rows = np.minimum(np.arange(start, start + size), count - 1)
-        parts.append([np.asarray(v) for v in fn(*(a[rows] for a in arrays))])
-    return [np.concatenate(column)[:count] for column in zip(*parts, strict=True)]

@@ -25,11 +25,18 @@ class Threat(Spec):
     metric_rounds: ClassVar[int] = 2
     """Rounds after which the prox in a diagonal metric has settled (PDPGD)."""
 
-    def radius(self) -> float:
-        """eps, for those who need one. Raises InvalidInput when it is None."""
-        if self.eps is None:
+    def radius(self, eps: Tensor | None = None) -> Tensor:
+        """`eps`, or the threat's own, for those who need one. Raises InvalidInput when both are None."""
+        if eps is None and self.eps is None:
             raise fail("eps", f"given, for example {self.name}(eps=0.1)", None)
-        return self.eps
+        return self.eps if eps is None else eps
+
+    def each(self, x: Tensor, eps: Any = None) -> Tensor | None:
+        """(B,) radius of each image: `eps` (a number or one for each), the threat's own, or None without any."""
+        value = self.eps if eps is None else eps
+        if value is None:
+            return None
+        return ops.zeros_like(x[:, 0, 0, 0]) + ops.convert_to_tensor(value, "float32")
 
     # -- what a norm defines -------------------------------------------------------------------
     def norm(self, delta: Tensor) -> Tensor:
@@ -44,11 +51,11 @@ class Threat(Spec):
         """The v of norm at most 1 with the largest <v, g>; 0 where g is 0."""
         raise NotImplementedError
 
-    def shrink(self, delta: Tensor) -> Tensor:
-        """The point of the ball of radius eps nearest to delta."""
+    def shrink(self, delta: Tensor, eps: Tensor | None = None) -> Tensor:
+        """The point of the ball nearest to delta. eps: (B,) or a number; None is the threat's own."""
         raise NotImplementedError
 
-    def sample(self, origin: Tensor, seeds: Tensor) -> Tensor:
+    def sample(self, origin: Tensor, seeds: Tensor, eps: Tensor | None = None) -> Tensor:
         """A random image of ball and box around `origin`; seeds (B,) uint32, one for each image."""
         raise NotImplementedError
 
@@ -69,13 +76,19 @@ class Threat(Spec):
         del x
         return self.steepest(g)
 
-    def project(self, x: Tensor, origin: Tensor) -> Tensor:
+    def project(self, x: Tensor, origin: Tensor, eps: Tensor | None = None) -> Tensor:
         """Into the ball around `origin` (when there is an eps), then into the box.
 
         The box step moves every coordinate towards the origin, so the ball is not left again.
         """
-        inside = x if self.eps is None else origin + self.shrink(x - origin)
+        free = self.eps is None and eps is None
+        inside = x if free else origin + self.shrink(x - origin, eps)
         return ops.clip(inside, 0.0, 1.0)
+
+
+def beside(radius: Tensor, like: Tensor) -> Tensor:
+    """A radius, a number or (B,), shaped to be used with `like` (B, ...)."""
+    return radius if isinstance(radius, (int, float)) else rows(radius, like)
 
 
 def flat(x: Tensor) -> Tensor:
@@ -95,11 +108,11 @@ def l2_norm(x: Tensor) -> Tensor:
     return ops.where(positive, ops.sqrt(ops.where(positive, square, 1.0)), 0.0)
 
 
-def take_top(score: Tensor, count: int) -> Tensor:
-    """(B, D) 1.0 at the `count` largest scores of each row (ties: the earlier index), else 0.0."""
+def take_top(score: Tensor, count: Tensor) -> Tensor:
+    """(B, D) 1.0 at the `count` (a number, or (B,)) largest scores of each row (ties: the earlier index), else 0.0."""
     order = ops.argsort(-score, axis=1)
     rank = ops.argsort(order, axis=1)
-    return ops.cast(rank < count, "float32")
+    return ops.cast(rank < beside(count, rank), "float32")
 
 
 def only(threat: Threat, *names: str) -> None:
@@ -131,27 +144,47 @@ def room(x: Tensor, w: Tensor, b: Tensor) -> Room:
 def fill_evenly(gain: Tensor, speed: Tensor, free: Tensor, need: Tensor) -> Tensor:
     """(B, D) moves min(t speed_i, free_i) with the smallest t such that sum gain_i move_i = need.
 
-    speed = 1 gives the least l-infinity move, speed = gain the least l2 move. Exact: the total is piecewise
-    linear in t with its kinks at free_i / speed_i.
+    speed = 1 gives the least l-infinity move, speed = gain the least l2 move. The total is concave and piecewise
+    linear in t, so Newton's method from t = 0 climbs to the root: exact after finitely many rounds, without a sort.
     """
-    kink = ops.where(speed > 0, free / ops.maximum(speed, TINY), 0.0)
-    order = ops.argsort(kink, axis=1)
-    full, slope, kinks = (ops.take_along_axis(v, order, axis=1) for v in (gain * free, gain * speed, kink))
-    saturated = ops.cumsum(full, axis=1) - full  # by the coordinates before this kink
-    moving = ops.flip(ops.cumsum(ops.flip(slope, axis=1), axis=1), axis=1)
-    reached = ops.cast(saturated + moving * kinks >= need[:, None], "float32")
-    first = ops.expand_dims(ops.argmax(reached, axis=1), 1)
-    before, rate = (ops.take_along_axis(v, first, axis=1) for v in (saturated, moving))
-    t = (need[:, None] - before) / ops.maximum(rate, TINY)
-    hit = ops.max(reached, axis=1, keepdims=True) > 0
-    return ops.where(hit, ops.minimum(ops.maximum(t, 0.0) * speed, free), free)
+    full, slope = gain * free, gain * speed
+
+    def unsettled(count: Tensor, t: Tensor, before: Tensor) -> Tensor:
+        return ops.logical_and(count < 50, ops.any(t > before))
+
+    def newton(count: Tensor, t: Tensor, before: Tensor) -> tuple[Tensor, ...]:
+        moving = t[:, None] * speed < free
+        rate = ops.sum(ops.where(moving, slope, 0.0), axis=1)
+        left = need - ops.sum(ops.where(moving, 0.0, full), axis=1)
+        return count + 1, ops.maximum(ops.where(rate > 0, left / ops.maximum(rate, TINY), t), t), t
+
+    first = ops.zeros_like(need)
+    _, t, _ = ops.while_loop(unsettled, newton, (ops.zeros((), "int32"), first, first - 1.0))
+    reachable = ops.sum(full, axis=1) >= need
+    return ops.where(reachable[:, None], ops.minimum(t[:, None] * speed, free), free)
 
 
 def fill_greedily(gain: Tensor, order_by: Tensor, free: Tensor, need: Tensor) -> Tensor:
-    """(B, D) moves that use up one coordinate after the other, largest `order_by` first."""
-    order = ops.argsort(-order_by, axis=1)
-    full = ops.take_along_axis(gain * free, order, axis=1)
-    before = ops.cumsum(full, axis=1) - full
-    share = ops.clip((need[:, None] - before) / ops.maximum(full, TINY), 0.0, 1.0)
-    back = ops.argsort(order, axis=1)
-    return ops.take_along_axis(share, back, axis=1) * free
+    """(B, D) moves that use up one coordinate after the other, largest `order_by` first (ties: the earlier index).
+
+    Bisects the level of `order_by` down to which coordinates are used up, to 2^-23 of the largest, without a sort.
+    """
+    full = gain * free
+
+    def unsettled(count: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        middle = (low + high) / 2.0
+        return ops.logical_and(count < 24, ops.any(ops.logical_and(low < middle, middle < high)))
+
+    def halve(count: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, ...]:
+        middle = (low + high) / 2.0
+        enough = ops.sum(ops.where(order_by >= middle[:, None], full, 0.0), axis=1) >= need
+        return count + 1, ops.where(enough, middle, low), ops.where(enough, high, middle)
+
+    first = ops.zeros_like(need)
+    highest = 2.0 * ops.max(order_by, axis=1) + TINY
+    _, low, high = ops.while_loop(unsettled, halve, (ops.zeros((), "int32"), first, highest))
+    above = order_by >= high[:, None]
+    level = ops.where(ops.logical_or(above, order_by < low[:, None]), 0.0, full)
+    before = ops.sum(ops.where(above, full, 0.0), axis=1, keepdims=True) + ops.cumsum(level, axis=1) - level
+    share = ops.clip((need[:, None] - before) / ops.maximum(level, TINY), 0.0, 1.0)
+    return ops.where(above, 1.0, ops.where(level > 0, share, 0.0)) * free

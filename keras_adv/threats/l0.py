@@ -18,6 +18,20 @@ from keras_adv.threats.base import (
 )
 
 
+def two_thirds(u: Tensor, weight: Tensor) -> Tensor:
+    """argmin_{t >= 0} weight t^(2/3) + (t - u)^2 / 2 for u >= 0, exact (Cao, Sun & Xu, 2013).
+
+    0 up to u = 2 (2 weight / 3)^(3/4), where the two local minima are equally low.
+    """
+    above = u > 2.0 * ops.power(2.0 * weight / 3.0, 0.75)
+    u, weight = ops.where(above, u, 1.0), ops.where(above, weight, 0.0)
+    a = ops.sqrt(ops.maximum(ops.power(u, 4) / 256.0 - 8.0 * ops.power(weight, 3) / 729.0, 0.0))
+    half = ops.square(u) / 16.0
+    b = 2.0 * (ops.power(half + a, 1 / 3) + ops.power(ops.maximum(half - a, 0.0), 1 / 3))
+    root = ops.sqrt(b)
+    return ops.where(above, ops.power(root + ops.sqrt(ops.maximum(2.0 * u / root - b, 0.0)), 3) / 8.0, 0.0)
+
+
 @register("threat", "l0")
 class L0(Threat):
     """norm = number of changed pixels (any channel), or of changed values.
@@ -27,16 +41,20 @@ class L0(Threat):
     Args:
         eps: largest count, or None.
         pixels: count whole pixels (the thesis, 5.15) rather than values.
+        operator: the prox that PDPGD takes: "l2/3" that of the 2/3-norm, of a pixel's largest channel, which also
+            shrinks what it keeps (the author's experiments); "l0" the norm's own, a hard threshold, which keeps
+            too much.
     """
 
     eps: float | None = option(default=None, low=0.0)
     pixels: bool = option(default=True)
+    operator: str = option(default="l2/3", choices=("l0", "l2/3"))
 
     def _groups(self, v: Tensor) -> Tensor:
         """(B, groups, values of a group)."""
         return ops.reshape(v, (ops.shape(v)[0], -1, v.shape[-1] if self.pixels else 1))
 
-    def _keep(self, v: Tensor, score: Tensor, count: int) -> Tensor:
+    def _keep(self, v: Tensor, score: Tensor, count: Tensor) -> Tensor:
         grouped = self._groups(v)
         return ops.reshape(grouped * take_top(score, count)[:, :, None], ops.shape(v))
 
@@ -55,30 +73,39 @@ class L0(Threat):
         del x
         return g / rows(ops.maximum(l2_norm(g), TINY), g)
 
-    def shrink(self, delta: Tensor) -> Tensor:
-        size = ops.sum(ops.square(self._groups(delta)), axis=2)
-        return self._keep(delta, size, int(self.radius()))
+    def _count(self, eps: Tensor | None) -> Tensor:
+        return ops.cast(ops.floor(ops.convert_to_tensor(self.radius(eps), "float32")), "int32")
 
-    def project(self, x: Tensor, origin: Tensor) -> Tensor:
+    def shrink(self, delta: Tensor, eps: Tensor | None = None) -> Tensor:
+        size = ops.sum(ops.square(self._groups(delta)), axis=2)
+        return self._keep(delta, size, self._count(eps))
+
+    def project(self, x: Tensor, origin: Tensor, eps: Tensor | None = None) -> Tensor:
         """Nearest point of ball and box: counts are spent where, after clipping, they bring x nearest."""
         boxed = ops.clip(x, 0.0, 1.0)
-        if self.eps is None:
+        if self.eps is None and eps is None:
             return boxed
         lost = ops.square(x - origin) - ops.square(x - boxed)
-        return origin + self._keep(boxed - origin, ops.sum(self._groups(lost), axis=2), int(self.eps))
+        return origin + self._keep(boxed - origin, ops.sum(self._groups(lost), axis=2), self._count(eps))
 
-    def sample(self, origin: Tensor, seeds: Tensor) -> Tensor:
+    def sample(self, origin: Tensor, seeds: Tensor, eps: Tensor | None = None) -> Tensor:
         shape = tuple(origin.shape[1:])
         other = noise.uniform(noise.fold(seeds, 1), shape)
         lot = noise.uniform(noise.fold(seeds, 2), shape)
         score = ops.max(self._groups(lot), axis=2)
-        return ops.clip(origin + self._keep(other - origin, score, int(self.radius())), 0.0, 1.0)
+        return ops.clip(origin + self._keep(other - origin, score, self._count(eps)), 0.0, 1.0)
 
     def prox(self, v: Tensor, weight: Tensor) -> Tensor:
-        # hard threshold; a group is kept if its |v|_2^2 / 2 pays for the weight of one count
         grouped = self._groups(v)
-        kept = ops.sum(ops.square(grouped), axis=2) > 2.0 * weight[:, None]
-        return ops.reshape(grouped * ops.cast(kept, "float32")[:, :, None], ops.shape(v))
+        if self.operator == "l0":  # a group is kept if its |v|_2^2 / 2 pays for the weight of one count
+            kept = ops.sum(ops.square(grouped), axis=2) > 2.0 * weight[:, None]
+            return ops.reshape(grouped * ops.cast(kept, "float32")[:, :, None], ops.shape(v))
+        size = ops.abs(grouped)
+        largest = ops.max(size, axis=2)
+        shrunk = two_thirds(largest, weight[:, None])
+        leads = size == largest[:, :, None]
+        kept = ops.where(leads, ops.sign(grouped) * shrunk[:, :, None], grouped)
+        return ops.reshape(ops.where(shrunk[:, :, None] > 0, kept, 0.0), ops.shape(v))
 
     def to_plane(self, x: Tensor, w: Tensor, b: Tensor) -> Tensor:
         way = room(x, w, b)

@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_adv import noise
 from keras_adv.registry import option, register
-from keras_adv.threats.base import TINY, Tensor, Threat, fill_greedily, flat, room, rows, take_top
+from keras_adv.threats.base import TINY, Tensor, Threat, fill_greedily, flat, room, rows
 
 
 def shrink_l1(v: Tensor, radius: Tensor) -> Tensor:
@@ -33,6 +33,37 @@ def shrink_l1(v: Tensor, radius: Tensor) -> Tensor:
     return ops.where(rows(ops.sum(size, axis=1) <= radius, v), v, shrunk)
 
 
+def boxed_threshold(size: Tensor, room: Tensor, radius: Tensor) -> Tensor:
+    """(B,) least theta >= 0 with sum min(max(size - theta, 0), room) <= radius; (B, D), (B, D), (B,).
+
+    The sum falls in theta, piecewise linear: Newton's method, inside a bracket that also halves.
+    """
+
+    def total(theta: Tensor) -> tuple[Tensor, Tensor]:
+        over = size - theta[:, None]
+        moving = ops.cast(ops.logical_and(over > 0, over < room), "float32")
+        return ops.sum(ops.clip(over, 0.0, room), axis=1), ops.sum(moving, axis=1)
+
+    def unsettled(count: Tensor, theta: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        return ops.logical_and(count < 90, ops.any(high - low > 1e-7 * high + 1e-12))
+
+    def improve(count: Tensor, theta: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, ...]:
+        value, slope = total(theta)
+        gap = value - radius
+        low, high = ops.where(gap > 0, theta, low), ops.where(gap > 0, high, theta)
+        # at the root to rounding: close the bracket on this side
+        low = ops.where(ops.logical_and(gap <= 0, gap > -2e-7 * radius), high, low)
+        newton = theta + gap / ops.maximum(slope, 1.0) + 1e-7 * theta
+        inside = ops.logical_and(ops.logical_and(newton > low, newton < high), slope > 0)
+        inside = ops.logical_and(inside, count % 3 < 2)  # Newton can crawl: every third round halves
+        return count + 1, ops.where(inside, newton, (low + high) / 2), low, high
+
+    zero = ops.zeros_like(radius)
+    high = ops.where(total(zero)[0] <= radius, 0.0, ops.max(size, axis=1))
+    first = (ops.zeros((), "int32"), zero, zero, high)
+    return ops.while_loop(unsettled, improve, first)[3]
+
+
 @register("threat", "l1")
 class L1(Threat):
     """norm = sum |delta_i|, dual = l-infinity.
@@ -53,7 +84,8 @@ class L1(Threat):
 
     def steepest(self, g: Tensor) -> Tensor:
         flat_g = flat(g)
-        return ops.reshape(ops.sign(flat_g) * take_top(ops.abs(flat_g), 1), ops.shape(g))
+        largest = ops.one_hot(ops.argmax(ops.abs(flat_g), axis=1), flat_g.shape[1])
+        return ops.reshape(ops.sign(flat_g) * largest, ops.shape(g))
 
     def ascent(self, g: Tensor, x: Tensor) -> Tensor:
         """SLIDE: equal steps along the `top` largest |g_i| of those that the box does not hold back."""
@@ -63,23 +95,36 @@ class L1(Threat):
             ops.logical_and(flat_x >= 1.0, flat_g > 0.0),
         )
         free = ops.where(pinned, 0.0, flat_g)
+        size = ops.abs(free)
         count = max(1, round(self.top * math.prod(g.shape[1:])))
-        step = ops.sign(free) * take_top(ops.abs(free), count)
+        least = ops.top_k(size, count)[0][:, -1:]
+        step = ops.sign(free) * ops.cast(size >= least, "float32")
         length = ops.maximum(ops.sum(ops.abs(step), axis=1, keepdims=True), 1.0)
         return ops.reshape(step / length, ops.shape(g))
 
-    def shrink(self, delta: Tensor) -> Tensor:
-        return shrink_l1(delta, ops.full((ops.shape(delta)[0],), self.radius()))
+    def shrink(self, delta: Tensor, eps: Tensor | None = None) -> Tensor:
+        return shrink_l1(delta, ops.zeros((ops.shape(delta)[0],)) + self.radius(eps))
 
-    def sample(self, origin: Tensor, seeds: Tensor) -> Tensor:
+    def project(self, x: Tensor, origin: Tensor, eps: Tensor | None = None) -> Tensor:
+        """Nearest point of ball and box, exact: sign(d) min(max(|d| - theta, 0), way to the box), d = x - origin."""
+        if self.eps is None and eps is None:
+            return ops.clip(x, 0.0, 1.0)
+        delta = x - origin
+        way = ops.where(delta > 0, 1.0 - origin, origin)
+        radius = ops.zeros((ops.shape(x)[0],)) + self.radius(eps)
+        theta = boxed_threshold(ops.abs(flat(delta)), flat(way), radius)
+        moved = ops.minimum(ops.maximum(ops.abs(delta) - rows(theta, x), 0.0), way)
+        return ops.clip(origin + ops.sign(delta) * moved, 0.0, 1.0)
+
+    def sample(self, origin: Tensor, seeds: Tensor, eps: Tensor | None = None) -> Tensor:
         # exponential sizes, random signs and one spare exponential: uniform in the l1 ball
         shape = tuple(origin.shape[1:])
         size = -ops.log(1.0 - noise.uniform(noise.fold(seeds, 1), shape))
         sign = ops.where(noise.uniform(noise.fold(seeds, 2), shape) < 0.5, -1.0, 1.0)
         spare = -ops.log(1.0 - noise.uniform(noise.fold(seeds, 3), (1,))[:, 0])
         total = ops.sum(flat(size), axis=1) + spare
-        length = self.radius() / ops.maximum(total, TINY)
-        return self.project(origin + sign * size * rows(length, origin), origin)
+        length = self.radius(eps) / ops.maximum(total, TINY)
+        return self.project(origin + sign * size * rows(length, origin), origin, eps)
 
     def prox(self, v: Tensor, weight: Tensor) -> Tensor:
         return ops.sign(v) * ops.maximum(ops.abs(v) - rows(weight, v), 0.0)  # 5.13, with the |.|

@@ -33,17 +33,17 @@ class L2(Threat):
         scaled = g / rows(ops.maximum(ops.max(ops.abs(flat(g)), axis=1), 1e-35), g)
         return scaled / rows(ops.maximum(l2_norm(scaled), TINY), g)
 
-    def shrink(self, delta: Tensor) -> Tensor:
-        norm = l2_norm(delta)
-        factor = ops.where(norm > self.radius(), self.radius() / ops.maximum(norm, TINY), 1.0)
+    def shrink(self, delta: Tensor, eps: Tensor | None = None) -> Tensor:
+        norm, r = l2_norm(delta), self.radius(eps)
+        factor = ops.where(norm > r, r / ops.maximum(norm, TINY), 1.0)
         return delta * rows(factor, delta)
 
-    def sample(self, origin: Tensor, seeds: Tensor) -> Tensor:
+    def sample(self, origin: Tensor, seeds: Tensor, eps: Tensor | None = None) -> Tensor:
         shape = tuple(origin.shape[1:])
         direction = self.steepest(noise.normal(noise.fold(seeds, 1), shape))
         u = noise.uniform(noise.fold(seeds, 2), (1,))[:, 0]
-        length = self.radius() * ops.power(u, 1.0 / math.prod(shape))
-        return self.project(origin + rows(length, origin) * direction, origin)
+        length = self.radius(eps) * ops.power(u, 1.0 / math.prod(shape))
+        return self.project(origin + rows(length, origin) * direction, origin, eps)
 
     def prox(self, v: Tensor, weight: Tensor) -> Tensor:
         kept = ops.maximum(0.0, 1.0 - weight / ops.maximum(l2_norm(v), TINY))  # thesis 5.12

@@ -6,7 +6,7 @@ from keras import ops
 
 from keras_adv import noise
 from keras_adv.registry import option, register
-from keras_adv.threats.base import Tensor, Threat, fill_evenly, flat, room
+from keras_adv.threats.base import Tensor, Threat, beside, fill_evenly, flat, room
 from keras_adv.threats.l1 import shrink_l1
 
 
@@ -29,12 +29,13 @@ class Linf(Threat):
     def steepest(self, g: Tensor) -> Tensor:
         return ops.sign(g)
 
-    def shrink(self, delta: Tensor) -> Tensor:
-        return ops.clip(delta, -self.radius(), self.radius())
+    def shrink(self, delta: Tensor, eps: Tensor | None = None) -> Tensor:
+        r = beside(self.radius(eps), delta)
+        return ops.minimum(ops.maximum(delta, -r), r)
 
-    def sample(self, origin: Tensor, seeds: Tensor) -> Tensor:
+    def sample(self, origin: Tensor, seeds: Tensor, eps: Tensor | None = None) -> Tensor:
         drawn = 2.0 * noise.uniform(seeds, tuple(origin.shape[1:])) - 1.0
-        return self.project(origin + self.radius() * drawn, origin)
+        return self.project(origin + beside(self.radius(eps), origin) * drawn, origin, eps)
 
     def prox(self, v: Tensor, weight: Tensor) -> Tensor:
         # Moreau: v - weight * P(v / weight), P the projection on the unit l1 ball (thesis 5.11)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_adv import registry
 from keras_adv.attacks import PDGD
 from keras_adv.evaluation import attack
 
@@ -46,3 +47,31 @@ def test_beats_deepfool(net, digits):
     x, y = digits.test[0][:96], digits.test[1][:96]
     for ours, theirs in (("pdgd()", "deepfool()"), ("pdpgd()", "deepfool(threat=linf())")):
         assert attack(net, x, y, ours).distance.mean() < attack(net, x, y, theirs).distance.mean()
+
+
+@pytest.mark.parametrize("name", ["pdgd", "pdpgd"])
+def test_finetuning_never_makes_the_perturbation_larger(name, net, digits):
+    x, y = digits.test[0][:32], digits.test[1][:32]
+    coarse = attack(net, x, y, f"{name}(steps=60)")
+    fine = attack(net, x, y, f"{name}(steps=60, finetune=60)")
+    assert (fine.distance <= coarse.distance + 1e-5).all() and fine.gradients.max() == 180
+    assert fine.distance.mean() < coarse.distance.mean()
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "accelerated"])
+@pytest.mark.parametrize("threat", ["linf()", "l1()", "l0()"])
+def test_every_way_to_descend_finds_mistakes_in_the_box(optimizer, threat, net, digits):
+    x, y = digits.test[0][:24], digits.test[1][:24]
+    lr = 4.0 if optimizer == "adam" else 0.3
+    result = attack(net, x, y, f"pdpgd(threat={threat}, steps=100, lr={lr}, optimizer={optimizer!r})")
+    assert result.success.mean() > 0.9
+    assert result.images.min() >= 0 and result.images.max() <= 1
+
+
+def test_presets_have_the_settings_of_the_thesis():
+    for name in ("pdgd", "pdpgd"):
+        made = registry.parse("attack", f"{name}_thesis()")
+        assert (made.name, made.steps, made.restarts, made.ratio) == (name, 500, 1, 0.01)
+        assert (made.surrogate, made.decay, made.final) == ("hinge", "linear", 0.01)
+        assert registry.parse("attack", registry.spec(made)) == made
+    assert registry.parse("attack", "pdgd_thesis(lr=0.5)").lr == 0.5

@@ -104,3 +104,12 @@ def test_pictures_are_drawn(net, digits, tmp_path):
     )
     for name in ("a.png", "b.png"):
         assert (tmp_path / name).read_bytes()[:4] == b"\x89PNG"
+
+
+def test_ties_are_decided_alike_clean_and_attacked(net, digits):
+    # -0.0 and 0.0 are equal
+    inputs = keras.Input(digits.shape)
+    flat_net = keras.Model(inputs, net(inputs) * 0.0)
+    x = digits.test[0][:16]
+    result = attack(flat_net, x, np.zeros(16, "int32"), "fgsm()")
+    assert result.clean.all() and not result.success.any()

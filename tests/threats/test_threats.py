@@ -6,8 +6,15 @@ from keras import ops
 from scipy import optimize
 
 from keras_adv import noise, registry
+from keras_adv.threats.l0 import two_thirds
 
-SPECS = ["linf(eps=0.1)", "l2(eps=0.7)", "l1(eps=2.5)", "l0(eps=5, pixels=False)", "l0(eps=5)"]
+SPECS = [
+    "linf(eps=0.1)",
+    "l2(eps=0.7)",
+    "l1(eps=2.5)",
+    "l0(eps=5, pixels=False, operator='l0')",
+    "l0(eps=5, operator='l0')",
+]
 CONVEX = SPECS[:3]
 RNG = np.random.default_rng(0)
 X = RNG.random((6, 3, 3, 2)).astype("float32")
@@ -103,6 +110,25 @@ def test_prox_is_the_minimiser(spec):
         assert (objective(threat, other.astype("float32"), v, weight) >= value - 1e-5).all()
 
 
+def test_the_two_thirds_prox_is_the_global_minimiser():
+    u, weight = (
+        v.ravel().astype("float32") for v in np.meshgrid(np.linspace(0, 2, 81), [0.01, 0.1, 0.3, 0.7])
+    )
+    t = np.linspace(0, 2, 20001)[None]
+    cost = weight[:, None] * t ** (2 / 3) + (t - u[:, None]) ** 2 / 2
+    ours = np.asarray(two_thirds(ops.convert_to_tensor(u), ops.convert_to_tensor(weight)))
+    reached = weight * ours ** (2 / 3) + (ours - u) ** 2 / 2
+    np.testing.assert_allclose(reached, cost.min(1), atol=1e-5)
+    # between 1.295 and 1.476 weight^0.75 the inner stationary point is only a local minimiser
+    assert np.asarray(two_thirds(ops.convert_to_tensor([1.4]), ops.convert_to_tensor([1.0])))[0] == 0
+
+
+def test_the_two_thirds_prox_of_pixels_goes_by_the_largest_channel():
+    v = np.array([[[[1.0, -0.2], [0.1, 0.1]]]], "float32")
+    made = np.asarray(make("l0(operator='l2/3')").prox(v, np.full(1, 0.1, "float32")))
+    assert 0 < made[0, 0, 0, 0] < 1 and made[0, 0, 0, 1] == np.float32(-0.2) and (made[0, 0, 1] == 0).all()
+
+
 @pytest.mark.parametrize(("norm", "ball"), [("l1", "linf"), ("l2", "l2"), ("linf", "l1")])
 def test_moreau_prox_plus_dual_projection_is_the_identity(norm, ball):
     v, weight = draw(), np.full(6, 0.3, "float32")
@@ -173,3 +199,12 @@ def test_l1_ascent_leaves_pinned_coordinates_alone():
 def test_bounded_threats_need_an_eps():
     with pytest.raises(ValueError, match="`eps` must be given"):
         ops.convert_to_tensor(make("linf()").sample(X, noise.seeds(0, np.arange(6))))
+
+
+@pytest.mark.parametrize("eps", [0.5, 1.2, 1.9, 2.5, 3.2])
+def test_l1_projection_on_plateaus(eps):
+    # far outside the box the sum is a staircase: its slope is 0 almost everywhere
+    x = np.full((1, 8, 1, 1), 0.5, "float32")
+    far = x + np.linspace(5, 40, 8).astype("float32").reshape(x.shape)
+    moved = np.abs(np.asarray(make(f"l1(eps={eps})").project(far, x)) - x).sum()
+    assert moved == pytest.approx(eps, rel=1e-4)

@@ -1,0 +1,72 @@
+"""Several attacks, one after the other, each on what the ones before it left standing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import ops
+
+from keras_adv import noise
+from keras_adv.attacks.base import Attack, Found
+from keras_adv.attacks.pgd import PGD
+from keras_adv.attacks.task import Task
+from keras_adv.registry import option, register
+from keras_adv.threats import Linf, Threat
+from keras_adv.threats.base import Tensor, rows
+from keras_adv.validate import fail
+
+
+class Ensemble(Attack):
+    """Base of ensembles inside one threat. Subclasses write `parts`."""
+
+    contract = "bounded"
+
+    def check(self) -> None:
+        self.threat.radius()
+
+    @property
+    def total(self) -> int:
+        return sum(part.total for part in self.parts(10))
+
+    def attempt(self, task: Task) -> Found:
+        found = Found(*self.judge(task, task.x), ops.zeros_like(task.y))
+        for number, part in enumerate(self.parts(task.see(task.x).shape[1])):
+            seeds = noise.fold(task.seeds, number) if number else task.seeds
+            mine = part.attempt(task._replace(seeds=seeds))
+            images, success, distance = self.judge(task, mine.images)
+            new = Found(images, success, distance, found.steps + mine.steps)
+            found = Found(*(ops.where(rows(found.success, a), a, b) for a, b in zip(found, new, strict=True)))
+        return found
+
+    def perturb(self, logits: Any, x: Tensor, y: Tensor, seeds: Tensor) -> Tensor:
+        return ops.stop_gradient(self.attempt(Task(logits, x, y, seeds, self.threat.each(x))).images)
+
+
+@register("attack", "worst")
+class Worst(Ensemble):
+    """The worst case over several attacks in one threat: an image counts as robust if it survives all.
+
+    Args:
+        threat: of all of them, in place of their own.
+        attacks: bounded or minimal ones, tried in their order.
+
+    Cost: of the attacks, each on the survivors of the ones before it.
+    """
+
+    threat: Threat = option(default=Linf(eps=0.1))
+    attacks: tuple[Attack, ...] = option(default=(PGD(), PGD(loss="margin")))
+
+    def check(self) -> None:
+        super().check()
+        for attack in self.attacks:
+            one = attack.replace(threat=self.threat)  # has this norm
+            if one.guided:
+                raise fail("attacks", "attacks without a guide image", attack)
+
+    @property
+    def least_classes(self) -> int:
+        return max(attack.least_classes for attack in self.attacks)
+
+    def parts(self, classes: int) -> tuple[Attack, ...]:
+        given = (attack.replace(threat=self.threat) for attack in self.attacks)
+        return tuple(part for attack in given for part in attack.parts(classes))

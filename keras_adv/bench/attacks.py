@@ -1,0 +1,105 @@
+"""What attacks cost over their floor."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from keras_adv import noise, registry
+from keras_adv.attacks import Attack, Task
+from keras_adv.attacks.base import Passes
+from keras_adv.attacks.ensemble import Ensemble
+from keras_adv.attacks.host import HostAttack
+from keras_adv.attacks.task import ask
+from keras_adv.backend import compile, jacobian, value_and_grad
+from keras_adv.bench.clock import CLASSES, SHAPE, images, ratio
+from keras_adv.losses import cross_entropy
+from keras_adv.models import LeNet
+
+SHORT = {"steps": 20, "searches": 2, "inner": 4, "population": 40}
+"""Options that make an attack short enough to be timed."""
+
+
+def attacks(
+    batch: int = 256, repeats: int = 3, builds: int = 3, only: Sequence[str] = ()
+) -> Iterator[dict[str, Any]]:
+    """One row for each registered attack on LeNet, 28x28: all its rounds against as many bare passes.
+
+    Ensembles cost what their parts do and have no row.
+    """
+    for name, cls in registry.registered("attack").items():
+        if issubclass(cls, Ensemble) or (only and name not in only):
+            continue
+        make: Any = cls
+        fields = {field.name for field in dataclasses.fields(make)}
+        attack = make(**{key: n for key, n in SHORT.items() if key in fields})
+        work, floor, passes = (
+            _host(attack, batch) if isinstance(attack, HostAttack) else _machine(attack, batch)
+        )
+        over, seconds = ratio(partial(_both, work, floor), repeats, builds)
+        yield {"name": registry.spec(attack), "passes": passes, "ratio": over, "seconds": seconds}
+
+
+def _both(work: Callable[[], Any], floor: Callable[[], Any]) -> tuple[Any, Any]:
+    return work(), floor()
+
+
+def _fields(attack: Attack, batch: int) -> tuple[Any, ...]:
+    x, y = images(batch)
+    seeds = noise.seeds(0, ops.arange(batch))
+    return x, y, seeds, attack.threat.each(x), None, ops.flip(x, axis=0) if attack.guided else None
+
+
+def _machine(attack: Attack, batch: int) -> tuple[Any, Any, int]:
+    """(make the attack, make its floor, passes)."""
+    net = LeNet().build(SHAPE, CLASSES)
+    fields = _fields(attack, batch)
+
+    def run(*fields: Any) -> Any:
+        task = Task(ask(net), *fields)
+        return attack.candidate(attack.advance(task, attack.begin(task), attack.total, stop=False))
+
+    bare = _bare(attack.opens, attack.asks, ask(net))
+    floor = lambda: partial(compile(bare, net), fields[0], fields[1], np.int32(attack.total))  # noqa: E731
+    passes = attack.total * attack.gradients(CLASSES) + attack.opening(CLASSES)
+    return lambda: partial(compile(run, net), *fields), floor, passes
+
+
+def _host(attack: HostAttack, batch: int) -> tuple[Any, Any, int]:
+    """The same, for as many rounds as an image of the batch took in the mean."""
+    net = LeNet().build(SHAPE, CLASSES)
+    x, _, *rest = (None if f is None else np.asarray(f) for f in _fields(attack, batch))
+    fields = (x, net.predict(x, verbose=0).argmax(1).astype("int32"), *rest)
+    search = attack.search(ask(net), lambda fn: compile(fn, net))
+    rounds = round(float(search(fields)[1].mean()))
+    bare = _bare(attack.opens, attack.asks, ask(net))
+    floor = lambda: partial(compile(bare, net), fields[0], fields[1], np.int32(rounds))  # noqa: E731
+    passes = rounds * attack.gradients(CLASSES) + attack.opening(CLASSES)
+    return lambda: lambda: search(fields)[0], floor, passes
+
+
+def _bare(opens: Passes, asks: Passes, logits: Any) -> Callable[..., Any]:
+    def one(kind: str, x: Any, y: Any) -> Any:
+        """An image that depends on the pass, so that the next pass waits for it."""
+        if kind == "forward":
+            return x + 1e-9 * ops.reshape(ops.sum(logits(x), axis=1), (-1, 1, 1, 1))
+        if kind == "jacobian":
+            return x + 1e-9 * ops.sum(jacobian(logits, x)[1], axis=1)
+        return x + 1e-9 * value_and_grad(lambda v: (cross_entropy(logits(v), y), 0), x)[2]
+
+    def all_of(passes: Passes, x: Any, y: Any) -> Any:
+        for kind, many in passes.items():
+            for _ in range(many):
+                x = one(kind, x, y)
+        return x
+
+    def run(x: Any, y: Any, rounds: Any) -> Any:
+        first = (ops.zeros((), "int32"), all_of(opens, ops.convert_to_tensor(x), y))
+        return ops.while_loop(lambda k, v: k < rounds, lambda k, v: (k + 1, all_of(asks, v, y)), first)[1]
+
+    return run

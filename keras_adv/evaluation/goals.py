@@ -1,0 +1,101 @@
+"""What each image is attacked with: its radius, its target, its guide."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from keras_adv import validate
+from keras_adv.attacks import Attack
+
+WORDS = ("next", "random", "least_likely", "runner_up")
+
+
+def fields(
+    attack: Attack,
+    x: np.ndarray,
+    y: np.ndarray,
+    seeds: np.ndarray,
+    logits: np.ndarray,
+    eps: Any,
+    targets: Any,
+) -> tuple[Any, ...]:
+    """The fields of `Task` after the model, (N, ...) arrays or None.
+
+    Raises:
+        InvalidInput: radii or targets that do not fit the images, or an attack that cannot do what is asked.
+    """
+    check(attack, logits.shape[1], targets)
+    target = None if targets is None else choose(targets, y, seeds, logits)
+    guide = x[guides(y, seeds, target)] if attack.guided else None
+    return x, y, seeds, radii(attack, eps, x), target, guide
+
+
+def check(attack: Attack, classes: int, targets: Any) -> None:
+    """Raises InvalidInput where there are fewer classes than the attack, or its targeted form, needs, or no such form."""
+    targeted = targets is not None
+    if targeted and not attack.targetable:
+        raise validate.fail("targets", f"None: {attack.name} has no targeted form", targets)
+    least = attack.least_classes + (targeted and attack.least_classes > 2)
+    if classes < least:
+        form = "a targeted " if targeted else ""
+        raise validate.fail(
+            "model", f"one of at least {least} classes for {form}{attack}", f"{classes} classes"
+        )
+
+
+def radii(attack: Attack, eps: Any, x: np.ndarray) -> np.ndarray | None:
+    """(N,) radii: `eps`, or the threat's own; None where there is neither. At most the number of values of an
+    image, beyond which no norm's ball grows inside the box."""
+    count, most = len(x), x[0].size
+    if eps is None:
+        own = attack.threat.eps
+        return None if own is None else np.full(count, min(own, most), "float32")
+    given = validate.as_array("eps", eps, f"a number or one for each of the {count} images")
+    if given.dtype.kind not in "iuf" or given.shape not in ((), (count,)):
+        raise validate.fail("eps", f"a number or one for each of the {count} images", f"shape {given.shape}")
+    if not np.isfinite(given).all() or given.min() < 0:
+        raise validate.fail("eps", "finite and at least 0", float(given.min()))
+    attack.threat.replace(eps=float(given.max()))  # the norm's own limit
+    return np.broadcast_to(np.minimum(given, most), (count,)).astype("float32")
+
+
+def choose(targets: Any, y: np.ndarray, seeds: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """(N,) classes to reach."""
+    classes = logits.shape[1]
+    if not isinstance(targets, str):
+        chosen = validate.labels(targets, len(y), classes, "targets")
+        if (chosen == y).any():
+            raise validate.fail("targets", "classes other than y", f"{int((chosen == y).sum())} equal to y")
+        return chosen
+    validate.one_of("targets", targets, WORDS)
+    others = np.where(np.arange(classes) == y[:, None], np.nan, logits)
+    return {
+        "next": (y + 1) % classes,
+        "random": (y + 1 + (seeds >> 4) % (classes - 1)) % classes,
+        "least_likely": np.nanargmin(others, axis=1),
+        "runner_up": np.nanargmax(others, axis=1),
+    }[targets].astype("int32")
+
+
+def guides(y: np.ndarray, seeds: np.ndarray, target: np.ndarray | None) -> np.ndarray:
+    """(N,) numbers of images of another class, or of the target class: drawn by each image's own seed.
+
+    Raises:
+        InvalidInput: no image of the set is of such a class.
+    """
+    pools = [
+        np.flatnonzero(y != label) if target is None else np.flatnonzero(y == label)
+        for label in range(y.max() + 1)
+    ]
+    wanted = y if target is None else target
+    drawn = []
+    for own, seed in zip(wanted, seeds, strict=True):
+        pool = pools[own] if own < len(pools) else []
+        if not len(pool):
+            raise validate.fail(
+                "x", "images of at least two classes (and of every target) to be guided by", f"class {own}"
+            )
+        drawn.append(pool[int(seed) % len(pool)])
+    return np.array(drawn)

@@ -1,0 +1,139 @@
+"""The batch in flight: images leave it when they are done, and the next take their places.
+
+Compiled batches of a fixed shape hold one image a slot. When enough slots have finished (fooled, for a bounded
+attack; converged, for a minimal one) the next images take them over; when no images wait, the batch shrinks if that pays.
+An image's own random start, counter and state go with it, so neither batch size nor order changes its result.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from keras_adv.attacks import Attack, Task
+from keras_adv.attacks.base import State
+from keras_adv.threats.base import Tensor, rows
+
+REFILL = 0.125  # refill when this share of the slots is free
+SMALLEST = 32  # do not shrink a batch below this
+Finished = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""(image numbers, candidates, rounds used)."""
+
+
+class Compiled:
+    """The compiled parts of one attack on one model; weights and eps stay free to change.
+
+    Args:
+        logits: the model as attacks see it.
+        attack: the attack.
+        compile: what compiles a function for that model.
+    """
+
+    def __init__(
+        self, logits: Callable[[Tensor], Tensor], attack: Attack, compile: Callable[..., Any]
+    ) -> None:
+        def begin(fields: Any, old: State, fresh: Tensor, used: Tensor) -> State:
+            state = attack.begin(Task(logits, *fields))
+            if old:  # only the fresh slots start
+                state = {n: ops.where(rows(fresh, v), v, old[n]) for n, v in state.items()}
+            return {**state, "done": ops.logical_or(state["done"], ops.logical_not(used))}
+
+        def advance(fields: Any, state: State, rounds: Tensor) -> tuple[State, Tensor]:
+            state = attack.advance(Task(logits, *fields), state, rounds)
+            return state, attack.candidate(state)
+
+        self.begin, self.advance = compile(begin), compile(advance)
+        self.sizes: dict[int, float] = {}  # batch size -> seconds that compiling for it took
+
+
+class Slots:
+    """Runs one attack over the images of a queue.
+
+    Args:
+        attack: the attack.
+        compiled: its compiled parts.
+        fields: the fields of `Task` after the model, one row an image of the set, or None.
+        queue: numbers of the images to attack.
+        batch_size: slots.
+    """
+
+    def __init__(
+        self, attack: Attack, compiled: Compiled, fields: tuple[Any, ...], queue: np.ndarray, batch_size: int
+    ) -> None:
+        self.compiled, self.fields, self.queue, self.left = compiled, fields, queue, len(queue)
+        self.size = min(batch_size, max(SMALLEST, 1 << max(len(queue) - 1, 0).bit_length()))
+        self.index = np.full(self.size, -1)
+        self.state: State = {}
+        self.total, self.chunk = attack.total, np.int32(max(1, min(100, attack.total // 50)))
+        self.pace = 0.0  # seconds a round takes
+
+    def run(self) -> Iterator[Finished]:
+        """Yields images as they finish."""
+        while self.left:
+            free = self.index < 0
+            if len(self.queue) and free.mean() >= min(REFILL, len(self.queue) / self.size):
+                self._fill(free)
+            elif not len(self.queue):
+                self._shrink()
+            found = self._advance()
+            ready = np.asarray(self.state["done"]) & (self.index >= 0)
+            if ready.any():
+                done = self.index[ready]
+                finished = done, np.asarray(found)[ready], np.asarray(self.state["k"])[ready]
+                self.index[ready] = -1
+                self.left -= len(done)
+                yield finished
+
+    def _fill(self, free: np.ndarray) -> None:
+        places = np.flatnonzero(free)[: len(self.queue)]
+        self.index[places], self.queue = self.queue[: len(places)], self.queue[len(places) :]
+        self._load()
+        fresh = np.zeros(self.size, bool)
+        fresh[places] = True
+        self.state = self.compiled.begin(self.held, self.state, fresh, self.index >= 0)
+
+    def _advance(self) -> Tensor:
+        started = time.perf_counter()
+        self.state, found = self.compiled.advance(self.held, self.state, self.chunk)
+        np.asarray(self.state["done"])  # waits for it
+        seconds = time.perf_counter() - started
+        if self.compiled.sizes.setdefault(self.size, seconds) != seconds:
+            self.pace = seconds / int(self.chunk)
+        return found
+
+    def _shrink(self) -> None:
+        """To the smallest power of two that holds what is left: when that shape is compiled, or pays for it."""
+        left = int((self.index >= 0).sum())
+        size = max(SMALLEST, 1 << max(left - 1, 0).bit_length())
+        if size > self.size // 2:
+            return
+        to_go = (self.total - int(np.asarray(self.state["k"])[self.index >= 0].min())) * self.pace
+        if (
+            size not in self.compiled.sizes
+            and (1 - size / self.size) * to_go < self.compiled.sizes[self.size]
+        ):
+            return
+        kept = np.argsort(self.index < 0, kind="stable")[:size]
+        self.index, self.size = self.index[kept], size
+        self.state = {n: ops.take(v, kept, axis=0) for n, v in self.state.items()}
+        self._load()
+
+    def _load(self) -> None:
+        rows = np.maximum(self.index, 0)  # a free slot holds image 0 and is marked done
+        self.held = tuple(None if a is None else ops.convert_to_tensor(a[rows]) for a in self.fields)
+
+
+def in_batches(fn: Callable[..., Any], size: int, *arrays: Any) -> list[np.ndarray]:
+    """`fn` over rows in batches of one shape (the last is filled up), outputs joined; an array may be None."""
+    count = len(arrays[0])
+    size = min(size, count)
+    parts = []
+    for start in range(0, count, size):
+        rows = np.minimum(np.arange(start, start + size), count - 1)
+        given = (None if a is None else a[rows] for a in arrays)
+        parts.append([np.asarray(v) for v in fn(*given)])
+    return [np.concatenate(column)[:count] for column in zip(*parts, strict=True)]

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_adv import InvalidInput, attack, noise
+from keras_adv.attacks import APGD, Task
+from keras_adv.attacks.apgd_walks import sparse_sign, stages, stretches
+
+
+def test_stretches_are_those_of_the_paper():
+    # w = {0, 22, 41, 57, 70, 80, 87, 93, 99} for 100 steps (arXiv:2003.01690, sec. 3.2, in whole steps)
+    lengths, ends = stretches(100)
+    assert np.flatnonzero(ends).tolist() == [22, 41, 57, 70, 80, 87, 93, 99]
+    assert [lengths[k] for k in np.flatnonzero(ends)] == [22, 19, 16, 13, 10, 7, 6, 6]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 100])
+def test_stages_shrink_to_the_radius(steps):
+    radius, starts, looks = stages(steps)
+    assert len(radius) == len(starts) == len(looks) == steps + 1
+    assert radius[-1] == 1.0 and list(radius) == sorted(radius, reverse=True)
+    assert sum(starts) == len(set(radius))
+
+
+@pytest.mark.parametrize("threat", ["linf(eps=0.1)", "l2(eps=0.5)", "l1(eps=3)"])
+def test_is_at_least_as_strong_as_pgd(threat, net, digits):
+    x, y = digits.test[0][:120], digits.test[1][:120]
+    ours = attack(net, x, y, f"apgd(threat={threat})")
+    pgd = attack(net, x, y, f"pgd(threat={threat}, steps=100)")
+    assert ours.success.mean() >= pgd.success.mean() - 0.01
+
+
+def test_targets_are_the_likeliest_wrong_classes_in_turn(net, digits):
+    x, y = (part[:6] for part in digits.test)
+    one = APGD(steps=4, targets=3, restarts=2)
+    task = Task(
+        lambda v: ops.convert_to_tensor(net(v)), ops.convert_to_tensor(x), y, noise.seeds(0, np.arange(6))
+    )
+    task = task._replace(eps=one.threat.each(task.x))
+    state = one.begin(task)
+    z = np.asarray(net(x)).copy()
+    z[np.arange(6), y] = -np.inf
+    order = np.argsort(-z, axis=1)
+    for k in range(one.total):
+        aim = one._aim(task, {**state, "k": ops.full((6,), k, "int32")}).target
+        np.testing.assert_array_equal(aim, order[:, k // 10])
+
+
+def test_sparse_sign_keeps_the_largest():
+    g = np.random.default_rng(0).normal(size=(3, 5, 5, 1)).astype("float32")
+    share = np.array([0.2, 0.4, 1.0], "float32")
+    made = np.asarray(sparse_sign(ops.convert_to_tensor(g), ops.convert_to_tensor(share))).reshape(3, -1)
+    flat = g.reshape(3, -1)
+    for row, v, count in zip(made, flat, (5, 10, 25), strict=True):
+        top = np.argsort(-np.abs(v))[:count]
+        want = np.zeros(25)
+        want[top] = np.sign(v[top]) / count
+        np.testing.assert_allclose(row, want, atol=1e-6)
+
+
+def test_too_few_classes_for_the_ratio_are_refused(linear, grey):
+    import keras
+
+    x, _ = grey
+    inputs = keras.Input(x.shape[1:])
+    two = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
+    y = two.predict(x, verbose=0).argmax(1)
+    with pytest.raises(InvalidInput, match="at least 3 classes"):
+        attack(two, x, y, "apgd(loss='dlr')")
+    with pytest.raises(InvalidInput, match="at least 4 classes"):
+        attack(two, x, y, "apgd(loss='dlr', targets=1)")

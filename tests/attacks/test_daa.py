@@ -1,0 +1,64 @@
+"""Distributionally adversarial attack: the repulsion is the gradient of its energy; linear scores; its turns."""
+
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_adv import attack, registry
+from keras_adv.attacks.daa import repulsion
+from keras_adv.backend import compile
+
+
+def energy(points, width):
+    """Sum of the log densities: what spreading particles lowers."""
+    distance = np.square(points[:, None] - points[None]).sum(-1)
+    return np.log(np.exp(-distance / width).sum(1)).sum()
+
+
+def test_repulsion_points_down_the_blob_energy():
+    points = np.random.default_rng(0).normal(size=(4, 6))
+    distance = np.square(points[:, None] - points[None]).sum(-1)
+    width = distance.sum() / 12 / np.log(4)
+    slope = []
+    for n in range(6):
+        up, down = points.copy(), points.copy()
+        up[0, n] += 1e-5
+        down[0, n] -= 1e-5
+        slope.append((energy(up, width) - energy(down, width)) / 2e-5)
+    made = np.asarray(
+        repulsion(*(ops.convert_to_tensor(v[None], "float32") for v in (points[0], points[1:])))
+    )[0]
+    np.testing.assert_allclose(
+        made / np.linalg.norm(made), -np.array(slope) / np.linalg.norm(slope), atol=1e-4
+    )
+
+
+def test_two_particles_part_and_one_place_gives_no_push():
+    one = ops.convert_to_tensor([[0.1, 0.0]], "float32")
+    push = np.asarray(repulsion(one, ops.zeros((1, 1, 2))))
+    assert push[0, 0] > 0 and push[0, 1] == 0
+    np.testing.assert_array_equal(repulsion(one, one[:, None]), [[0.0, 0.0]])
+
+
+@pytest.mark.parametrize("threat", ["linf(eps=0.05)", "l2(eps=0.3)"])
+def test_gains_all_that_linear_scores_give(threat, grey):
+    x = grey[0][:8]
+    w = np.random.default_rng(0).normal(size=(64,)).astype("float32")
+
+    def logits(v):
+        z = ops.sum(ops.reshape(v - 0.5, (-1, 64)) * w, axis=1)
+        return ops.stack([z, -z], axis=1) + ops.convert_to_tensor([100.0, 0.0])
+
+    one = registry.parse("attack", f"daa(threat={threat}, steps=50, loss='margin')")
+    found = compile(lambda *batch: one(logits, *batch))(x, np.zeros(len(x), "int32"))
+    gain = ((x - np.asarray(found.images)).reshape(len(x), -1) @ w).mean()
+    dual = {"linf": np.abs(w).sum(), "l2": np.linalg.norm(w)}[one.threat.name]
+    assert gain == pytest.approx(one.threat.eps * dual, rel=0.05)
+
+
+def test_particles_take_turns(net, digits):
+    x, y = digits.test[0][:64], digits.test[1][:64]
+    found = attack(net, x, y, "daa(threat=linf(eps=0.1), steps=20, particles=3)")
+    assert found.gradients.max() == 3 * 21 - 1
+    single = attack(net, x, y, "pgd(threat=linf(eps=0.1), steps=20)")
+    assert found.success.mean() >= single.success.mean()

@@ -1,0 +1,65 @@
+"""Square attack: its windows, its schedule, its gain on linear scores, and the public code as oracle."""
+
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_adv import attack, registry
+from keras_adv.attacks.square import Square, eta
+from keras_adv.backend import compile
+
+
+@pytest.mark.parametrize("side", [1, 3, 4, 7, 12])
+def test_eta_is_one_mound_up_and_one_down_of_length_one(side):
+    made = eta(side)
+    assert np.square(made).sum() == pytest.approx(1.0)
+    assert (made[: side // 2] > 0).all() and (made[side // 2 :] < 0).all()
+
+
+def test_each_image_has_its_own_place_in_the_schedule():
+    k = ops.convert_to_tensor(np.array([0, 10, 11, 50, 51, 201, 8001], "int32"))
+    np.testing.assert_array_equal(Square()._halvings(k), [0, 0, 1, 1, 2, 3, 9])
+    np.testing.assert_array_equal(Square(steps=1000, rescale=True)._halvings(k // 10), [0, 0, 0, 1, 1, 2, 8])
+    x = np.zeros((1, 28, 28, 1), "float32")
+    assert Square().sides(x, 1)[:3] == [25, 18, 13] and Square().sides(x, 3)[-1] == 3
+
+
+@pytest.mark.parametrize(("threat", "order", "part"), [("linf(eps=0.05)", 1, 0.98), ("l2(eps=0.3)", 2, 0.7)])
+def test_gains_most_of_what_linear_scores_give(threat, order, part, grey):
+    x = grey[0][:8]
+    w = np.random.default_rng(0).normal(size=(64,)).astype("float32")
+
+    def logits(v):  # never fooled
+        z = ops.sum(ops.reshape(v - 0.5, (-1, 64)) * w, axis=1)
+        return ops.stack([z, -z], axis=1) + ops.convert_to_tensor([100.0, 0.0])
+
+    one = registry.parse("attack", f"square(threat={threat}, steps=1000, rescale=True)")
+    found = compile(lambda *batch: one(logits, *batch))(x, np.zeros(len(x), "int32"))
+    gain = ((x - np.asarray(found.images)).reshape(len(x), -1) @ w).mean()
+    assert part <= gain / (one.threat.eps * np.linalg.norm(w, order)) <= 1.0 + 1e-4
+
+
+def test_stops_at_the_query_that_fools(net, digits):
+    x, y = digits.test[0][:48], digits.test[1][:48]
+    found = attack(net, x, y, "square(threat=linf(eps=0.4), steps=100)")
+    assert (found.gradients[found.success] < 100).mean() > 0.5
+    assert (found.gradients[~found.success] == 100).all()
+
+
+@pytest.mark.parametrize(("threat", "eps"), [("linf", 0.15), ("l2", 0.8)])
+def test_breaks_as_many_as_the_public_code(threat, eps, net, digits):
+    public = pytest.importorskip("pyautoattack.square")
+    torch = pytest.importorskip("torch")
+    x, y = digits.test[0][:64], digits.test[1][:64]
+
+    def predict(v):
+        z = net(np.ascontiguousarray(v.numpy().transpose(0, 2, 3, 1)), training=False)
+        return torch.from_numpy(np.array(z))
+
+    theirs = public.SquareAttack(
+        predict, norm=threat.capitalize(), eps=eps, n_queries=99, resc_schedule=False, device="cpu"
+    )
+    images = theirs.perturb(torch.from_numpy(x.transpose(0, 3, 1, 2).copy()), torch.from_numpy(y).long())
+    broken = (predict(images).numpy().argmax(1) != y).mean()
+    ours = attack(net, x, y, f"square(threat={threat}(eps={eps}), steps=100)")
+    assert ours.success.mean() >= broken - 0.05
