@@ -14,6 +14,7 @@ from keras import ops
 
 from keras_adv import noise
 from keras_adv.attacks.task import Task, ask
+from keras_adv.backend import apart
 from keras_adv.registry import Spec
 from keras_adv.threats import Threat
 from keras_adv.threats.base import Tensor, flat, rows
@@ -114,7 +115,7 @@ class Attack(Spec):
             return (n + 1, *(new[name] for name in names))
 
         first = (ops.zeros((), "int32"), *(state[name] for name in names))
-        return dict(zip(names, ops.while_loop(active, body, first)[1:], strict=True))
+        return dict(zip(names, ops.while_loop(active, apart(body), first)[1:], strict=True))
 
     def _guarded(self, task: Task, state: State, stop: bool) -> State:
         own = {name: v for name, v in state.items() if name not in ("k", "done")}

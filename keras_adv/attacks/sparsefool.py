@@ -68,10 +68,8 @@ class SparseFool(MinimalAttack):
         base = self._seen(task.x, point)
         now = base + (1.0 + DEEPFOOL) * r
         z, gaps, slopes = differences(task.see, now, task.y)
-        fooled, fresh = (
-            task.fooled(z),
-            inner == 0,
-        )  # fresh: a crossing is looked at, else DeepFool is on its way
+        fooled = task.fooled(z)
+        fresh = inner == 0  # a crossing is looked at, else DeepFool is on its way
         k = ops.where(fooled, decision(z), nearest(L2(), task.y, gaps, slopes))
         gap, w = pick(gaps, k), pick(slopes, k)
         across = ops.logical_and(fooled, ops.logical_not(fresh))

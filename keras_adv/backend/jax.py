@@ -12,6 +12,9 @@ from jax import numpy as jnp
 from keras_adv.backend.game import BaseGame
 from keras_adv.backend.pure import Net, Tensor
 
+ANY_SIZE = False
+"""What is compiled is compiled for one shape."""
+
 
 def value_and_grad(fn: Callable[[Tensor], tuple[Tensor, Any]], x: Tensor) -> tuple[Tensor, Any, Tensor]:
     """(values, aux, gradient) of `fn(x) -> (values (B,), aux)`; the gradient of the sum of values, shaped as x.
@@ -45,6 +48,11 @@ def compile(fn: Callable[..., Any], model: keras.layers.Layer | None = None) -> 
             return fn(*args)
 
     return lambda *args: pure([v.value for v in variables], *args)
+
+
+def apart(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """`fn`: XLA needs no fences."""
+    return fn
 
 
 class Game(BaseGame):

@@ -13,6 +13,8 @@ from keras_adv.backend.game import BaseGame
 from keras_adv.backend.pure import Net, Tensor
 
 _ZERO = tf.UnconnectedGradients.ZERO
+ANY_SIZE = not tf.config.list_physical_devices("GPU")
+"""Whether what is compiled takes batches of any size, so that a smaller batch costs no compilation."""
 
 
 def value_and_grad(fn: Callable[[Tensor], tuple[Tensor, Any]], x: Tensor) -> tuple[Tensor, Any, Tensor]:
@@ -39,11 +41,44 @@ def jacobian(fn: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]
 
 
 def compile(fn: Callable[..., Any], model: keras.layers.Layer | None = None) -> Callable[..., Any]:
-    """`fn` as one graph; with XLA only where there is a GPU (on a CPU it is three times slower)."""
+    """`fn` of (nested) tensors and None as one graph, for any batch size; with XLA only where there is a GPU, one
+    graph a shape (on a CPU XLA is three times slower)."""
     del model  # a tf.function sees the current weights by itself
-    on_gpu = bool(tf.config.list_physical_devices("GPU"))
-    # a partial of its own: TensorFlow counts retracing by code object, over all models and attacks
-    return tf.function(functools.partial(fn), jit_compile=on_gpu, autograph=False)
+    if not ANY_SIZE:
+        return tf.function(functools.partial(fn), jit_compile=True, autograph=False)
+    made: dict[str, Callable[..., Any]] = {}
+
+    def run(*args: Any) -> Any:
+        args = tf.nest.map_structure(lambda v: None if v is None else tf.convert_to_tensor(v), args)
+        specs = tf.nest.map_structure(_of_any_size, args)
+        if (key := repr(specs)) not in made:
+            given = [spec for spec in tf.nest.flatten(specs) if spec is not None]
+            made[key] = tf.function(functools.partial(_packed, fn, specs), given, autograph=False)
+        return made[key](*(v for v in tf.nest.flatten(args) if v is not None))
+
+    return run
+
+
+def _of_any_size(value: Any) -> Any:
+    if value is None:
+        return None
+    return tf.TensorSpec([None, *value.shape[1:]] if value.shape.rank else [], value.dtype)
+
+
+def _packed(fn: Callable[..., Any], specs: Any, *tensors: Any) -> Any:
+    """`fn` on the tensors, put where the structure has no None."""
+    left = iter(tensors)
+    flat = [None if spec is None else next(left) for spec in tf.nest.flatten(specs)]
+    return fn(*tf.nest.pack_sequence_as(specs, flat))
+
+
+def apart(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """`fn`, the body of a loop, as a graph of its own inside the loop's graph.
+
+    TensorFlow's layout pass walks a graph along its edges; from inside a loop it can meet the gradient of a pooling
+    before the pooling, and then leaves the gradient on a kernel six times slower.
+    """
+    return tf.function(fn, autograph=False, experimental_attributes={"_noinline": True})
 
 
 class Game(BaseGame):

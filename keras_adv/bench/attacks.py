@@ -100,6 +100,7 @@ def _bare(opens: Passes, asks: Passes, logits: Any) -> Callable[..., Any]:
 
     def run(x: Any, y: Any, rounds: Any) -> Any:
         first = (ops.zeros((), "int32"), all_of(opens, ops.convert_to_tensor(x), y))
-        return ops.while_loop(lambda k, v: k < rounds, lambda k, v: (k + 1, all_of(asks, v, y)), first)[1]
+        again = apart(lambda k, v: (k + 1, all_of(asks, v, y)))
+        return ops.while_loop(lambda k, v: k < rounds, again, first)[1]
 
     return run

@@ -1,6 +1,6 @@
 """The batch in flight: images leave it when they are done, and the next take their places.
 
-Compiled batches of a fixed shape hold one image a slot. When enough slots have finished (fooled, for a bounded
+Compiled batches hold one image a slot. When enough slots have finished (fooled, for a bounded
 attack; converged, for a minimal one) the next images take them over; when no images wait, the batch shrinks if that pays.
 An image's own random start, counter and state go with it, so neither batch size nor order changes its result.
 """
@@ -16,10 +16,12 @@ from keras import ops
 
 from keras_adv.attacks import Attack, Task
 from keras_adv.attacks.base import State
+from keras_adv.backend import ANY_SIZE
 from keras_adv.threats.base import Tensor, rows
 
 REFILL = 0.125  # refill when this share of the slots is free
-SMALLEST = 32  # do not shrink a batch below this
+STEP = 8  # batches of any size are a multiple of this
+SMALLEST = 32  # a batch compiled for its size is at least this
 Finished = tuple[np.ndarray, np.ndarray, np.ndarray]
 """(image numbers, candidates, rounds used)."""
 
@@ -65,7 +67,7 @@ class Slots:
         self, attack: Attack, compiled: Compiled, fields: tuple[Any, ...], queue: np.ndarray, batch_size: int
     ) -> None:
         self.compiled, self.fields, self.queue, self.left = compiled, fields, queue, len(queue)
-        self.size = min(batch_size, max(SMALLEST, 1 << max(len(queue) - 1, 0).bit_length()))
+        self.size = min(batch_size, self._smaller(len(queue)))
         self.index = np.full(self.size, -1)
         self.state: State = {}
         self.total, self.chunk = attack.total, np.int32(max(1, min(100, attack.total // 50)))
@@ -106,21 +108,25 @@ class Slots:
         return found
 
     def _shrink(self) -> None:
-        """To the smallest power of two that holds what is left: when that shape is compiled, or pays for it."""
+        """To what is left, when that is a smaller batch that costs no compilation, or one that pays for it."""
         left = int((self.index >= 0).sum())
-        size = max(SMALLEST, 1 << max(left - 1, 0).bit_length())
-        if size > self.size // 2:
+        size = self._smaller(left)
+        if size > (1 - REFILL) * self.size:
             return
-        to_go = (self.total - int(np.asarray(self.state["k"])[self.index >= 0].min())) * self.pace
-        if (
-            size not in self.compiled.sizes
-            and (1 - size / self.size) * to_go < self.compiled.sizes[self.size]
-        ):
-            return
+        if not ANY_SIZE and size not in self.compiled.sizes:
+            to_go = (self.total - int(np.asarray(self.state["k"])[self.index >= 0].min())) * self.pace
+            if (1 - size / self.size) * to_go < self.compiled.sizes[self.size]:
+                return
         kept = np.argsort(self.index < 0, kind="stable")[:size]
         self.index, self.size = self.index[kept], size
         self.state = {n: ops.take(v, kept, axis=0) for n, v in self.state.items()}
         self._load()
+
+    def _smaller(self, left: int) -> int:
+        """Slots for `left` images: a multiple of `STEP`, or where every size is compiled a power of two."""
+        if ANY_SIZE:
+            return max(left + -left % STEP, STEP)
+        return max(SMALLEST, 1 << max(left - 1, 0).bit_length())
 
     def _load(self) -> None:
         rows = np.maximum(self.index, 0)  # a free slot holds image 0 and is marked done
