@@ -22,7 +22,7 @@ class ModelCard:
 
     Attributes:
         name: <defense>_<model>_<dataset>.
-        recipe: spec of the run; `train(recipe)` repeats it.
+        recipe: full spec of the run, defaults included; `train(recipe)` repeats it.
         data: name, split evaluated on, image shape, number of classes.
         results: what `evaluate` returned (clean and robust accuracy, counts, 95% intervals).
         audit: findings that hint at masked gradients.
@@ -97,17 +97,21 @@ class ModelCard:
             f"- parameters: {self.parameters:,}; artifact {self.bytes / 2**20:.2f} MiB; trained in {self.seconds:.0f} s",
             f"- reference: {self.reference or 'none'}",
             "",
-            "| attack | robust accuracy (95%) | success | mean norm | gradients an image |",
-            "| --- | --- | --- | --- | --- |",
+            "| attack | robust accuracy (95%) | success | mean norm | rho | gradients an image |",
+            "| --- | --- | --- | --- | --- | --- |",
         ]
         for row in clean["attacks"]:
             robust = row["robust_accuracy"]
             held = "-" if robust is None else f"{robust:.2%} ({_span(row['interval'])})"
             norm = "-" if row["mean_norm"] is None else f"{row['mean_norm']:.4f}"
-            lines.append(
-                f"| `{row['spec']}` | {held} | {row['success_rate']:.2%} | {norm} | {row['gradients_per_image']:.0f} |"
-            )
-        lines += ["", "Success and norm are over images classified correctly.", "", "## Audit", ""]
+            rho = "-" if row.get("mean_ratio") is None else f"{row['mean_ratio']:.4f}"
+            shown = f"| `{row['spec']}` | {held} | {row['success_rate']:.2%} | {norm} | {rho} "
+            lines.append(f"{shown}| {row['gradients_per_image']:.0f} |")
+        lines += [
+            "",
+            "Success, norm and rho, the mean of norm / norm of the image, are over images classified correctly.",
+        ]
+        lines += ["", "## Audit", ""]
         lines += [f"- {finding}" for finding in self.audit] or ["No sign of masked gradients was found."]
         if self.reported:
             lines += ["", "## Reported by the paper (other data and protocol; not measured here)", ""]

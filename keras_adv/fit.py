@@ -64,11 +64,12 @@ def defend(
         held = validate.images(validation_data[0], "validation_data", shape)
         validation_data = held, validate.labels(validation_data[1], len(held), classes, "validation_data")
     check_logits(model.predict(x[:100], verbose=0))
-    batches = Batches((x, y), batch_size, seed, augment)
     game = Game(model, chosen, seed)
+    batches = Batches(chosen.enrich(game.predictor, x, y), batch_size, seed, augment)
     checkpoint = next((c for c in callbacks if isinstance(c, Checkpoint)), None)
     done, saved = checkpoint.latest() if checkpoint else (0, None)
-    all_callbacks = [Order(batches), StopOnNaN(), *callbacks]
+    watch = chosen.callbacks(game.predictor, x, y)
+    all_callbacks = [Order(batches), StopOnNaN(), *watch, *callbacks]
     start = 0
     for phase in chosen.phases(epochs):
         game.start(phase.moves, len(batches), epochs)

@@ -88,6 +88,12 @@ def dlr_targeted(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
     return (pick(logits, target) - pick(logits, y)) / (spread + 1e-12)
 
 
+def kl_divergence(logits: Tensor, other: Tensor) -> Tensor:
+    """KL(p || q) = sum_k p_k (log p_k - log q_k), p = softmax(logits), q = softmax(other). Finite in float32."""
+    log_p = ops.log_softmax(logits, axis=1)
+    return ops.sum(ops.exp(log_p) * (log_p - ops.log_softmax(other, axis=1)), axis=1)
+
+
 def multiclass_hinge(logits: Tensor, y: Tensor) -> Tensor:
     """max_{j != y} max(0, 1 + z_j - z_y) (Crammer & Singer; thesis 3.19)."""
     return ops.maximum(0.0, 1.0 + margin(logits, y))

@@ -22,6 +22,8 @@ class Recipe(Spec):
         normalize: subtract the mean of the training images and divide by their deviation, inside the model.
         validation: share of the training images that is held out.
         seed: of weights, order and random starts.
+        start: train on from this model (name in the zoo, run folder or FILE.keras) instead of from fresh weights;
+            `model` and `normalize` then have no say.
     """
 
     defense: Defense = option(default=Critic())
@@ -33,6 +35,7 @@ class Recipe(Spec):
     normalize: bool = option(default=False)
     validation: float = option(default=0.1, above=0.0, high=0.9)
     seed: int = option(default=0, low=0, high=2**31 - 1)
+    start: str | None = option(default=None)
 
     @property
     def title(self) -> str:

@@ -129,17 +129,18 @@ def parse(kind: str, value: Any) -> Any:
     return made
 
 
-def spec(obj: Spec) -> str:
+def spec(obj: Spec, full: bool = False) -> str:
     """The shortest string that parses to `obj`: fields at their default are left out.
 
-    Threats are always written out: no robust accuracy means anything without its norm and eps.
+    Threats are always written out: no robust accuracy means anything without its norm and eps. With `full` every
+    field is: what a card keeps, so that it still means the same when a default has changed.
     """
     parts = []
     for field in dataclasses.fields(obj):  # type: ignore[arg-type]
         value = getattr(obj, field.name)
         threat = isinstance(value, Spec) and value.kind == "threat"
-        if threat or value != field.default or type(value) is not type(field.default):
-            parts.append(f"{field.name}={_text(value)}")
+        if full or threat or value != field.default or type(value) is not type(field.default):
+            parts.append(f"{field.name}={_text(value, full)}")
     return f"{obj.name}({', '.join(parts)})"
 
 
@@ -170,13 +171,15 @@ def _short(text: str) -> str:
     return text if len(text) < 200 else f"{text[:100]} ... {text[-50:]}"
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, full: bool = False) -> str:
+    if isinstance(value, Spec):
+        return spec(value, full)
     if isinstance(value, float):
         whole = round(value * 255)  # 8/255 is how the field writes it
         if whole > 0 and whole / 255 == value and len(float.__repr__(value)) > 8:
             return f"{whole}/255"
     if isinstance(value, tuple):
-        return "(" + "".join(f"{_text(v)}, " for v in value).rstrip() + ")"
+        return "(" + "".join(f"{_text(v, full)}, " for v in value).rstrip() + ")"
     if isinstance(value, (float, int)) and not isinstance(value, bool):
         return float.__repr__(value) if isinstance(value, float) else int.__repr__(value)
     return repr(value)

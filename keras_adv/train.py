@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_adv import artifact, data, registry, validate
+from keras_adv import artifact, data, registry, validate, zoo
 from keras_adv._version import __version__
 from keras_adv.attacks import Attack
 from keras_adv.callbacks import Checkpoint, History
@@ -83,7 +83,7 @@ def train(
     _picture(model, x[:200], y[:200], out)
     card = ModelCard(
         name=chosen.title,
-        recipe=spec,
+        recipe=registry.spec(chosen, full=True),
         data={"name": loaded.name, "split": split, "shape": list(loaded.shape), "classes": loaded.classes},
         results=results,
         audit=audit(model, x, y),
@@ -131,6 +131,8 @@ def claim(out: Path, spec: str) -> None:
 
 
 def _build(recipe: Recipe, loaded: data.Data) -> keras.Model:
+    if recipe.start is not None:
+        return zoo.open(recipe.start)
     mean, std = loaded.statistics() if recipe.normalize else (None, None)
     design = recipe.defense.design(recipe.model)
     return design.build(loaded.shape, loaded.classes, mean, std, seed=recipe.seed)

@@ -1,6 +1,7 @@
-"""Lists and checks the zoo: python scripts/zoo.py [--readme=README.md]
+"""Lists and checks the zoo: python scripts/zoo.py [--readme=README.md] [--results=docs/results.md]
 
-Checks sha256, safe loading and probe logits of every entry; --readme rewrites the table between the zoo marks.
+Checks sha256, safe loading and probe logits of every entry; --readme rewrites the table between the zoo marks, --results
+the page with all measurements side by side.
 """
 
 import os
@@ -15,6 +16,7 @@ import keras_adv
 from keras_adv import cli
 
 README = flags.DEFINE_string("readme", None, "page whose zoo table is rewritten")
+RESULTS = flags.DEFINE_string("results", None, "page that is written anew with every measurement")
 
 
 def main() -> None:
@@ -28,6 +30,11 @@ def main() -> None:
         before, rest = page.read_text().split("<!-- zoo -->\n")
         after = rest.split("<!-- /zoo -->")[1]
         page.write_text(f"{before}<!-- zoo -->\n{keras_adv.zoo.table()}<!-- /zoo -->{after}")
+    if RESULTS.value:
+        page = Path(RESULTS.value)
+        if not page.parent.is_dir():
+            cli.stop(f"`results` must be a file in an existing folder. Received: {RESULTS.value!r}")
+        page.write_text(keras_adv.zoo.results())
 
 
 if __name__ == "__main__":

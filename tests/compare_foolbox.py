@@ -120,7 +120,12 @@ def main():
         spec, attack, eps, order = pairs[name]
         ours = lambda spec=spec: keras_adv.attack(net, x, y, spec)
         theirs = lambda attack=attack, eps=eps: attack(model, tx, ty, epsilons=eps)
-        ours(), theirs()
+        ours()
+        try:
+            theirs()
+        except AssertionError:  # its Brendel & Bethge loses its starting point on some nets
+            print(spec, "Foolbox fails an assertion of its own", flush=True)
+            continue
         timed = [(clock(ours), clock(theirs)) for _ in range(REPEATS.value)]
         ratio = statistics.median(a[0] / b[0] for a, b in timed)
         mine, (_, found, hit) = timed[0][0][1], timed[0][1][1]

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import keras_adv
-from keras_adv import InvalidInput, ModelCard, artifact, data, models, zoo
+from keras_adv import InvalidInput, ModelCard, artifact, data, models, registry, zoo
 from keras_adv.callbacks import Checkpoint, History
 from keras_adv.card import sha256
 
@@ -749,7 +749,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been_killed(tmp_path, mo
     assert begun == [3, 4, 5]
     assert {p.name for p in out.iterdir()} >= {"model.keras", "card.json", "README.md", "curves.png"}
     assert not (out / "backup").exists() and not list(out.glob("*part*"))
-    assert zoo.verify(out).recipe == CUT
+    assert registry.spec(registry.parse("recipe", zoo.verify(out).recipe)) == CUT
 
     monkeypatch.setattr(TRAIN, "export", enough)  # comes after model.keras
     with pytest.raises(StopIteration):

@@ -11,7 +11,7 @@ from keras_adv import registry
 ROOT = Path(keras_adv.__file__).parent
 LAYERS = [
     {"registry", "validate", "backend", "noise", "_version"},
-    {"threats", "losses", "layers", "models", "data", "optimizers"},
+    {"threats", "losses", "layers", "heads", "models", "data", "optimizers"},
     {"attacks"},
     {"defenses", "evaluation"},
     {"recipes", "callbacks", "artifact", "fit"},

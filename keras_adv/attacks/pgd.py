@@ -67,6 +67,7 @@ class Ascent(Climber):
     steps: int = 1
     restarts: int = 1
     random_start: bool = False
+    jitter: float = 0.0
 
     @property
     def length(self) -> float:
@@ -92,7 +93,11 @@ class Ascent(Climber):
         return g, {}
 
     def _origin(self, task: Task, seeds: Tensor) -> Tensor:
-        return self.threat.sample(task.x, seeds, task.eps) if self.random_start else task.x
+        start = self.threat.sample(task.x, seeds, task.eps) if self.random_start else task.x
+        if not self.jitter:
+            return start
+        drawn = noise.normal(noise.fold(seeds, 1), tuple(task.x.shape[1:]))
+        return self.threat.project(start + self.jitter * drawn, task.x, task.eps)
 
     def step(self, task: Task, state: State) -> tuple[State, Tensor]:
         now = state["x"]
@@ -117,6 +122,8 @@ class PGD(Ascent):
         step_size: length of a step in units of eps; None is 2.5 / steps (Madry et al., app. D).
         restarts: independent random starts; an image counts as robust if it survives all.
         random_start: start uniform in the ball instead of at x.
+        jitter: standard deviation of Gaussian noise on the start, for objectives without a gradient at x: with
+            random_start=False and 0.001 the start of TRADES.
         loss: what is ascended: "cross_entropy", "scaled", "margin", "dlr", "kl", "features", or a defense's own.
         eot: draws of a random net that each gradient is the mean of (arXiv:1707.07397). Such a net draws for a whole
             batch: only there do results depend on the batch size.
@@ -130,6 +137,7 @@ class PGD(Ascent):
     step_size: float | None = option(default=None, above=0.0)
     restarts: int = option(default=1, low=1)
     random_start: bool = option(default=True)
+    jitter: float = option(default=0.0, low=0.0)
     loss: str = option(default="cross_entropy")
     eot: int = option(default=1, low=1)
 

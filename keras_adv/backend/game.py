@@ -34,9 +34,9 @@ class BaseGame(keras.Model):
 
     def __init__(self, net: keras.Model, defense: Any, seed: int = 0) -> None:
         super().__init__(name="game")
-        self.net, self.defense, self.seed = net, defense, seed
+        self.defense, self.seed = defense, seed
+        self.predictor = net = defense.predictor(net)
         self.players = {"net": net, **defense.networks(net)}
-        self.predictor = defense.predictor(net)
         self.clock = self.add_weight(shape=(), initializer="zeros", dtype="int32", trainable=False)
         self.optimizers: dict[str, keras.optimizers.Optimizer] = {}
         self.trackers: dict[str, keras.metrics.Mean] = {}
@@ -58,7 +58,7 @@ class BaseGame(keras.Model):
                 made = move.optimizer.build(steps_per_epoch, epochs)
                 made.build(self.learned(move))
                 self.optimizers[move.player] = made
-            for term in move.terms:
+            for term in (*move.terms, *move.monitors):
                 if term not in self.trackers:
                     self.trackers[term] = keras.metrics.Mean(name=term)
         self.moves = moves
@@ -94,13 +94,14 @@ class BaseGame(keras.Model):
                 net.set_clock((self.clock.value * len(self.moves) + number) * 64)
             for term, values in self.make_move(move, nets, batch).items():
                 self.trackers[term].update_state(values)
-        terms = [term for move in self.moves for term in move.terms]
+        self.defense.settle(self.players, seed)
+        terms = [term for move in self.moves for term in (*move.terms, *move.monitors)]
         return {term: self.trackers[term].result() for term in terms}
 
     def make_move(self, move: Any, nets: dict[str, Net], batch: dict[str, Tensor]) -> Any:
         """Gradient of the move's terms by the variables it learns, applied. Returns the terms (B,)."""
         raise NotImplementedError
 
-    def total(self, terms: dict[str, Tensor]) -> Tensor:
-        """Sum of the means of the terms."""
-        return sum(self._mean(ops.zeros_like(v), v) for v in terms.values())
+    def total(self, move: Any, terms: dict[str, Tensor]) -> Tensor:
+        """Sum of the means of the move's terms; what it only monitors is left out."""
+        return sum(self._mean(ops.zeros_like(terms[name]), terms[name]) for name in move.terms)

@@ -16,8 +16,9 @@ ANY_SIZE = False
 """What is compiled is compiled for one shape."""
 
 
-def value_and_grad(fn: Callable[[Tensor], tuple[Tensor, Any]], x: Tensor) -> tuple[Tensor, Any, Tensor]:
-    """(values, aux, gradient) of `fn(x) -> (values (B,), aux)`; the gradient of the sum of values, shaped as x.
+def value_and_grad(fn: Callable[[Any], tuple[Tensor, Any]], x: Any) -> tuple[Tensor, Any, Any]:
+    """(values, aux, gradient) of `fn(x) -> (values (B,), aux)`; the gradient of the sum of values, shaped as x,
+    a tensor or a list of them.
 
     One forward and one backward pass. Can be differentiated again.
     """
@@ -26,7 +27,7 @@ def value_and_grad(fn: Callable[[Tensor], tuple[Tensor, Any]], x: Tensor) -> tup
         values, aux = fn(v)
         return jnp.sum(values), (values, aux)
 
-    (_, (values, aux)), grad = jax.value_and_grad(summed, has_aux=True)(jnp.asarray(x))
+    (_, (values, aux)), grad = jax.value_and_grad(summed, has_aux=True)(jax.tree.map(jnp.asarray, x))
     return values, aux, grad
 
 
@@ -87,7 +88,7 @@ class Game(BaseGame):
             mapping = [*zip(learned, values, strict=True), *outer]
             with keras.StatelessScope(state_mapping=mapping) as scope:
                 terms = move.loss(nets, batch)
-                scaled = optimizer.scale_loss(self.total(terms))
+                scaled = optimizer.scale_loss(self.total(move, terms))
             return scaled, (terms, [scope.get_current_value(v) for v in state])
 
         values = [v.value for v in learned]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -22,25 +23,53 @@ class Net:
     Args:
         model: a built Keras layer or model.
         frozen: stop gradients at the weights: what attacks look at.
+        given: tensors in place of the current trainable weights, in their order.
     """
 
-    def __init__(self, model: keras.layers.Layer, frozen: bool = False) -> None:
-        self.model, self.is_frozen = model, frozen
+    def __init__(
+        self, model: keras.layers.Layer, frozen: bool = False, given: list[Tensor] | None = None
+    ) -> None:
+        self.model, self.is_frozen, self.given = model, frozen, given
 
     @property
     def frozen(self) -> Net:
         """The same net with its weights held fixed."""
-        return Net(self.model, frozen=True)
+        return Net(self.model, True, self.given)
+
+    @property
+    def values(self) -> list[Tensor]:
+        """The trainable weights that a call uses, in the order of `model.trainable_variables`."""
+        used = self.given or [v.value for v in self.model.trainable_variables]
+        return [ops.stop_gradient(v) for v in used] if self.is_frozen else used
+
+    def at(self, values: list[Tensor]) -> Net:
+        """The net with these trainable weights in place of its own."""
+        return Net(self.model, self.is_frozen, values)
+
+    def only(self, learns: Callable[[keras.Variable], bool]) -> Net:
+        """The net with every trainable weight held fixed for which `learns(variable)` is false."""
+        pairs = zip(self.model.trainable_variables, self.values, strict=True)
+        return self.at([value if learns(v) else ops.stop_gradient(value) for v, value in pairs])
 
     def __call__(self, *inputs: Tensor, update: bool = False, **kwargs: Any) -> Tensor:
         """The model's output; `update=True` keeps the state updates (outside inner gradients only)."""
-        model = self.model
-        trainable = [v.value for v in model.trainable_variables]
-        if self.is_frozen:
-            trainable = [ops.stop_gradient(v) for v in trainable]
-        state = [v.value for v in model.non_trainable_variables]
+        return self._run(
+            self.model, inputs, [v.value for v in self.model.non_trainable_variables], update, kwargs
+        )
+
+    def _run(
+        self,
+        model: keras.layers.Layer,
+        inputs: Any,
+        state: list[Tensor],
+        update: bool,
+        kwargs: dict[str, Any],
+    ) -> Tensor:
+        """`model`, which has this net's weights in any order."""
+        known = {id(v): w for v, w in zip(self.model.trainable_variables, self.values, strict=True)}
         if isinstance(model, keras.Model):
             kwargs.setdefault("training", False)
+        trainable = [known[id(v)] for v in model.trainable_variables]
         outputs, new = model.stateless_call(trainable, state, *inputs, **kwargs)
         if update:
             for variable, value in zip(model.non_trainable_variables, new, strict=True):
@@ -49,15 +78,24 @@ class Net:
 
     def drawn(self, x: Tensor, draw: Any) -> Tensor:
         """The output with the random streams of a net that is random in inference put at `draw`."""
-        model = self.model
         state = [
             ops.stack([v.value[0], ops.cast(draw, v.dtype)]) if _is_stream(v) else v.value
-            for v in model.non_trainable_variables
+            for v in self.model.non_trainable_variables
         ]
-        trainable = [v.value for v in model.trainable_variables]
-        if self.is_frozen:
-            trainable = [ops.stop_gradient(v) for v in trainable]
-        return model.stateless_call(trainable, state, x, training=False)[0]
+        return self._run(self.model, (x,), state, False, {})
+
+    def featured(self, x: Tensor, update: bool = False, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """(features (B, F), logits (B, K)) in float32: the layer named "features" and the output, in one pass.
+
+        Raises:
+            InvalidInput: the model has no such layer.
+        """
+        model = self.model
+        both = keras.Model(model.inputs, [feature_layer(model).output, model.output])
+        state = [v.value for v in both.non_trainable_variables]
+        features, logits = self._run(both, (x,), state, update, kwargs)
+        features = ops.cast(features, "float32")
+        return ops.reshape(features, (ops.shape(features)[0], -1)), ops.cast(logits, "float32")
 
     def logits(self, x: Tensor, **kwargs: Any) -> Tensor:
         """The output in float32, whatever the model computes in: (B, classes)."""
@@ -102,9 +140,14 @@ class View:
             InvalidInput: the model has none.
         """
         model = self.net.model
-        names = [layer.name for layer in model.layers]
-        if "features" not in names:
-            raise validate.fail("model", "a model with a layer named 'features'", names)
-        inner = keras.Model(model.inputs, model.get_layer("features").output)
+        inner = keras.Model(model.inputs, feature_layer(model).output)
         out = ops.cast(Net(inner, frozen=True)(x), "float32")
         return ops.reshape(out, (ops.shape(out)[0], -1))
+
+
+def feature_layer(model: keras.Model) -> keras.layers.Layer:
+    """The layer named "features". Raises InvalidInput where a model has none."""
+    names = [layer.name for layer in model.layers]
+    if "features" not in names:
+        raise validate.fail("model", "a model with a layer named 'features'", names)
+    return model.get_layer("features")

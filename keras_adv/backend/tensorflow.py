@@ -17,12 +17,13 @@ ANY_SIZE = not tf.config.list_physical_devices("GPU")
 """Whether what is compiled takes batches of any size, so that a smaller batch costs no compilation."""
 
 
-def value_and_grad(fn: Callable[[Tensor], tuple[Tensor, Any]], x: Tensor) -> tuple[Tensor, Any, Tensor]:
-    """(values, aux, gradient) of `fn(x) -> (values (B,), aux)`; the gradient of the sum of values, shaped as x.
+def value_and_grad(fn: Callable[[Any], tuple[Tensor, Any]], x: Any) -> tuple[Tensor, Any, Any]:
+    """(values, aux, gradient) of `fn(x) -> (values (B,), aux)`; the gradient of the sum of values, shaped as x,
+    a tensor or a list of them.
 
     One forward and one backward pass. Can be nested in an outer tape (second order).
     """
-    x = tf.convert_to_tensor(x)
+    x = tf.nest.map_structure(tf.convert_to_tensor, x)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(x)
         values, aux = fn(x)
@@ -92,6 +93,6 @@ class Game(BaseGame):
         variables, optimizer = self.learned(move), self.optimizers[move.player]
         with tf.GradientTape() as tape:
             terms = move.loss(nets, batch)
-            loss = optimizer.scale_loss(self.total(terms))
+            loss = optimizer.scale_loss(self.total(move, terms))
         optimizer.apply(tape.gradient(loss, variables), variables)
         return terms

@@ -16,7 +16,7 @@ from keras_adv.attacks.base import Passes
 from keras_adv.attacks.ensemble import Ensemble
 from keras_adv.attacks.host import HostAttack
 from keras_adv.attacks.task import ask
-from keras_adv.backend import compile, jacobian, value_and_grad
+from keras_adv.backend import apart, compile, jacobian, value_and_grad
 from keras_adv.bench.clock import CLASSES, SHAPE, images, ratio
 from keras_adv.losses import cross_entropy
 from keras_adv.models import LeNet

@@ -14,10 +14,10 @@ from keras import ops
 SHAPE, CLASSES = (28, 28, 1), 10
 
 
-def images(batch: int) -> tuple[Any, Any]:
-    """Random images of MNIST's size, and labels."""
+def images(batch: int, shape: tuple[int, int, int] = SHAPE) -> tuple[Any, Any]:
+    """Random images, of MNIST's size unless told otherwise, and labels."""
     rng = np.random.default_rng(0)
-    x = ops.convert_to_tensor(rng.random((batch, *SHAPE), "float32"))
+    x = ops.convert_to_tensor(rng.random((batch, *shape), "float32"))
     return x, ops.convert_to_tensor(rng.integers(0, CLASSES, batch).astype("int32"))
 
 

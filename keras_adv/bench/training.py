@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,8 +15,9 @@ from keras_adv.backend import Game, Net, compile, jacobian, value_and_grad
 from keras_adv.bench.clock import CLASSES, SHAPE, images, ratio
 from keras_adv.defenses.base import Batch, Defense, Move, Nets
 from keras_adv.losses import cross_entropy
-from keras_adv.models import LeNet
+from keras_adv.models import Architecture
 from keras_adv.optimizers import Adam
+from keras_adv.validate import InvalidInput
 
 
 class _Pass(Defense):
@@ -41,12 +42,25 @@ class _Pass(Defense):
         return {"bare": ops.sum(ops.square(g), axis=tuple(range(1, len(g.shape))))}
 
 
-def training(batch: int = 100, repeats: int = 5) -> Iterator[dict[str, Any]]:
-    """One row for each registered defense on LeNet, 28x28: a step against the passes of `Defense.passes`."""
-    x, y = images(batch)
-    for cls in registry.registered("defense").values():
+def training(
+    batch: int = 100, repeats: int = 5, model: Architecture | str = "lenet()", only: Sequence[str] = ()
+) -> Iterator[dict[str, Any]]:
+    """One row for each registered defense: a step against the passes of `Defense.passes`.
+
+    On 28x28 images, or 32x32 colour images for networks other than LeNet and MLP.
+    """
+    asked: Architecture = registry.parse("model", model)
+    shape = SHAPE if asked.name in ("lenet", "mlp") else (32, 32, 3)
+    x, y = images(batch, shape)
+    for name, cls in registry.registered("defense").items():
+        if only and name not in only:
+            continue
         defense: Any = cls()
-        net = defense.design(LeNet()).build(SHAPE, CLASSES)
+        try:
+            design = defense.design(asked)
+        except InvalidInput:  # dropout on a network that has none
+            continue
+        net = defense.predictor(design.build(shape, CLASSES))
         work = _step(Game(net, defense), x, y)
         parts = [(n, _part(defense, net, key, x, y)) for key, n in defense.passes(CLASSES).items()]
         floor = _chain(parts)
@@ -75,7 +89,9 @@ def _part(defense: Defense, net: keras.Model, key: str, x: Any, y: Any) -> Calla
         return _step(Game(net, _Pass(defense, player, order == "second")), x, y)
     model = net if player == "net" else defense.networks(net)[player]
     logits = Net(model, frozen=True).logits
-    if order == "jacobian":
+    if order == "forward":
+        run = compile(lambda v: ops.sum(logits(v)), model)
+    elif order == "jacobian":
         run = compile(lambda v: ops.sum(jacobian(logits, v)[1]), model)
     else:
         run = compile(lambda v: value_and_grad(lambda u: (cross_entropy(logits(u), y), 0), v)[2], model)

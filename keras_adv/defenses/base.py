@@ -29,7 +29,8 @@ class Move(NamedTuple):
         learns: names of the networks.
         optimizer: what applies the gradient.
         terms: names of what `loss` returns, as they appear in logs.
-        loss: (nets, batch) -> {term: (B,)}, weights already multiplied in.
+        loss: (nets, batch) -> {term: (B,)}, weights already multiplied in; first the terms, then the monitors.
+        monitors: names of what `loss` returns to be logged only.
     """
 
     player: str
@@ -37,6 +38,7 @@ class Move(NamedTuple):
     optimizer: Optimizer
     terms: tuple[str, ...]
     loss: Callable[[Nets, Batch], dict[str, Tensor]]
+    monitors: tuple[str, ...] = ()
 
 
 class Phase(NamedTuple):
@@ -62,6 +64,11 @@ class Defense(Spec):
         """The architecture that is trained, given the one asked for."""
         return model
 
+    def enrich(self, net: keras.Model, x: Any, y: Any) -> tuple[Any, Any]:
+        """The training set (NumPy), before the first step, given the net that training starts from."""
+        del net
+        return x, y
+
     def networks(self, net: keras.Model) -> dict[str, keras.layers.Layer]:
         """Networks that train beside the classifier, by name; none of them is exported."""
         del net
@@ -79,8 +86,8 @@ class Defense(Spec):
     def passes(self, classes: int) -> dict[str, int]:
         """The passes that one step's mathematics needs, for `bench`: "player.kind" -> how many.
 
-        Kinds: "input" (gradient by the images), "jacobian", "weights" (training pass), "second" (a training
-        pass through an input gradient).
+        Kinds: "forward", "input" (gradient by the images), "jacobian", "weights" (training pass), "second" (a
+        training pass through an input gradient).
         """
         del classes
         return {"net.weights": 1}
@@ -89,8 +96,20 @@ class Defense(Spec):
         """How training is divided; one phase unless the paper has a warm-up."""
         return (Phase(epochs, self.moves()),)
 
+    def settle(self, players: dict[str, keras.layers.Layer], seed: Tensor) -> None:
+        """What happens to the weights of the networks after the moves of a step: a projection, say."""
+        del players, seed
+
+    def callbacks(self, net: keras.Model, x: Any, y: Any) -> tuple[keras.callbacks.Callback, ...]:
+        """Keras callbacks that watch over the training of `net` on this training set."""
+        del net, x, y
+        return ()
+
     def predictor(self, net: keras.Model) -> keras.Model:
-        """The model that is exported, attacked and served."""
+        """The model that learns as `nets["net"]`, and is exported, attacked and served; its output are logits.
+
+        It may be another model around the layers of `net`. Of what it returned before, it returns the same.
+        """
         return net
 
     def adaptive_attack(self, threat: Threat | str, eot: int = 1) -> Attack:
@@ -108,9 +127,11 @@ class Defense(Spec):
         climbs.append(APGD(threat=ball, loss="margin", targets=9, eot=eot))
         return Worst(threat=ball, attacks=(*climbs, PDPGD(threat=ball)))
 
-    def classify(self, *terms: str, loss: Callable[[Nets, Batch], dict[str, Tensor]]) -> Move:
+    def classify(
+        self, *terms: str, loss: Callable[[Nets, Batch], dict[str, Tensor]], monitors: tuple[str, ...] = ()
+    ) -> Move:
         """The usual move: the classifier learns."""
-        return Move("net", ("net",), self.optimizer, terms, loss)
+        return Move("net", ("net",), self.optimizer, terms, loss, monitors)
 
 
 def mean_over(mask: Tensor, term: Tensor) -> Tensor:

@@ -29,26 +29,30 @@ def interval(hits: int, n: int) -> list[float]:
     return [round(float(low), 4), round(float(high), 4)]
 
 
-def summary(chosen: Attack, result: Result) -> dict[str, Any]:
-    """One row of the results of an attack.
+def summary(chosen: Attack, result: Result, x: np.ndarray) -> dict[str, Any]:
+    """One row of the results of an attack on images x.
 
     robust_accuracy counts images classified correctly both clean and attacked, over all images; for a minimal
     attack at the eps of its threat, None without one. success_rate is over the correctly classified;
-    mean and median norm over those of them for which an adversarial image was found.
+    mean and median norm over those of them for which an adversarial image was found, and so mean_ratio, the
+    papers' rho: the norm over that of the image.
     """
     n, eps = len(result.clean), chosen.threat.eps
     found = result.clean & result.success
     norms = result.distance[found]
+    sizes = np.asarray(chosen.threat.norm(x[found])) if len(norms) else norms
     beaten = found if chosen.contract == "bounded" else found & (result.distance <= (eps or 0.0))
     held = None if eps is None else int((result.clean & ~beaten).sum())
     row = {"parts": result.parts} if result.parts else {}
     return {
         "spec": registry.spec(chosen),
+        "full_spec": registry.spec(chosen, full=True),
         "robust_accuracy": None if held is None else held / n,
         "interval": None if held is None else interval(held, n),
         "success_rate": float(found.sum() / max(1, result.clean.sum())),
         "mean_norm": float(norms.mean()) if len(norms) else None,
         "median_norm": float(np.median(norms)) if len(norms) else None,
+        "mean_ratio": float((norms / np.maximum(sizes, 1e-12)).mean()) if len(norms) else None,
         "gradients_per_image": float(result.gradients.mean()),
         "seconds": round(result.seconds, 3),
         **row,
@@ -99,7 +103,7 @@ def evaluate(
             options = {"targets": targets, "batch_size": batch_size, "seed": seed, "resume": resume}
             result = attack(model, x, y, one, progress=tick, **options)
             bar.update(task, completed=len(x))
-            rows.append(summary(one, result))
+            rows.append(summary(one, result, x))
             if result.parts:
                 rows[-1]["flags"] = flags(model, x[:100], y[:100], result)
     accuracy = float(clean.mean())

@@ -8,7 +8,7 @@ from keras_adv.models.base import Architecture, Tensor, conv
 from keras_adv.registry import option, register
 from keras_adv.validate import InvalidInput
 
-FORMS = ("auto", "thesis", "matconvnet", "small")
+FORMS = ("auto", "thesis", "matconvnet", "afd", "small")
 
 
 @register("model", "lenet")
@@ -18,6 +18,7 @@ class LeNet(Architecture):
     Args:
         form: "thesis": 5x5x32 - pool - 5x5x64 - pool - 512, valid, ReLU (thesis 3.5 and 4.5, not LeCun's);
             "matconvnet": 5x5x20 - pool - 5x5x50 - pool - 500, ReLU only before the last layer (Deep Defense);
+            "afd": 3x3x32 - pool - 3x3x64 - pool - 64, ReLU (AFD; that it pads nothing is inferred);
             "small": 3x3x32 - pool - 3x3x64 - pool - 128, same padding, for 8x8 digits;
             "auto": "thesis", or "small" below 16x16 pixels.
         dropout: rate before the hidden layer and before the logits (thesis: 0.5).
@@ -34,6 +35,7 @@ class LeNet(Architecture):
         size, first, second, hidden = {
             "thesis": (5, 32, 64, 512),
             "matconvnet": (5, 20, 50, 500),
+            "afd": (3, 32, 64, 64),
             "small": (3, 32, 64, 128),
         }[form]
         padding = "same" if form == "small" else "valid"

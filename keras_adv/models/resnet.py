@@ -32,7 +32,7 @@ class ResNet(Architecture):
 
     Args:
         depth: 20, 32, 44, 56 or 110.
-        slope: of the leaky ReLU; 0 is ReLU, MadNet uses 0.1.
+        slope: of the leaky ReLU; 0 is ReLU.
     """
 
     depth: int = option(default=20, choices=(20, 32, 44, 56, 110))

@@ -8,7 +8,6 @@ from keras import ops
 from keras_adv import fit, noise
 from keras_adv.attacks import PGD
 from keras_adv.backend import Game
-from keras_adv.callbacks import Checkpoint
 from keras_adv.defenses import Defense, Move
 from keras_adv.losses import cross_entropy, pick
 from keras_adv.models import MLP
@@ -100,23 +99,6 @@ def test_metrics_are_means_over_the_epoch_and_start_anew(small, digits):
     rows = game.fit(*digits.train, batch_size=100, epochs=2, verbose=0, shuffle=False).history["classify"]
     assert rows[1] < rows[0]
     assert set(game.evaluate(*digits.test, verbose=0, return_dict=True)) == {"loss", "accuracy"}
-
-
-@pytest.mark.parametrize(
-    "spec", ["critic(width=16, warmup=1)", "adversarial(attack=pgd(threat=linf(eps=0.1), steps=2))"]
-)
-def test_a_resumed_run_is_the_same_run(spec, digits, tmp_path):
-    def run(folder, *lengths):
-        for epochs in lengths:
-            net = MLP(units=(24,)).build(digits.shape, digits.classes)
-            saver = Checkpoint(tmp_path / folder)
-            fit.defend(net, spec, *digits.train, epochs=epochs, batch_size=200, callbacks=[saver], verbose=0)
-        return net.get_weights()
-
-    for whole, parts in zip(run("whole", 3), run("parts", 1, 2, 3), strict=True):
-        if keras.config.backend() == "tensorflow":
-            np.testing.assert_array_equal(whole, parts)
-        np.testing.assert_allclose(whole, parts, atol=1e-6)
 
 
 def test_divergence_is_an_error_that_says_what_to_do(small, digits):

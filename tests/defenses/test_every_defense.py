@@ -7,8 +7,10 @@ from keras import ops
 
 from keras_adv import fit, noise, registry
 from keras_adv.backend import Game, Net
+from keras_adv.callbacks import Checkpoint
 from keras_adv.losses import cross_entropy
 from keras_adv.models import MLP, LeNet
+from keras_adv.optimizers import SGD
 
 NAMES = list(registry.registered("defense"))
 
@@ -21,13 +23,24 @@ def game_for(spec, digits, model=None):
 
 def prepared(game, digits, n=24):
     x, y = (ops.convert_to_tensor(part[:n]) for part in digits.train)
+    return batch_of(game, x, y)
+
+
+def batch_of(game, x, y):
+    """(nets, batch) as the first step of `game` sees them."""
     nets = {name: Net(player) for name, player in game.players.items()}
     seed = noise.fold(ops.cast(0, "uint32"), 1)
-    return nets, {"x": x, "y": y, **game.defense.prepare(nets, x, y, seed)}
+    batch = {"x": x, "y": y, **game.defense.prepare(nets, x, y, seed)}
+    for net in nets.values():
+        net.set_clock(64)
+    return nets, batch
 
 
 def moves(defense):
     return [move for phase in defense.phases(3) for move in phase.moves]
+
+
+CASES = [(name, number) for name in NAMES for number in range(len(moves(registry.parse("defense", name))))]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -36,23 +49,58 @@ def test_terms_are_named_finite_and_one_for_each_image(name, digits):
     nets, batch = prepared(game, digits)
     for move in moves(game.defense):
         terms = move.loss(nets, batch)
-        assert tuple(terms) == move.terms
+        assert tuple(terms) == (*move.terms, *move.monitors)
         for term in terms.values():
             assert term.shape == (24,) and np.isfinite(np.asarray(term)).all()
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_each_move_changes_only_what_it_learns(name, digits):
-    for number in range(len(moves(registry.parse("defense", name)))):
-        game = game_for(name, digits)
-        move = moves(game.defense)[number]
-        game.start((move,), 10, 1)
-        before = {n: [np.array(v) for v in p.trainable_variables] for n, p in game.players.items()}
-        game.train_on_batch(digits.train[0][:40], digits.train[1][:40])
-        for player, old in before.items():
-            new = [np.array(v) for v in game.players[player].trainable_variables]
-            same = [np.array_equal(a, b) for a, b in zip(old, new, strict=True)]
-            assert not any(same) if player in move.learns else all(same)
+@pytest.mark.parametrize(("name", "number"), CASES)
+def test_each_move_changes_only_what_it_learns(name, number, digits):
+    game = game_for(name, digits)
+    move = moves(game.defense)[number]
+    game.start((move,), 10, 1)
+    learned = {id(v) for v in game.learned(move)}
+    every = {id(v): v for player in game.players.values() for v in player.trainable_variables}
+    before = {key: np.array(v) for key, v in every.items()}
+    game.train_on_batch(digits.train[0][:40], digits.train[1][:40])
+    changed = {key for key, v in every.items() if not np.array_equal(before[key], np.array(v))}
+    assert changed == learned
+
+
+@pytest.mark.parametrize(("name", "number"), CASES)
+def test_gradient_of_every_move_equals_finite_differences(name, number, smooth):
+    rng = np.random.default_rng(0)
+    x, y = rng.random((12, 4, 4, 1)).astype("float32"), (np.arange(12) % 3).astype("int32")
+    start = smooth.get_weights()
+    game = Game(smooth, registry.parse("defense", name))
+    move = moves(game.defense)[number]._replace(optimizer=SGD(learning_rate=1.0, momentum=0.0))
+    game.start((move,), 1, 1)
+    learned = game.learned(move)
+    old = [np.array(v) for v in learned]
+    kept = [np.array(v) for v in game.variables]
+    nets, batch = batch_of(game, ops.convert_to_tensor(x), ops.convert_to_tensor(y))
+    batch = {key: ops.convert_to_tensor(np.array(value)) for key, value in batch.items()}
+    for v, value in zip(game.variables, kept, strict=True):  # running means, clocks: as they were
+        v.assign(value)
+    game.train_on_batch(x, y)
+    for net in nets.values():
+        net.set_clock(64)
+    gradient = [a - np.array(v) for a, v in zip(old, learned, strict=True)]
+    direction = [g + np.abs(g).max() * rng.normal(size=g.shape).astype("float32") for g in gradient]
+    size = np.sqrt(sum(np.square(d).sum() for d in direction))
+    direction = [d / size for d in direction]
+
+    def total(t):
+        for v, w, d in zip(learned, old, direction, strict=True):
+            v.assign(w + t * d)
+        terms = move.loss(nets, batch)
+        return sum(float(np.asarray(terms[term]).astype("float64").mean()) for term in move.terms)
+
+    step = 2e-3
+    slope = (total(step) - total(-step)) / (2 * step)
+    smooth.set_weights(start)
+    want = sum(float((g * d).sum()) for g, d in zip(gradient, direction, strict=True))
+    assert slope == pytest.approx(want, rel=0.03, abs=2e-4)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -60,8 +108,8 @@ def test_loss_falls(name, digits):
     defense = registry.parse("defense", name)
     net = defense.design(LeNet()).build(digits.shape, digits.classes)
     before = loss(net, digits)
-    fit.defend(net, name, *digits.train, epochs=3, batch_size=60, verbose=0)
-    assert loss(net, digits) < 0.7 * before
+    served = fit.defend(net, name, *digits.train, epochs=3, batch_size=60, verbose=0)
+    assert loss(served, digits) < 0.7 * before
 
 
 def loss(net, digits):
@@ -93,5 +141,26 @@ def test_predictor_is_a_plain_keras_model(name, digits, tmp_path):
     loaded = keras.models.load_model(tmp_path / "m.keras", compile=False)
     x = digits.test[0][:20]
     np.testing.assert_allclose(loaded.predict(x, verbose=0), served.predict(x, verbose=0), atol=1e-6)
-    assert loaded.count_params() == 53002
-    assert not [v for v in loaded.variables if "critic" in v.path or "adam" in v.path]
+    assert loaded.count_params() == served.count_params() < 70000
+    names = {layer.name for layer in loaded.layers}
+    extra = set(registry.parse("defense", name).networks(served)) - {"net", "encoder"}
+    assert not names & extra and not [v for v in loaded.variables if "adam" in v.path]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_resumed_run_is_the_same_run(name, digits, tmp_path):
+    spec = {"critic": "critic(width=16)"}.get(name, name)
+    x, y = (part[:600] for part in digits.train)
+
+    def run(folder, *lengths):
+        for epochs in lengths:
+            design = registry.parse("defense", spec).design(MLP(units=(24,)))
+            net = design.build(digits.shape, digits.classes)
+            saver = Checkpoint(tmp_path / folder)
+            served = fit.defend(net, spec, x, y, epochs=epochs, batch_size=200, callbacks=[saver], verbose=0)
+        return served.get_weights()
+
+    for whole, parts in zip(run("whole", 3), run("parts", 1, 3), strict=True):
+        if keras.config.backend() == "tensorflow":
+            np.testing.assert_array_equal(whole, parts)
+        np.testing.assert_allclose(whole, parts, atol=1e-6)

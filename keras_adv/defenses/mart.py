@@ -1,0 +1,78 @@
+"""MART."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from keras import ops
+
+from keras_adv import noise
+from keras_adv.attacks import PGD, Attack
+from keras_adv.defenses.base import Batch, Defense, Move, Nets, Tensor
+from keras_adv.losses import kl_divergence, log_odds, wrong_classes
+from keras_adv.optimizers import Adam, Optimizer
+from keras_adv.registry import option, register, tunable
+from keras_adv.threats import Linf
+
+
+def boosted_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """(B,) -log p_y - log(1 - max_{k != y} p_k) (MART).
+
+    Both logarithms are softplus of log odds, so neither overflows nor loses its gradient where a p is 0 or 1 in
+    float32. (The authors' code adds 1e-4 and 1e-12 inside the logarithms instead, which caps the loss.)
+    """
+    rival = wrong_classes(logits, y)[:, 0]
+    return ops.softplus(log_odds(logits, y)) + ops.softplus(-log_odds(logits, rival))
+
+
+@register("defense", "mart")
+class Mart(Defense):
+    """BCE(p(x'), y) + weight KL(p(x) || p(x')) (1 - p_y(x)), BCE = -log p_y - log(1 - max_{k != y} p_k).
+
+    Wang et al., ICLR 2020, misclassification-aware adversarial training: images that are wrong or
+    unsure already when clean count more in the KL. x' is made by an attack on the cross-entropy in inference mode;
+    the gradient flows through every p. Batch normalisation keeps the statistics of the adversarial pass.
+
+    The defaults are for small images such as the digits; `MART_CIFAR` is the paper's attack and weight.
+
+    Args:
+        weight: lambda; paper: 5.
+        attack: any attack; all its steps are taken, fooled or not.
+        optimizer: of the classifier.
+
+    Cost a step: the attack's, and 2 forward-backward passes.
+    """
+
+    reference = "Wang et al., ICLR 2020 (openreview rklOg6EFwS)"
+    reported = MappingProxyType(
+        {"CIFAR-10 WRN-28-10 and 500,000 more images, linf 8/255: clean / AutoAttack": "87.50% / 56.29%"}
+    )
+    weight: float = tunable(default=5.0, lowest=0.5, highest=10.0, log=True)
+    attack: Attack = option(default=PGD(threat=Linf(eps=0.1), steps=5))
+    optimizer: Optimizer = option(default=Adam())
+
+    def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
+        seeds = noise.seeds(seed, ops.arange(ops.shape(x)[0]))
+        y = ops.cast(y, "int32")
+        return {"adversarial": self.attack.perturb(nets["net"].frozen.logits, x, y, seeds)}
+
+    def passes(self, classes: int) -> dict[str, int]:
+        steps = self.attack.total * self.attack.gradients(classes) + self.attack.opening(classes)
+        return {"net.input": steps, "net.weights": 2}
+
+    def moves(self) -> tuple[Move, ...]:
+        return (self.classify("boosted_cross_entropy", "kl", loss=self._loss),)
+
+    def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
+        y = ops.cast(batch["y"], "int32")
+        moved = nets["net"].logits(batch["adversarial"], training=True, update=True)
+        clean = nets["net"].logits(batch["x"], training=True)
+        unsure = ops.sigmoid(log_odds(clean, y))  # 1 - p_y, exact also where p_y rounds to 1
+        return {
+            "boosted_cross_entropy": boosted_cross_entropy(moved, y),
+            "kl": self.weight * kl_divergence(clean, moved) * unsure,
+        }
+
+
+MART_CIFAR = Mart(weight=5.0, attack=PGD(threat=Linf(eps=8 / 255), steps=10, step_size=0.25))
+"""The paper's attack and weight on CIFAR-10; the optimizer is to be given."""

@@ -1,0 +1,88 @@
+"""Virtual adversarial training."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from keras import ops
+
+from keras_adv import noise
+from keras_adv.backend import value_and_grad
+from keras_adv.defenses.base import Batch, Defense, Move, Nets, Tensor
+from keras_adv.losses import cross_entropy, kl_divergence
+from keras_adv.optimizers import Adam, Drop, Optimizer
+from keras_adv.registry import option, register, tunable
+from keras_adv.threats import L2
+from keras_adv.threats.base import flat, rows
+
+
+@register("defense", "vat")
+class VAT(Defense):
+    """CE(x) + weight KL(p(x) || p(x + r)), |r|_2 = eps, p(x) held fixed (arXiv:1704.03976; thesis 2.23).
+
+    r is eps times the direction in which p changes most: from a random d, `power` times
+        d <- g / |g|,   g = grad_d KL(p(x) || p(x + xi d)),
+    a power iteration on the Hessian of the divergence (thesis 2.24). r asks the net in inference mode, takes no label
+    and is not projected on the box; where float32 has no gradient (p saturated, or the net flat) the direction
+    stays random. The pass on x + r is in training mode and moves no batch-norm statistics.
+
+    Args:
+        weight: of the divergence; 1 (paper, thesis).
+        eps: length of r in [0, 1] units; 2.1 (paper, MNIST), 2.0 (thesis, MNIST), 8 (paper, CIFAR-10).
+        xi: length at which the divergence is differentiated; 1e-6 in the paper, where float32 leaves few digits of
+            p(x + xi d) - p(x).
+        power: power iterations; 1 (paper).
+        optimizer: of the classifier.
+
+    Cost a step: 1 forward and `power` forward-backward passes to prepare, then 2 forward-backward passes.
+    """
+
+    reference = "arXiv:1704.03976"
+    reported = MappingProxyType(
+        {
+            "MNIST MLP (thesis 3.5): error, under FGSM eps 0.2, rho by DeepFool": "0.87% +- 0.04, 24.33% +- 1.38, "
+            "0.269 +- 0.002",
+            "MNIST (thesis 4.5): error, rho by DeepFool / C&W / high confidence": "MLP 0.84%, 0.244 / 0.215 / 0.355; "
+            "LeNet 0.60%, 0.225 / 0.195 / 0.330",
+        }
+    )
+    weight: float = tunable(default=1.0, lowest=0.1, highest=10.0, log=True)
+    eps: float = tunable(default=0.5, lowest=0.1, highest=10.0, log=True)
+    xi: float = option(default=1e-2, above=0.0)
+    power: int = option(default=1, low=1)
+    optimizer: Optimizer = option(default=Adam())
+
+    def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
+        logits = nets["net"].frozen.logits
+        z = logits(x)
+        seeds = noise.seeds(seed, ops.arange(ops.shape(x)[0]))
+        d = L2().steepest(noise.normal(seeds, tuple(x.shape[1:])))
+
+        def change(v: Tensor) -> tuple[Tensor, None]:
+            return kl_divergence(z, logits(x + self.xi * v)), None
+
+        for _ in range(self.power):
+            _, _, g = value_and_grad(change, d)
+            known = ops.any(flat(g) != 0, axis=1)
+            d = ops.where(rows(known, d), L2().steepest(g), d)
+        return {"virtual": x + self.eps * d}
+
+    def passes(self, classes: int) -> dict[str, int]:
+        return {"net.forward": 1, "net.input": self.power, "net.weights": 2}
+
+    def moves(self) -> tuple[Move, ...]:
+        return (self.classify("cross_entropy", "divergence", loss=self._loss),)
+
+    def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
+        z = nets["net"].logits(batch["x"], training=True, update=True)
+        moved = nets["net"].logits(batch["virtual"], training=True)
+        change = kl_divergence(ops.stop_gradient(z), moved)
+        return {"cross_entropy": cross_entropy(z, batch["y"]), "divergence": self.weight * change}
+
+
+VAT_MNIST = VAT(eps=2.1, optimizer=Adam(learning_rate=2e-3, schedule=Drop(every=1, factor=0.9)))
+"""The authors' supervised MNIST: MLP (1200, 600, 300, 150) with batch normalisation, batches of 100, 100 epochs; xi
+is ours."""
+THESIS = VAT(eps=2.0)
+"""Thesis 4.5, MLP (1200, 1200, 1200) and LeNet on MNIST: Adam, batches of 100, 100 epochs; xi is ours, the rate is not
+printed."""

@@ -1,0 +1,265 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_adv import fit, registry
+from keras_adv.attacks import PGD
+from keras_adv.backend import Game, Net, value_and_grad
+from keras_adv.defenses.afd import AFD, AFD_CIFAR, AFD_MNIST
+from keras_adv.defenses.discriminator import Discriminator, SpectralDense
+from keras_adv.models import MLP
+from keras_adv.optimizers import SGD
+from keras_adv.threats import Linf
+
+
+@pytest.fixture
+def small(digits):
+    return MLP(units=(24,)).build(digits.shape, digits.classes)
+
+
+def scene(spec, model, digits, n=40):
+    afd = registry.parse("defense", spec)
+    game = Game(model, afd)
+    nets = {name: Net(player) for name, player in game.players.items()}
+    x, y = (ops.convert_to_tensor(part[:n]) for part in digits.train)
+    return game, nets, {"x": x, "y": y, **afd.prepare(nets, x, y, ops.cast(1, "uint32"))}
+
+
+def scores(nets, batch):
+    y = batch["y"]
+    out = [nets["judge"](nets["encoder"](batch[k]), y) for k in ("x", "adversarial")]
+    return [np.asarray(v) for v in out]
+
+
+def values(found):
+    return {k: np.asarray(v) for k, v in found.items()}
+
+
+def spectral(layer):
+    matrix = layer(np.eye(layer.kernel.shape[0], dtype="float32"))
+    matrix = matrix - (0 if layer.bias is None else layer.bias)
+    return np.linalg.svd(np.asarray(matrix), compute_uv=False)[0]
+
+
+def layers(judge):
+    return [*judge.hidden, judge.score, *([judge.table] if judge.table else [])]
+
+
+# -- the discriminator ----------------------------------------------------------------------------
+
+
+QUICK = PGD(threat=Linf(eps=0.1), steps=1)
+
+
+def test_spectral_norm_is_one_at_the_start_near_it_in_training_and_one_again_at_rest(small, digits):
+    game = Game(small, AFD(attack=QUICK))
+    judge = game.players["judge"]
+    assert [spectral(v) for v in layers(judge)] == pytest.approx([1] * 4, rel=0.05)
+    game.start(game.defense.moves(), 10, 1)
+    before = np.array(judge.hidden[0].kernel)
+    game.fit(*digits.train, batch_size=60, epochs=3, verbose=0)
+    assert np.abs(np.array(judge.hidden[0].kernel) - before).max() > 1e-3
+    assert [spectral(v) for v in layers(judge)] == pytest.approx([1] * 4, rel=0.25)
+    for _ in range(40):
+        Net(judge)(np.ones((1, 24), "float32"), np.zeros(1, "int32"), training=True, update=True)
+    assert [spectral(v) for v in layers(judge)] == pytest.approx([1] * 4, rel=0.05)
+
+
+def test_only_a_training_call_that_updates_keeps_the_vector_and_none_writes_the_kernel():
+    layer = SpectralDense(6)
+    layer.build((None, 9))
+    layer.kernel.assign(np.random.default_rng(0).normal(size=(9, 6)).astype("float32"))
+    net, x = Net(layer), np.ones((2, 9), "float32")
+    kernel, u = np.array(layer.kernel), np.array(layer.u)
+    net(x), net(x, training=True), net(x, training=False, update=True)
+    np.testing.assert_array_equal(layer.u, u)
+    for _ in range(100):
+        net(x, training=True, update=True)
+    assert np.abs(np.array(layer.u) - u).max() > 1e-3
+    np.testing.assert_array_equal(layer.kernel, kernel)
+    _, sigma, right = np.linalg.svd(kernel)
+    assert abs(right[0] @ np.array(layer.u)) == pytest.approx(1, abs=1e-3)
+    np.testing.assert_allclose(net(x), x @ kernel / sigma[0], rtol=1e-3, atol=1e-4)
+
+
+def test_its_gradient_goes_through_sigma():
+    """W / sigma(W) does not change along W, so the gradient has no part along W."""
+    layer = SpectralDense(5, use_bias=False)
+    layer.build((None, 8))
+    net, rng = Net(layer), np.random.default_rng(1)
+    for _ in range(300):
+        net(np.ones((1, 8), "float32"), training=True, update=True)
+    x, t = (rng.normal(size=s).astype("float32") for s in ((4, 8), (4, 5)))
+    value = lambda w: (ops.sum(net.at(w)(x) * t, axis=1), None)  # noqa: E731
+    _, _, (gradient,) = value_and_grad(value, [layer.kernel.value])
+    kernel = np.array(layer.kernel)
+    along = (np.array(gradient) * kernel).sum() / np.linalg.norm(kernel) / np.linalg.norm(gradient)
+    assert abs(along) < 1e-3 and np.abs(x @ kernel * t).sum() > 1e-2
+
+
+def test_label_free_form_ignores_labels_and_the_others_do_not():
+    h = np.random.default_rng(2).normal(size=(5, 7)).astype("float32")
+    for form, hidden in (("fc3_pd", 2), ("fc1_pd", 0), ("fc3", 2)):
+        judge = Discriminator(7, 4, form, width=6)
+        assert len(judge.hidden) == hidden
+        one, two = (np.asarray(judge(h, np.full(5, c, "int32"))) for c in (0, 3))
+        assert one.shape == (5,) and np.allclose(one, two) == (form == "fc3")
+
+
+def test_the_shallow_form_by_hand():
+    judge = Discriminator(3, 4, "fc1_pd")
+    score, table = np.eye(3, 1, dtype="float32"), np.eye(4, 3, dtype="float32")
+    judge.score.kernel.assign(score * 5)
+    judge.table.kernel.assign(table * 0.1)
+    for _ in range(50):
+        Net(judge)(np.ones((1, 3), "float32"), np.zeros(1, "int32"), training=True, update=True)
+    h, y = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], "float32"), np.array([1, 3], "int32")
+    np.testing.assert_allclose(judge(h, y), [1 + 2, 4 + 0], rtol=1e-4)
+
+
+# -- the game -------------------------------------------------------------------------------------
+
+
+def test_moves_come_in_order_with_optimizers_of_their_own():
+    moves = AFD().moves()
+    assert [m.player for m in moves] == ["net", "judge", "encoder"]
+    assert [m.learns for m in moves] == [("net",), ("judge",), ("encoder",)]
+    assert moves[1].monitors == ("judge_accuracy",)
+    assert [m.player for m in AFD(match=True).moves()] == ["net", "encoder"]
+    assert len({id(m.optimizer) for m in moves}) == 3
+
+
+@pytest.mark.parametrize(
+    ("spec", "number", "learned"),
+    [
+        ("afd()", 0, {"encoder", "decoder"}),
+        ("afd(penalty=1.0)", 1, {"judge"}),
+        ("afd(symmetric=True)", 2, {"encoder"}),
+        ("afd(match=True)", 1, {"encoder"}),
+    ],
+)
+def test_each_move_changes_only_its_own(spec, number, learned, digits):
+    inputs = keras.Input(digits.shape)
+    h = keras.layers.Dense(20)(keras.layers.Flatten()(inputs))
+    h = keras.layers.ReLU(name="features")(keras.layers.BatchNormalization()(h))
+    model = keras.Model(inputs, keras.layers.Dense(10, name="decoder")(h))
+    game = Game(model, registry.parse("defense", spec))
+    parts = {"encoder": game.players["encoder"], "decoder": model.get_layer("decoder")}
+    parts |= {"judge": game.players["judge"]} if "judge" in game.players else {}
+    move = game.defense.moves()[number]
+    game.start((move,), 10, 1)
+    weights = lambda: {  # noqa: E731
+        k: [np.array(v) for v in part.trainable_variables] for k, part in parts.items()
+    }
+    before, state = weights(), [np.array(v) for v in parts["encoder"].non_trainable_variables]
+    game.train_on_batch(digits.train[0][:40], digits.train[1][:40])
+    for name, new in weights().items():
+        same = [np.array_equal(a, b) for a, b in zip(before[name], new, strict=True)]
+        assert not any(same) if name in learned else all(same), name
+    # the statistics of batch normalisation are those of the clean images of the first move
+    for old, new in zip(state, parts["encoder"].non_trainable_variables, strict=True):
+        assert np.array_equal(old, np.array(new)) == (number > 0)
+
+
+def test_an_undecided_judge_costs_two_log_two(small, digits):
+    game, nets, batch = scene("afd()", small, digits)
+    judge = game.players["judge"]
+    judge.set_weights([np.zeros_like(w) for w in judge.get_weights()])
+    found = values(game.defense._judge(nets, batch))
+    np.testing.assert_allclose(found["discriminate"], 2 * np.log(2), rtol=1e-5)
+    assert found["judge_accuracy"].max() == 0
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("gan", ["softplus", "hinge", "wasserstein"])
+def test_losses_by_hand(gan, symmetric, small, digits):
+    game, nets, batch = scene(f"afd(gan={gan!r}, symmetric={symmetric})", small, digits)
+    for layer in layers(game.players["judge"]):
+        if layer.bias is not None:
+            layer.bias.assign(np.random.default_rng(0).normal(size=layer.bias.shape).astype("float32"))
+    real, fake = scores(nets, batch)
+    soft = lambda v: np.log1p(np.exp(v))  # noqa: E731
+    tell, fool, clean = {
+        "softplus": (soft(-real) + soft(fake), soft(-fake), soft(real)),
+        "hinge": (np.maximum(1 - real, 0) + np.maximum(1 + fake, 0), -fake, real),
+        "wasserstein": (fake - real, -fake, real),
+    }[gan]
+    found = values(game.defense._desensitise(nets, batch))
+    np.testing.assert_allclose(found["desensitise"], fool + clean * symmetric, rtol=1e-4, atol=1e-5)
+    found = values(game.defense._judge(nets, batch))
+    # the judge's own pass takes a step of the power method: its sigma is a little better
+    np.testing.assert_allclose(found["discriminate"], tell, rtol=2e-2, atol=2e-2)
+    right = ((real > 0) * 1.0 + (fake < 0)) / 2
+    assert np.mean(found["judge_accuracy"] == right) > 0.9
+
+
+def test_penalty_is_zero_for_a_judge_of_unit_slope(small, digits):
+    game, nets, batch = scene("afd(form='fc1_pd', penalty=7.0)", small, digits)
+    judge = game.players["judge"]
+    judge.table.kernel.assign(np.zeros(judge.table.kernel.shape, "float32"))
+    np.testing.assert_allclose(values(game.defense._judge(nets, batch))["penalty"], 0, atol=1e-6)
+    judge.score.kernel.assign(np.zeros(judge.score.kernel.shape, "float32"))
+    np.testing.assert_allclose(values(game.defense._judge(nets, batch))["penalty"], 7.0, rtol=1e-5)
+
+
+@pytest.mark.parametrize("squared", [True, False])
+def test_matching_is_the_distance_of_the_features_and_needs_no_judge(squared, small, digits):
+    game, nets, batch = scene(f"afd(match=True, squared={squared})", small, digits)
+    assert set(game.players) == {"net", "encoder"}
+    h = [np.asarray(nets["encoder"](batch[k])) for k in ("x", "adversarial")]
+    want = ((h[0] - h[1]) ** 2).sum(1)
+    found = values(game.defense._match(nets, batch))
+    np.testing.assert_allclose(found["matching"], want if squared else np.sqrt(want), rtol=1e-4)
+
+
+def test_the_encoders_move_is_the_gradient_of_its_loss(smooth):
+    """One step of SGD against finite differences along a direction in the encoder's weights."""
+    afd = AFD(encoder_optimizer=SGD(learning_rate=1.0, momentum=0.0))
+    rng = np.random.default_rng(0)
+    x, y = rng.random((8, 4, 4, 1)).astype("float32"), rng.integers(0, 3, 8).astype("int32")
+    game = Game(smooth, afd)
+    nets = {name: Net(player) for name, player in game.players.items()}
+    moved = ops.convert_to_tensor(x + 0.1 * rng.normal(size=x.shape).astype("float32"))
+    batch = {"x": ops.convert_to_tensor(x), "y": ops.convert_to_tensor(y), "adversarial": moved}
+    encoder = game.players["encoder"]
+    old = [w.copy() for w in encoder.get_weights()]
+    game.start((afd.moves()[2],), 1, 1)
+    game.make_move(afd.moves()[2], nets, batch)
+    gradient = [a - b for a, b in zip(old, encoder.get_weights(), strict=True)]
+    direction = [rng.normal(size=w.shape).astype("float32") for w in old]
+
+    def total(t):
+        encoder.set_weights([w + t * d for w, d in zip(old, direction, strict=True)])
+        return float(np.mean(values(afd._desensitise(nets, batch))["desensitise"], dtype="float64"))
+
+    numeric = (total(5e-3) - total(-5e-3)) / 1e-2
+    encoder.set_weights(old)
+    exact = sum((g * d).sum() for g, d in zip(gradient, direction, strict=True))
+    assert exact == pytest.approx(numeric, rel=0.03, abs=1e-4)
+
+
+def test_the_judge_learns_to_tell_when_the_encoder_stands_still(small, digits):
+    afd = AFD(attack=QUICK)
+    game = Game(small, afd)
+    game.start(afd.moves()[:1], 10, 1)
+    game.fit(*digits.train, batch_size=60, epochs=2, verbose=0)
+    game.start(afd.moves()[1:2], 10, 1)
+    rows = game.fit(*digits.train, batch_size=60, epochs=4, verbose=0).history
+    assert rows["judge_accuracy"][-1] > max(0.6, rows["judge_accuracy"][0])
+    assert rows["discriminate"][-1] < rows["discriminate"][0]
+
+
+def test_serves_the_plain_net_and_is_attacked_in_its_features(small, digits):
+    assert fit.defend(small, AFD(attack=QUICK), *digits.train, epochs=1, verbose=0) is small
+    assert not [v for v in small.variables if "discriminator" in v.path]
+    losses = [getattr(a, "loss", None) for a in AFD().adaptive_attack("linf(eps=0.1)").attacks]
+    assert "features" in losses
+
+
+def test_presets_are_the_papers():
+    assert AFD_MNIST.attack.threat == Linf(eps=0.3) and AFD_MNIST.attack.steps == 40
+    assert AFD_CIFAR.attack.length * 0.031 == pytest.approx(2 / 255)
+    for one in (AFD_MNIST, AFD_CIFAR):
+        assert [m.optimizer.learning_rate for m in one.moves()] == [0.1, 0.1, 0.5]
+        assert registry.parse("defense", repr(one)) == one

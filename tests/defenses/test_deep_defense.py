@@ -1,0 +1,248 @@
+import itertools
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_adv import fit, registry
+from keras_adv.backend import Game, Net, jacobian, value_and_grad
+from keras_adv.defenses import Standard
+from keras_adv.defenses.deep_defense import CAP, DeepDefense, MeanImage
+from keras_adv.losses import decision, pick
+from keras_adv.models import MLP
+from keras_adv.optimizers import SGD, Adam
+from keras_adv.validate import InvalidInput
+
+
+def terms(defense, model, x, y):
+    game = Game(model, defense)
+    nets = {name: Net(player) for name, player in game.players.items()}
+    x, y = ops.convert_to_tensor(x), ops.convert_to_tensor(y)
+    batch = {"x": x, "y": y, **defense.prepare(nets, x, y, None)}
+    return {k: np.asarray(v) for k, v in defense.moves()[0].loss(nets, batch).items()}
+
+
+def perturbation(defense, model, x, y):
+    delta, correct = defense.perturbation(Net(model), ops.convert_to_tensor(x), ops.convert_to_tensor(y))
+    return np.asarray(delta), np.asarray(correct)
+
+
+def lengths(delta):
+    return np.sqrt((delta.astype("float64") ** 2).sum((1, 2, 3)))
+
+
+@pytest.mark.parametrize("candidates", [None, 2, 4])
+@pytest.mark.parametrize("overshoot", [0.02, 0.0])
+def test_delta_of_an_affine_classifier_is_the_distance_to_the_nearest_boundary(
+    candidates, overshoot, linear, grey
+):
+    model, w, b = linear
+    x, y = grey
+    defense = DeepDefense(steps=4, candidates=candidates, overshoot=overshoot)
+    delta, correct = perturbation(defense, model, x, y)
+    assert correct.all()
+    z = x.reshape(len(x), -1) @ w + b
+    for i, size in enumerate(lengths(delta)):
+        others = np.argsort(-np.where(np.arange(5) == y[i], -np.inf, z[i]))[: candidates or 4]
+        want = min((z[i, y[i]] - z[i, j]) / np.linalg.norm(w[:, j] - w[:, y[i]]) for j in others)
+        assert size == pytest.approx((1 + overshoot) * want, rel=1e-3)
+
+
+def test_a_wrong_image_goes_to_its_own_class_and_no_other(linear, grey):
+    model, w, b = linear
+    x, guess = grey
+    y = ((guess + 1) % 5).astype("int32")
+    one, correct = perturbation(DeepDefense(steps=1), model, x, y)
+    assert not correct.any()
+    z = x.reshape(len(x), -1) @ w + b
+    for i, size in enumerate(lengths(one)):
+        want = (z[i, guess[i]] - z[i, y[i]]) / np.linalg.norm(w[:, guess[i]] - w[:, y[i]])
+        assert size == pytest.approx(1.02 * want, rel=1e-3)
+    there, _ = perturbation(DeepDefense(steps=12), model, x, y)
+    assert (model.predict(x + there, verbose=0).argmax(1) == y).all()
+
+
+def test_an_image_that_has_arrived_stops_whatever_the_others_do(net, digits):
+    x, y = digits.train[0][:30], digits.train[1][:30].copy()
+    y[::3] = (y[::3] + 1) % 10
+    deltas = [perturbation(DeepDefense(steps=n), net, x, y)[0] for n in (1, 2, 3)]
+    correct = np.asarray(decision(Net(net).logits(x))) == y
+    for before, after in itertools.pairwise(deltas):
+        arrived = (np.asarray(decision(Net(net).logits(x + before))) == y) != correct
+        assert arrived.any() and not arrived.all()
+        np.testing.assert_array_equal(before[arrived], after[arrived])
+        assert (lengths(after - before)[~arrived] > 0).all()
+    alone = perturbation(DeepDefense(steps=3), net, x[4:5], y[4:5])[0]
+    np.testing.assert_allclose(alone, deltas[2][4:5], atol=1e-5)
+
+
+def all_of_the_jacobian(net, x, y, steps):
+    """Delta with every class differentiated twice, as the paper writes it."""
+    delta, first = ops.zeros_like(x), None
+    for _ in range(steps):
+        z, jac = jacobian(net.logits, x + delta)
+        guess = decision(z)
+        first = guess if first is None else first
+        size = ops.sum(ops.square(jac - pick(jac, y)[:, None]), axis=(2, 3, 4))
+        far = ops.abs(z - pick(z, y)[:, None]) / ops.sqrt(ops.maximum(size, 1e-12))
+        near = ops.argmin(ops.where(ops.one_hot(y, z.shape[1], dtype="bool"), 1e30, far), axis=1)
+        right = first == y
+        source, target = ops.where(right, y, guess), ops.where(right, ops.cast(near, "int32"), y)
+        f, w = pick(z, target) - pick(z, source), pick(jac, target) - pick(jac, source)
+        go = ops.cast((guess == y) == right, "float32") * ops.abs(f)
+        go = go / ops.maximum(
+            ops.sum(ops.square(w), axis=(1, 2, 3)), 1e-12
+        )  # where it has arrived f and w are 0
+        delta = delta + 1.02 * ops.reshape(go, (-1, 1, 1, 1)) * w
+    return delta
+
+
+def test_value_and_gradient_are_those_of_the_full_jacobian(net, digits):
+    x, y = digits.train[0][:12], digits.train[1][:12].copy()
+    y[:4] = (y[:4] + 1) % 10
+    x, y = ops.convert_to_tensor(x), ops.convert_to_tensor(y)
+    probe = ops.convert_to_tensor(np.random.default_rng(0).normal(size=x.shape).astype("float32"))
+    ours, full = (
+        value_and_grad(
+            lambda values, way=way: (ops.sum(way(Net(net).at(values)) * probe, axis=(1, 2, 3)), None), w
+        )
+        for w in [[ops.convert_to_tensor(v) for v in net.trainable_variables]]
+        for way in (
+            lambda n: DeepDefense().perturbation(n, x, y)[0],
+            lambda n: all_of_the_jacobian(n, x, y, 3),
+        )
+    )
+    np.testing.assert_allclose(ours[0], full[0], rtol=1e-3, atol=1e-4)
+    for a, b in zip(ours[2], full[2], strict=True):
+        scale = np.abs(np.asarray(b)).max()
+        np.testing.assert_allclose(np.asarray(a) / (scale + 1e-9), np.asarray(b) / (scale + 1e-9), atol=2e-3)
+
+
+def test_terms_are_those_of_equation_6(linear, grey):
+    model, _, _ = linear
+    x, guess = grey
+    y = np.where(np.arange(len(x)) % 2, guess, (guess + 2) % 5).astype("int32")
+    defense = DeepDefense(weight=3.0, c=7.0, d=2.0)
+    got = terms(defense, model, x, y)
+    rho = lengths(perturbation(defense, model, x, y)[0]) / lengths(x)
+    np.testing.assert_allclose(got["rho"], rho, rtol=1e-4)
+    want = 3.0 * np.where(guess == y, np.exp(-7.0 * rho), np.exp(2.0 * rho))
+    np.testing.assert_allclose(got["fragility"], want, rtol=1e-4)
+
+
+def test_the_exponent_is_capped_and_a_black_or_flat_image_harmless(linear, grey):
+    model, w, b = linear
+    x, guess = grey
+    black, y = 0 * x, ((guess + 1) % 5).astype("int32")
+    got = terms(DeepDefense(weight=1.0), model, black, y)
+    assert all(np.isfinite(v).all() for v in got.values())
+    wrong = (b.argmax() != y).nonzero()[0]
+    np.testing.assert_allclose(got["fragility"][wrong], np.exp(CAP), rtol=1e-5)
+    flat = keras.models.clone_model(model)
+    flat.set_weights([0 * w, b])
+    assert np.isfinite(terms(DeepDefense(), flat, x, y)["fragility"]).all()
+    game = Game(flat, DeepDefense())
+    game.start(game.defense.moves(), 1, 1)
+    game.train_on_batch(x, y)
+    assert all(np.isfinite(v).all() for v in flat.get_weights())
+
+
+@pytest.mark.parametrize("options", [{}, {"steps": 1}, {"candidates": 1, "steps": 5}])
+def test_its_gradient_by_the_weights_equals_finite_differences(options, smooth):
+    defense = DeepDefense(weight=0.5, c=2.0, d=0.5, optimizer=SGD(learning_rate=1.0, momentum=0.0), **options)
+    rng = np.random.default_rng(0)
+    x = rng.random((12, 4, 4, 1)).astype("float32")
+    y = (smooth.predict(x, verbose=0).argmax(1) + np.arange(12) % 2).astype("int32") % 3
+    old = [w.copy() for w in smooth.get_weights()]
+    game = Game(smooth, defense)
+    game.start(defense.moves(), 1, 1)
+    game.train_on_batch(x, y)
+    gradient = [a - b for a, b in zip(old, smooth.get_weights(), strict=True)]
+    direction = [rng.normal(size=w.shape).astype("float32") for w in old]
+
+    def total(t):
+        smooth.set_weights([w + t * d for w, d in zip(old, direction, strict=True)])
+        got = terms(defense, smooth, x, y)
+        return sum(got[name].astype("float64").mean() for name in ("cross_entropy", "fragility"))
+
+    numeric = (total(1e-3) - total(-1e-3)) / 2e-3
+    smooth.set_weights(old)
+    exact = sum((g * d).sum() for g, d in zip(gradient, direction, strict=True))
+    assert exact == pytest.approx(numeric, rel=0.02)
+
+
+def test_the_regulariser_reaches_only_the_named_layers(smooth):
+    rng = np.random.default_rng(0)
+    x = ops.convert_to_tensor(rng.random((6, 4, 4, 1)).astype("float32"))
+    y = decision(Net(smooth).logits(x))
+    defense = DeepDefense(regularised=("featur",))
+
+    def fragility(values):
+        batch = {"x": x, "y": y, **defense.prepare({}, x, y, None)}
+        return defense.moves()[0].loss({"net": Net(smooth).at(values)}, batch)["fragility"], None
+
+    values = [ops.convert_to_tensor(v) for v in smooth.trainable_variables]
+    for v, g in zip(smooth.trainable_variables, value_and_grad(fragility, values)[2], strict=True):
+        assert (np.abs(np.asarray(g)).max() > 0) == ("features" in v.path)
+
+
+def test_a_word_that_no_layer_has_is_refused(fresh):
+    with pytest.raises(InvalidInput, match="regularised"):
+        Game(fresh, DeepDefense(regularised=("attention",)))
+
+
+@pytest.fixture
+def normed():
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((4, 4, 1))
+    inner = keras.Sequential([keras.Input((16,)), keras.layers.BatchNormalization()])
+    x = keras.layers.Dense(8, activation="relu")(inner(keras.layers.Flatten()(inputs)))
+    return keras.Model(inputs, keras.layers.Dense(3)(x))
+
+
+@pytest.mark.parametrize("paper", [True, False])
+def test_batch_normalisation_is_held_as_in_the_paper_or_learns(paper, normed):
+    rng = np.random.default_rng(0)
+    x, y = rng.random((30, 4, 4, 1)).astype("float32"), rng.integers(0, 3, 30).astype("int32")
+    norm = normed.layers[2].layers[-1]
+    before, others = norm.get_weights(), [np.array(v) for v in normed.layers[-1].variables]
+    game = Game(normed, DeepDefense(freeze_norm=paper, inference=paper))
+    game.start(game.defense.moves(), 1, 1)
+    game.train_on_batch(x, y)
+    for old, new in zip(before, norm.get_weights(), strict=True):
+        assert np.array_equal(old, new) == paper
+    assert all(not np.array_equal(a, b) for a, b in zip(others, normed.layers[-1].variables, strict=True))
+
+
+def test_the_mean_image_is_that_of_the_training_images(digits, net):
+    x, y = digits.train[0][:95], digits.train[1][:95]
+    mean = Net(MeanImage(x.shape[1:]))
+    for start in range(0, 95, 20):
+        seen = mean(ops.convert_to_tensor(x[start : start + 20]), update=True)
+    np.testing.assert_allclose(seen, x.mean(0), atol=1e-6)
+    defense = DeepDefense(preprocess="matconvnet")
+    got = terms(defense, net, x, y)
+    want = lengths(perturbation(defense, net, x, y)[0]) / lengths(x - x.mean(0))
+    np.testing.assert_allclose(got["rho"], want, rtol=1e-4)
+
+
+def test_without_weight_it_is_cross_entropy(digits):
+    trained = []
+    for one in (DeepDefense(weight=0.0, steps=1, optimizer=SGD()), "standard(optimizer=sgd())"):
+        net = MLP(units=(20,)).build(digits.shape, digits.classes)
+        fit.defend(net, registry.parse("defense", one), *digits.train, epochs=1, verbose=0)
+        trained.append(net.get_weights())
+    for ours, plain in zip(*trained, strict=True):
+        np.testing.assert_allclose(ours, plain, atol=1e-5)
+
+
+def test_fine_tuning_moves_the_boundary_away(digits):
+    x, y = digits.test
+    net, fast = MLP(units=(40,)).build(digits.shape, digits.classes), Adam(learning_rate=3e-3)
+    fit.defend(net, Standard(optimizer=fast), *digits.train, epochs=15, verbose=0)
+    rho = [terms(DeepDefense(steps=5), net, x, y)["rho"].mean()]
+    fit.defend(net, DeepDefense(steps=2, optimizer=fast), *digits.train, epochs=5, verbose=0)
+    rho.append(terms(DeepDefense(steps=5), net, x, y)["rho"].mean())
+    assert rho[1] > 1.1 * rho[0]  # more cross-entropy alone: 1.01
+    assert (net.predict(x, verbose=0).argmax(1) == y).mean() > 0.95

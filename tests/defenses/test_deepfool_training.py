@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+
+from keras_adv import fit
+from keras_adv.defenses import deepfool_training
+from keras_adv.defenses.deepfool_training import DeepFoolTraining
+from keras_adv.models import MLP
+
+
+@pytest.fixture
+def few(digits):
+    return digits.train[0][:130], digits.train[1][:130]
+
+
+def test_the_set_is_the_clean_images_and_deepfools_with_the_clean_labels(net, few, monkeypatch):
+    monkeypatch.setattr(deepfool_training, "BATCH", 50)  # the last batch is not full
+    x, y = few
+    images, labels = DeepFoolTraining().enrich(net, x, y)
+    assert images.dtype == x.dtype and images.shape == (260, *x.shape[1:])
+    np.testing.assert_array_equal(images[:130], x)
+    np.testing.assert_array_equal(labels, np.concatenate([y, y]))
+    found = images[130:]
+    assert found.min() >= 0 and found.max() <= 1
+    guess, right = net.predict(found, verbose=0).argmax(1), net.predict(x, verbose=0).argmax(1) == y
+    assert right.mean() > 0.9 and (guess[right] != y[right]).all()
+    np.testing.assert_array_equal(found[~right], x[~right])
+
+
+def test_the_set_is_deepfools_whatever_the_batches(net, few, monkeypatch):
+    x, y = few[0][:30], few[1][:30]
+    defense = DeepFoolTraining(clean=False)
+    monkeypatch.setattr(deepfool_training, "BATCH", 20)
+    images, labels = defense.enrich(net, x, y)
+    assert len(images) == len(labels) == 30
+    np.testing.assert_allclose(images, defense.attack(net, x, y).images, atol=1e-5)
+    np.testing.assert_array_equal(images, defense.enrich(net, x, y)[0])  # a resumed run's
+
+
+def test_it_learns_the_images_that_fooled_the_start(digits):
+    net = MLP(units=(40,)).build(digits.shape, digits.classes)
+    fit.defend(net, "standard()", *digits.train, epochs=10, verbose=0)
+    found, y = DeepFoolTraining(clean=False).enrich(net, *digits.train)
+    assert (net.predict(found, verbose=0).argmax(1) == y).mean() < 0.1
+    fit.defend(net, DeepFoolTraining(), *digits.train, epochs=6, verbose=0)
+    assert (net.predict(found, verbose=0).argmax(1) == y).mean() > 0.8
+    assert (net.predict(digits.test[0], verbose=0).argmax(1) == digits.test[1]).mean() > 0.9

@@ -1,0 +1,220 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_adv import noise, registry
+from keras_adv.backend import Game, Net, compile
+from keras_adv.defenses.label_smoothing import smoothed_cross_entropy
+from keras_adv.defenses.mad import MAD, MADNET_CIFAR, MADNET_MNIST, cosine, partners, spread
+from keras_adv.losses import cross_entropy
+from keras_adv.optimizers import SGD
+
+SEED = noise.fold(np.uint32(0), 1)
+
+
+def terms(mad, model, x, y, seed=SEED):
+    nets, x, y = {"net": Net(model)}, ops.convert_to_tensor(x), ops.convert_to_tensor(y)
+    batch = {"x": x, "y": y, **mad.prepare(nets, x, y, seed)}
+    found = mad.moves()[0].loss(nets, batch)
+    assert tuple(found) == mad.moves()[0].terms
+    return {k: np.asarray(v) for k, v in found.items()}, {k: np.asarray(v) for k, v in batch.items()}
+
+
+def spread_by_hand(z, y, form):
+    each = [z[y == c] for c in np.unique(y) if (y == c).sum() > 1]
+    if form == "repo":
+        return sum((v.var(0) ** 2).mean() for v in each)
+    sizes = [np.linalg.norm(v - v.mean(0), axis=1).mean() for v in each]
+    return np.mean(sizes) if form == "mean" else sum(sizes)
+
+
+@pytest.mark.parametrize("form", ["mean", "sum", "repo"])
+def test_reduced_variance_is_the_formula_and_zero_for_identical_features(form):
+    rng = np.random.default_rng(0)
+    z, y = rng.normal(size=(30, 7)).astype("float32"), rng.integers(0, 6, 30).astype("int32")
+    y[0] = 8  # alone in its class: does not count
+    got = np.asarray(spread(ops.convert_to_tensor(z), ops.convert_to_tensor(y), 10, form))
+    assert got.shape == (30,) and got[0] == 0
+    assert got.mean() == pytest.approx(spread_by_hand(z, y, form), rel=1e-5)
+    same = spread(ops.ones((30, 7)), ops.convert_to_tensor(y), 10, form)
+    np.testing.assert_allclose(same, np.zeros(30), atol=1e-6)
+
+
+def test_cosine_is_zero_with_a_zero_row():
+    a = ops.convert_to_tensor([[3.0, 4.0], [0.0, 0.0]])
+    b = ops.convert_to_tensor([[8.0, 6.0], [1.0, 1.0]])
+    np.testing.assert_allclose(cosine(a, b), [0.96, 0.0], rtol=1e-6)
+
+
+def drawn(y, same, repeats=1, classes=10):
+    out = []
+    for number in range(repeats):
+        keys = noise.seeds(number, ops.arange(len(y)))
+        out.append([np.asarray(v) for v in partners(ops.convert_to_tensor(y), classes, same, keys)])
+    return np.stack([o[0] for o in out]), np.stack([o[1] for o in out])
+
+
+@pytest.mark.parametrize("same", [0.0, 0.3, 1.0])
+def test_partners_are_of_the_kind_drawn_and_every_other_image_can_be_one(same):
+    y = np.array([0, 0, 0, 1, 1, 2, 2, 2, 2, 7, 7, 7] * 3, "int32")
+    index, alike = drawn(y, same, repeats=30)
+    np.testing.assert_array_equal(alike, (y[index] == y[None]).astype("float32"))
+    assert (index != np.arange(len(y))).all()
+    assert alike.mean() == pytest.approx(same, abs=0.05)
+    if same == 0.0:  # the class is uniform, whatever its size
+        shares = [(y[index[:, y == 0]] == c).mean() for c in (1, 2, 7)]
+        np.testing.assert_allclose(shares, 1 / 3, atol=0.08)
+    if same == 1.0:
+        assert set(index[:, 3]) == set(np.flatnonzero(y == 1)) - {3}
+
+
+def test_partners_fall_back_to_the_other_kind():
+    index, alike = drawn(np.array([4, 4, 4], "int32"), 0.0, repeats=5)
+    assert alike.all() and (index != np.arange(3)).all()
+    index, alike = drawn(np.array([1, 2, 3], "int32"), 1.0, repeats=5)
+    assert not alike.any() and (index != np.arange(3)).all()
+    index, alike = drawn(np.array([5], "int32"), 0.5)
+    assert index.tolist() == [[0]] and alike.all()
+
+
+def test_the_siamese_label_is_what_the_loss_compares_with(smooth):
+    rng = np.random.default_rng(0)
+    x, y = rng.random((20, 4, 4, 1)).astype("float32"), rng.integers(0, 3, 20).astype("int32")
+    found, batch = terms(MAD(siamese=2.0), smooth, x, y)
+    z = np.asarray(Net(smooth).featured(ops.convert_to_tensor(x))[0])
+    z = z / np.linalg.norm(z, axis=1, keepdims=True)
+    miss = (z * z[batch["partner"]]).sum(1) - (y == y[batch["partner"]])
+    np.testing.assert_allclose(found["siamese"], 2 * np.abs(miss), rtol=1e-4, atol=1e-5)
+    squared, _ = terms(MAD(siamese=2.0, squared=True), smooth, x, y)
+    np.testing.assert_allclose(squared["siamese"], 2 * miss**2, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("of", ["logits", "embedding", "softmax"])
+@pytest.mark.parametrize("square", [False, True])
+def test_jacobian_of_a_linear_net_is_its_weight_matrix(of, square, linear, grey):
+    model, w, b = linear
+    x, y = grey
+    mad = MAD(jacobian=1.0, jacobian_of=of, projections=None, jacobian_squared=square)
+    p = np.exp(z := x.reshape(len(x), -1) @ w + b - 20) / np.exp(z).sum(1, keepdims=True)
+    inner = [(np.diag(row) - np.outer(row, row)) @ w.T for row in p]
+    norm = np.array(
+        [{"logits": w, "embedding": np.eye(64), "softmax": i}[of] for i in inner], dtype="float64"
+    )
+    norm = np.sqrt((norm**2).sum((1, 2)))
+    found, batch = terms(mad, model, x, y)
+    norm = norm**2 if square else norm
+    np.testing.assert_allclose(found["jacobian"], norm + norm[batch["partner"]], rtol=2e-3)
+
+
+def test_the_released_codes_jacobian_is_rounding_noise(linear, grey):
+    model, w, _ = linear
+    found, _ = terms(MAD(jacobian=1.0, jacobian_of="softmax_sum"), model, *grey)
+    true, _ = terms(MAD(jacobian=1.0, jacobian_of="softmax", projections=None), model, *grey)
+    assert found["jacobian"].max() < 1e-5 * np.linalg.norm(w) and np.median(true["jacobian"]) > 1e-2
+    assert np.isfinite(found["jacobian"]).all()
+
+
+@pytest.mark.parametrize("of", ["logits", "embedding"])
+def test_the_projected_square_is_unbiased_and_its_root_a_little_small(of, linear):
+    model, w, _ = linear
+    x, y = np.full((3000, 8, 8, 1), 0.5, "float32"), np.arange(3000, dtype="int32") % 5
+    mad = MAD(jacobian=0.5, variance=0.0, jacobian_of=of, projections=2, jacobian_squared=True)
+    exact = (w**2).sum() if of == "logits" else 64.0
+    found, _ = terms(mad, model, x, y)
+    assert found["jacobian"].mean() == pytest.approx(exact, rel=0.04)
+    root, _ = terms(mad.replace(jacobian_squared=False), model, x, y)
+    assert 0.9 * np.sqrt(exact) < root["jacobian"].mean() < np.sqrt(exact)
+
+
+def test_the_second_branch_is_the_partners_own_loss(smooth):
+    rng = np.random.default_rng(1)
+    x, y = rng.random((20, 4, 4, 1)).astype("float32"), rng.integers(0, 3, 20).astype("int32")
+    found, batch = terms(MAD(variance=1.0, projections=None), smooth, x, y)
+    z, logits = Net(smooth).featured(ops.convert_to_tensor(x))
+    z, p = np.asarray(z), batch["partner"]
+    fit = np.asarray(smoothed_cross_entropy(logits, ops.convert_to_tensor(y), 0.8))
+    np.testing.assert_allclose(found["cross_entropy"], fit + fit[p], rtol=1e-5)
+    twice = spread_by_hand(z, y, "mean") + spread_by_hand(z[p], y[p], "mean")
+    assert found["variance"].mean() == pytest.approx(twice, rel=1e-4)
+
+
+def test_without_its_weights_it_is_smoothed_cross_entropy_of_both_branches(net, digits):
+    x, y = (part[:40] for part in digits.train)
+    plain = MAD(alpha=1.0, siamese=0.0, variance=0.0, jacobian=0.0)
+    found, batch = terms(plain, net, x, y)
+    ce = np.asarray(cross_entropy(Net(net).logits(ops.convert_to_tensor(x)), y))
+    assert list(found) == ["cross_entropy"] and plain.passes(10) == {"net.weights": 1}
+    np.testing.assert_allclose(found["cross_entropy"], ce + ce[batch["partner"]], rtol=1e-4, atol=1e-5)
+
+
+def test_an_attack_takes_its_share_of_the_cross_entropy(net, digits):
+    x, y = (part[:40] for part in digits.train)
+    half, _ = terms(
+        registry.parse("defense", "mad(alpha=1.0, attack=pgd(threat=linf(eps=0.1), steps=2))"), net, x, y
+    )
+    full, _ = terms(MAD(alpha=1.0), net, x, y)
+    np.testing.assert_allclose(half["cross_entropy"], full["cross_entropy"] / 2, rtol=1e-4)
+    assert half["adversarial"].mean() > half["cross_entropy"].mean()
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "mad(jacobian=0.3)",
+        "mad(jacobian=0.3, projections=None, jacobian_of='softmax', rvl='repo', squared=True)",
+        "mad(jacobian=0.3, projections=3, jacobian_of='embedding', rvl='sum')",
+    ],
+)
+def test_its_gradient_by_the_weights_equals_finite_differences(spec, smooth):
+    mad = registry.parse("defense", spec).replace(optimizer=SGD(learning_rate=1.0, momentum=0.0))
+    rng = np.random.default_rng(0)
+    x, y = rng.random((12, 4, 4, 1)).astype("float32"), rng.integers(0, 3, 12).astype("int32")
+    old = [w.copy() for w in smooth.get_weights()]
+    game = Game(smooth, mad)
+    game.start(mad.moves(), 1, 1)
+    game.train_on_batch(x, y)
+    gradient = [a - b for a, b in zip(old, smooth.get_weights(), strict=True)]
+    direction = [rng.normal(size=w.shape).astype("float32") for w in old]
+
+    def total(t):
+        smooth.set_weights([w + t * d for w, d in zip(old, direction, strict=True)])
+        return sum(v.astype("float64").mean() for v in terms(mad, smooth, x, y)[0].values())
+
+    numeric = (total(2e-3) - total(-2e-3)) / 4e-3
+    smooth.set_weights(old)
+    exact = sum((g * d).sum() for g, d in zip(gradient, direction, strict=True))
+    assert exact == pytest.approx(numeric, rel=0.02)
+
+
+def test_one_graph_serves_batches_of_any_size(net, digits):
+    mad = MAD()
+
+    def step(x, y):
+        nets = {"net": Net(net)}
+        batch = {"x": x, "y": y, **mad.prepare(nets, x, y, ops.cast(3, "uint32"))}
+        return [ops.mean(v) for v in mad.moves()[0].loss(nets, batch).values()]
+
+    run = compile(step, net)
+    for size in (7, 30):
+        x, y = (ops.convert_to_tensor(part[:size]) for part in digits.train)
+        np.testing.assert_allclose(run(x, y), step(x, y), rtol=1e-3, atol=1e-5)
+
+
+def test_presets_are_the_papers():
+    for one, last in ((MADNET_MNIST, 64), (MADNET_CIFAR, 333)):
+        assert (one.alpha, one.siamese, one.variance, one.jacobian, one.same) == (0.8, 1, 1, 0.01, 0.5)
+        rate = one.optimizer.build(10, 500).learning_rate
+        assert float(rate) == pytest.approx(0.1) and one.optimizer.schedule.at[-1] == last
+        assert registry.parse("defense", repr(one)) == one
+
+
+def test_angles_come_to_tell_the_classes(digits):
+    inputs = keras.Input(digits.shape)
+    x = keras.layers.Dense(32, "relu", name="features")(keras.layers.Flatten()(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(10)(x))
+    game = Game(model, MAD())
+    game.start(game.defense.moves(), 10, 1)
+    rows = game.fit(*digits.train, batch_size=100, epochs=12, verbose=0).history
+    assert rows["siamese"][-1] < 0.85 * rows["siamese"][0]
+    assert game.evaluate(*digits.test, verbose=0, return_dict=True)["accuracy"] > 0.85

@@ -1,0 +1,301 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_adv import InvalidInput, attack, fit, noise, registry
+from keras_adv.attacks.objectives import OBJECTIVES
+from keras_adv.attacks.task import Task, ask
+from keras_adv.backend import Game, Net, value_and_grad
+from keras_adv.defenses import mat
+from keras_adv.defenses.mat import CLIMB, MAT, MAT_CIFAR, MAT_MNIST, cosine_distance, cosines, second_order
+from keras_adv.heads import MaxMahalanobisHead, simplex
+from keras_adv.losses import pick
+from keras_adv.models import MLP, LeNet
+from keras_adv.threats import Linf
+
+SMALL = CLIMB.replace(steps=3)
+
+
+def terms_of(defense, net, x, y, **batch):
+    """(terms, batch) of one step; `batch` replaces what `prepare` found."""
+    nets = {"net": Net(defense.predictor(net))}
+    x, y = ops.convert_to_tensor(x), ops.convert_to_tensor(y)
+    seed = noise.fold(ops.cast(0, "uint32"), 1)
+    batch = {"x": x, "y": y, **defense.prepare(nets, x, y, seed), **batch}
+    return {k: np.asarray(v) for k, v in defense._loss(nets, batch).items()}, batch
+
+
+@pytest.fixture(scope="module")
+def trained(digits):
+    net = LeNet().build(digits.shape, digits.classes)
+    return fit.defend(net, MAT(attack=SMALL), *digits.train, epochs=5, batch_size=60, verbose=0)
+
+
+@pytest.fixture
+def points():
+    rng = np.random.default_rng(0)
+    phi = rng.normal(size=(20, 7)).astype("float32")
+    return phi, simplex(4, 7, 10.0).astype("float32"), rng.integers(0, 4, 20)
+
+
+def test_second_order_term_is_the_squared_gradient_of_the_first(points):
+    phi, mu, y = points
+
+    def to_centre(v):
+        return 1.0 - pick(cosines(v, ops.convert_to_tensor(mu)), y), None
+
+    value, _, g = value_and_grad(to_centre, ops.convert_to_tensor(phi))
+    np.testing.assert_allclose(
+        second_order(phi, 1.0 - np.asarray(value)), (np.asarray(g) ** 2).sum(1), rtol=1e-3
+    )
+
+
+def test_angles_do_not_see_lengths_but_second_order_shrinks_with_their_square(points):
+    phi, mu, y = points
+    cos = cosines(phi, mu)
+    np.testing.assert_allclose(cosines(7 * phi, mu), cos, atol=1e-6)
+    np.testing.assert_allclose(cosines(phi, 0.1 * mu), cos, atol=1e-6)
+    own = np.asarray(cos)[np.arange(20), y]
+    np.testing.assert_allclose(second_order(7 * phi, own), np.asarray(second_order(phi, own)) / 49, rtol=1e-5)
+    want = [a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a, b in zip(phi, mu[y], strict=True)]
+    np.testing.assert_allclose(own, want, atol=1e-6)
+    np.testing.assert_allclose(cosine_distance(phi, 3 * mu[y]), 1 - np.array(want), atol=1e-6)
+
+
+def test_features_of_length_0_give_finite_values_and_gradients(points):
+    _, mu, _ = points
+    zero = ops.zeros((2, 7))
+
+    def all_terms(v):
+        cos = cosines(v, ops.convert_to_tensor(mu))[:, 0]
+        return cos + second_order(v, cos) + cosine_distance(v, v), None
+
+    value, _, g = value_and_grad(all_terms, zero)
+    assert np.isfinite(np.asarray(value)).all() and np.isfinite(np.asarray(g)).all()
+
+
+def test_the_largest_logit_is_the_largest_cosine(trained, digits):
+    x = ops.convert_to_tensor(digits.test[0])
+    phi, z = Net(trained).featured(x)
+    cos = cosines(phi, trained.layers[-1].centres)
+    np.testing.assert_array_equal(np.argmax(z, axis=1), np.argmax(cos, axis=1))
+    np.testing.assert_allclose(z, cos * mat.size(phi)[:, None], rtol=1e-3, atol=1e-4)
+    assert (np.argmax(z, axis=1) == digits.test[1]).mean() > 0.9
+
+
+def test_terms_do_not_depend_on_the_length_of_the_centres(digits):
+    x, y = (part[:24] for part in digits.train)
+    found = []
+    for scale in (1.0, 10.0):
+        net = LeNet().build(digits.shape, digits.classes)
+        found.append(terms_of(MAT(attack=SMALL, scale=scale), net, x, y)[0])
+    for name, values in found[0].items():
+        np.testing.assert_allclose(found[1][name], values, rtol=1e-4, atol=1e-6)
+
+
+def test_terms_by_hand(trained, digits):
+    x, y = (part[:24] for part in digits.train)
+    defense = MAT(attack=SMALL, alpha=0.7, beta=2.5)
+    terms, batch = terms_of(defense, trained, x, y)
+    assert tuple(terms) == ("ftc", "so", "bibo", "feature_norm")
+    phi, other = (
+        np.asarray(Net(trained).featured(v)[0], "float64") for v in (batch["x"], batch["adversarial"])
+    )
+    mu = simplex(10, 64)
+    length = np.linalg.norm(phi, axis=1)
+    cos = (phi * mu[y]).sum(1) / length
+    apart = (phi * other).sum(1) / length / np.linalg.norm(other, axis=1)
+    want = {
+        "ftc": 1 - cos,
+        "so": 0.7 * (1 - cos**2) / length**2,
+        "bibo": 2.5 * (1 - apart),
+        "feature_norm": length,
+    }
+    for name, values in want.items():
+        np.testing.assert_allclose(terms[name], values, rtol=1e-3, atol=2e-6)
+
+
+def test_the_inner_attack_stays_in_the_ball_raises_the_distance_and_needs_no_label(trained, digits):
+    x, y = (part[:24] for part in digits.train)
+    defense = MAT(attack=CLIMB.replace(steps=8))
+    terms, batch = terms_of(defense, trained, x, y)
+    delta = np.asarray(batch["adversarial"]) - x
+    assert 0.09 < np.abs(delta).max() <= 0.1 + 1e-6
+    near = ops.clip(x + 0.1 * np.sign(np.random.default_rng(0).normal(size=x.shape)).astype("float32"), 0, 1)
+    random, _ = terms_of(defense, trained, x, y, adversarial=near)
+    assert terms["bibo"].mean() > 1.5 * random["bibo"].mean()
+    _, other = terms_of(defense, trained, x, (y + 1) % 10)
+    np.testing.assert_array_equal(other["adversarial"], batch["adversarial"])
+
+
+def test_the_start_is_near_and_the_distance_has_a_gradient_there(trained, digits):
+    x = ops.convert_to_tensor(digits.train[0][:24])
+    task = Task(
+        ask(trained), x, ops.zeros(24, "int32"), noise.seeds(0, ops.arange(24)), Linf(eps=0.1).each(x)
+    )
+    start = CLIMB.start(task)["x"]
+    inside = np.asarray(x == np.clip(x, 0.01, 0.99))
+    moved = np.asarray(start - x)
+    assert moved[inside].std() == pytest.approx(0.001, rel=0.1)
+    far = CLIMB.replace(random_start=True).start(task)["x"]
+    assert np.asarray(far - x)[inside].std() > 0.03
+
+    def slope(v):
+        value = OBJECTIVES["cosine_distance"].value(task, v, None, task.features(x))
+        return value_and_grad(
+            lambda u: (OBJECTIVES["cosine_distance"].value(task, u, None, task.features(x)), 0), v
+        )[2], value
+
+    at_x, away = (np.abs(np.asarray(slope(v)[0])).max() for v in (x, start))
+    assert at_x < 1e-3 * away
+
+
+def test_both_arguments_of_bibo_learn(trained, digits):
+    """d CD(phi(x), phi(x')) / d weights is the sum of what flows through each argument, neither of them 0."""
+    x, y = (part[:24] for part in digits.train)
+    _, batch = terms_of(MAT(attack=SMALL), trained, x, y)
+    net = Net(trained)
+
+    def slope(left, right):
+        def value(values):
+            a, b = (net.at(values).featured(batch[name])[0] for name in ("x", "adversarial"))
+            return cosine_distance(
+                a if left else ops.stop_gradient(a), b if right else ops.stop_gradient(b)
+            ), None
+
+        return np.asarray(value_and_grad(value, net.values)[2][0])
+
+    def trained_slope(values):
+        nets = {"net": net.at(values)}
+        return MAT(attack=SMALL)._loss(nets, batch)["bibo"], None
+
+    ours = np.asarray(value_and_grad(trained_slope, net.values)[2][0])
+    one, other = slope(True, False), slope(False, True)
+    np.testing.assert_allclose(ours, one + other, atol=1e-3 * np.abs(ours).max())
+    assert min(np.abs(one).max(), np.abs(other).max()) > 0.1 * np.abs(ours).max()
+
+
+@pytest.mark.parametrize(
+    ("alpha", "beta", "names"),
+    [
+        (0.0, 0.0, ("ftc",)),
+        (1.0, 0.0, ("ftc", "so")),
+        (0.0, 1.0, ("ftc", "bibo")),
+        (1.0, 1.0, ("ftc", "so", "bibo")),
+    ],
+)
+def test_ablations_drop_terms_and_the_attack(alpha, beta, names, fresh, digits):
+    defense = MAT(alpha=alpha, beta=beta, attack=SMALL)
+    game = Game(fresh, defense)
+    terms, batch = terms_of(defense, game.predictor, digits.train[0][:8], digits.train[1][:8])
+    (move,) = defense.moves()
+    assert move.terms == names and tuple(terms) == (*names, "feature_norm")
+    assert ("adversarial" in batch) == bool(beta)
+    assert ("net.input" in defense.passes(10)) == bool(beta)
+    game.start((move,), 10, 1)
+    logs = game.train_on_batch(digits.train[0][:40], digits.train[1][:40], return_dict=True)
+    assert set(logs) == {*names, "feature_norm"}
+
+
+def test_the_adaptive_objective_is_the_loss_of_training(trained, digits):
+    """With x' the image looked at, and the terms of the label taken there as well."""
+    x, y = (ops.convert_to_tensor(part[:24]) for part in digits.train)
+    y = ops.cast(y, "int32")
+    defense = MAT(attack=SMALL)
+    images = defense.prepare({"net": Net(trained)}, x, y, ops.cast(1, "uint32"))["adversarial"]
+    task = Task(ask(trained), x, y, None)
+    got = OBJECTIVES["mat"].value(task, images, None, OBJECTIVES["mat"].reference(task))
+    terms, _ = terms_of(defense, trained, images, y, adversarial=x)
+    np.testing.assert_allclose(got, terms["ftc"] + terms["so"] + terms["bibo"], rtol=1e-4, atol=1e-6)
+    half = mat.total(0.5, 6.0)(task, images, None, OBJECTIVES["mat"].reference(task))
+    want = terms["ftc"] + 0.5 * terms["so"] + 6 * terms["bibo"]
+    np.testing.assert_allclose(half, want, rtol=1e-4, atol=1e-6)
+
+
+def test_the_cosine_margin_is_blind_to_lengths_and_tells_mistakes(trained, digits):
+    x, y = (ops.convert_to_tensor(part[:80]) for part in digits.test)
+    y = ops.cast(y, "int32")
+    value = OBJECTIVES["cosine"].value
+    plain = np.asarray(value(Task(ask(trained), x, y, None), x, None, None))
+    wrong = trained.predict(x, verbose=0).argmax(1) != np.asarray(y)
+    np.testing.assert_array_equal(plain > 0, wrong)
+    target = (y + 1) % 10
+    aimed = np.asarray(value(Task(ask(trained), x, y, None, None, target), x, None, None))
+    assert (aimed[~wrong] < 0).all()
+    features = trained.get_layer("features")
+    old = features.get_weights()
+    try:
+        features.set_weights([50 * w for w in old])
+        longer = np.asarray(value(Task(ask(trained), x, y, None), x, None, None))
+    finally:
+        features.set_weights(old)
+    np.testing.assert_allclose(longer, plain, atol=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["mat", "cosine", "cosine_distance"])
+def test_its_objectives_break_the_net(loss, trained, digits):
+    x, y = digits.test[0][:60], digits.test[1][:60]
+    result = attack(trained, x, y, f"pgd(threat=linf(eps=0.3), steps=20, loss={loss!r})")
+    assert result.success.mean() > 0.5 and (result.distance <= 0.3 + 1e-6).all()
+
+
+def test_the_adaptive_attack_knows_the_defense():
+    used = [getattr(one, "loss", None) for one in MAT().adaptive_attack("linf(eps=0.1)").attacks]
+    assert {"mat", "cosine", "scaled", "margin"} <= set(used)
+
+
+def test_its_objectives_refuse_other_nets(net, digits):
+    x, y = digits.test[0][:8], digits.test[1][:8]
+    with pytest.raises(InvalidInput, match="MaxMahalanobisHead"):
+        attack(net, x, y, "pgd(loss='cosine')")
+    with pytest.raises(InvalidInput, match="targeted form"):
+        attack(net, x, y, "pgd(loss='mat')", targets="next")
+
+
+def test_the_predictor_saves_and_loads_without_state_of_training(trained, digits, tmp_path):
+    trained.save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras", compile=False)
+    x = digits.test[0][:20]
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), trained.predict(x, verbose=0))
+    assert not [v for v in loaded.variables if "adam" in v.path]
+    assert MAT().predictor(loaded) is loaded
+    head = loaded.layers[-1]
+    assert isinstance(head, MaxMahalanobisHead) and not head.trainable_variables
+    np.testing.assert_allclose(head.centres, simplex(10, 64), atol=1e-6)
+
+
+def test_training_finds_the_centres(trained, digits):
+    """After 5 epochs features lie near their centres (the paper's nets, table 5: cosine 0.85 to 0.99)."""
+    phi, _ = Net(trained).featured(ops.convert_to_tensor(digits.train[0]))
+    own = pick(cosines(phi, trained.layers[-1].centres), ops.convert_to_tensor(digits.train[1]))
+    assert float(np.mean(own)) > 0.75
+
+
+def test_second_order_term_grows_the_features(digits):
+    """The masking of gradients that the docstring warns of."""
+    lengths = {}
+    for alpha in (0.0, 10.0):
+        net = MLP(units=(24,)).build(digits.shape, digits.classes)
+        served = fit.defend(
+            net, MAT(alpha=alpha, beta=0.0), *digits.train, epochs=3, batch_size=60, verbose=0
+        )
+        phi, _ = Net(served).featured(ops.convert_to_tensor(digits.train[0][:200]))
+        lengths[alpha] = float(np.mean(mat.size(phi)))
+    assert lengths[10.0] > 1.5 * lengths[0.0]
+
+
+def test_what_cannot_work_is_refused(fresh):
+    for name, value in (("jitter", 0.0), ("restarts", 2), ("loss", "kl")):
+        with pytest.raises(InvalidInput, match=f"`attack.{name}`"):
+            MAT(attack=CLIMB.replace(**{name: value}))
+    with pytest.raises(InvalidInput, match="`dim` must be a width"):
+        MAT(dim=None).predictor(fresh)
+    with pytest.raises(InvalidInput, match="`dim`"):
+        MAT(dim=1).predictor(fresh)
+
+
+@pytest.mark.parametrize("defense", [MAT_MNIST, MAT_CIFAR])
+def test_presets_print_and_parse(defense):
+    assert registry.parse("defense", registry.spec(defense)) == defense
+    assert defense.attack.length * defense.attack.threat.eps in (pytest.approx(0.01), pytest.approx(0.007))
