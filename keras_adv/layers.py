@@ -71,3 +71,21 @@ class ClassMeans(keras.layers.Layer):
         new = ops.where(count > 0, self.decay * old + (1.0 - self.decay) * batch, old)
         self.means.assign(new)
         return new
+
+
+class MeanImage(keras.layers.Layer):
+    """Mean of all images that it was called with, the present ones included: (B, H, W, C) -> (H, W, C)."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__(name="mean_image")
+        self.mean = self.add_weight(shape=shape, initializer="zeros", trainable=False)
+        self.count = self.add_weight(shape=(), initializer="zeros", trainable=False)
+        self.built = True
+
+    def call(self, x: Tensor) -> Tensor:
+        old, more = ops.convert_to_tensor(self.mean), ops.cast(ops.shape(x)[0], "float32")
+        count = ops.convert_to_tensor(self.count) + more
+        new = old + (ops.mean(x, axis=0) - old) * (more / count)
+        self.count.assign(count)
+        self.mean.assign(new)
+        return new

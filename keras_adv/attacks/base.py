@@ -132,14 +132,23 @@ class Attack(Spec):
         """The image that the attack offers."""
         return state["x"] if self.contract == "bounded" else state["best"]
 
-    def perturb(self, logits: Any, x: Tensor, y: Tensor, seeds: Tensor) -> Tensor:
+    def perturb(
+        self, logits: Any, x: Tensor, y: Tensor, seeds: Tensor, target: Tensor | None = None
+    ) -> Tensor:
         """Adversarial images for training: every step is taken, fooled or not.
 
         A bounded attack gives its last iterate, a minimal one the nearest mistake (x where it found none). In the
         box, and in the ball where there is an eps; without a check of success, no gradient attached. Cost:
         `total` rounds.
+
+        Args:
+            logits: the model, a `View` or a pure function.
+            x: images (B, H, W, C).
+            y: (B,) int32 labels.
+            seeds: (B,) uint32.
+            target: (B,) int32 classes to reach, or None.
         """
-        task = Task(logits, x, y, seeds, self.threat.each(x))
+        task = Task(logits, x, y, seeds, self.threat.each(x), target)
         state = self.advance(task, self.begin(task), self.total, stop=False)
         return ops.stop_gradient(self.threat.project(self.candidate(state), x, task.eps))
 

@@ -33,7 +33,9 @@ class HostAttack(Attack):
         """The attack on one model, compiled."""
         return HostRun(self, logits, compile)
 
-    def perturb(self, logits: Any, x: Tensor, y: Tensor, seeds: Tensor) -> Tensor:
+    def perturb(
+        self, logits: Any, x: Tensor, y: Tensor, seeds: Tensor, target: Tensor | None = None
+    ) -> Tensor:
         raise InvalidInput(
             f"`attack` must run inside a compiled training step. Received: {self.name}, which is SciPy's"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -95,7 +96,8 @@ class Net:
         state = [v.value for v in both.non_trainable_variables]
         features, logits = self._run(both, (x,), state, update, kwargs)
         features = ops.cast(features, "float32")
-        return ops.reshape(features, (ops.shape(features)[0], -1)), ops.cast(logits, "float32")
+        width = math.prod(features.shape[1:])  # kept also where the batch size is unknown
+        return ops.reshape(features, (-1, width)), ops.cast(logits, "float32")
 
     def logits(self, x: Tensor, **kwargs: Any) -> Tensor:
         """The output in float32, whatever the model computes in: (B, classes)."""
@@ -142,7 +144,7 @@ class View:
         model = self.net.model
         inner = keras.Model(model.inputs, feature_layer(model).output)
         out = ops.cast(Net(inner, frozen=True)(x), "float32")
-        return ops.reshape(out, (ops.shape(out)[0], -1))
+        return ops.reshape(out, (-1, math.prod(out.shape[1:])))
 
 
 def feature_layer(model: keras.Model) -> keras.layers.Layer:

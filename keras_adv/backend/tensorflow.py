@@ -94,5 +94,6 @@ class Game(BaseGame):
         with tf.GradientTape() as tape:
             terms = move.loss(nets, batch)
             loss = optimizer.scale_loss(self.total(move, terms))
-        optimizer.apply(tape.gradient(loss, variables), variables)
+        # 0 for weights that a move holds fixed: Keras warns of None, and its weight decay skips them
+        optimizer.apply(tape.gradient(loss, variables, unconnected_gradients=_ZERO), variables)
         return terms

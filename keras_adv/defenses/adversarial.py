@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from keras import ops
-
-from keras_adv import noise
 from keras_adv.attacks import PGD, Attack
-from keras_adv.defenses.base import Batch, Defense, Move, Nets, Tensor
+from keras_adv.defenses.base import Batch, Defense, Move, Nets, Tensor, crafted, spent
 from keras_adv.defenses.standard import clean_loss
 from keras_adv.losses import cross_entropy
 from keras_adv.optimizers import Adam, Optimizer
@@ -35,13 +32,10 @@ class Adversarial(Defense):
     optimizer: Optimizer = option(default=Adam())
 
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
-        seeds = noise.seeds(seed, ops.arange(ops.shape(x)[0]))
-        y = ops.cast(y, "int32")
-        return {"adversarial": self.attack.perturb(nets["net"].frozen.logits, x, y, seeds)}
+        return {"adversarial": crafted(self.attack, nets["net"], x, y, seed)}
 
     def passes(self, classes: int) -> dict[str, int]:
-        steps = self.attack.total * self.attack.gradients(classes) + self.attack.opening(classes)
-        return {"net.input": steps, "net.weights": 1 if self.mix == 1 else 2}
+        return {**spent(self.attack, classes), "net.weights": 1 if self.mix == 1 else 2}
 
     def moves(self) -> tuple[Move, ...]:
         terms = ("adversarial",) if self.mix == 1 else ("adversarial", "cross_entropy")

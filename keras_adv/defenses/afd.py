@@ -13,7 +13,7 @@ from keras_adv import noise
 from keras_adv.attacks import PGD, Attack
 from keras_adv.backend import value_and_grad
 from keras_adv.backend.pure import feature_layer
-from keras_adv.defenses.base import Batch, Defense, Move, Nets, Tensor
+from keras_adv.defenses.base import Batch, Defense, Move, Nets, Tensor, crafted, spent
 from keras_adv.defenses.discriminator import FORMS, Discriminator
 from keras_adv.defenses.standard import cross_entropy_move
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
@@ -98,13 +98,12 @@ class AFD(Defense):
 
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
         seeds = noise.seeds(seed, ops.arange(ops.shape(x)[0]))
-        found = self.attack.perturb(nets["net"].frozen.logits, x, ops.cast(y, "int32"), seeds)
+        found = crafted(self.attack, nets["net"], x, y, seed)
         between = {"between": noise.uniform(noise.fold(seeds, 1), (1,))} if self.penalty else {}
         return {"adversarial": found, **between}
 
     def passes(self, classes: int) -> dict[str, int]:
-        steps = self.attack.total * self.attack.gradients(classes) + self.attack.opening(classes)
-        needs = {"net.input": steps, "net.weights": 1, "encoder.weights": 2 if self.match else 1}
+        needs = {**spent(self.attack, classes), "net.weights": 1, "encoder.weights": 2 if self.match else 1}
         return needs if self.match else {**needs, "encoder.forward": 2}
 
     def moves(self) -> tuple[Move, ...]:

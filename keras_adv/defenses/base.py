@@ -8,9 +8,9 @@ from typing import Any, ClassVar, NamedTuple
 import keras
 from keras import ops
 
-from keras_adv import registry
-from keras_adv.attacks import APGD, PDPGD, Attack, Worst
-from keras_adv.backend import Net
+from keras_adv import noise, registry, validate
+from keras_adv.attacks import APGD, PDPGD, PGD, Attack, Worst
+from keras_adv.backend import Net, View
 from keras_adv.models import Architecture
 from keras_adv.optimizers import Optimizer
 from keras_adv.registry import Spec
@@ -132,6 +132,28 @@ class Defense(Spec):
     ) -> Move:
         """The usual move: the classifier learns."""
         return Move("net", ("net",), self.optimizer, terms, loss, monitors)
+
+
+def crafted(
+    attack: Attack, net: Net, x: Tensor, y: Tensor, seed: Tensor, target: Tensor | None = None
+) -> Tensor:
+    """Images that an attack makes in training: on the net as it stands, in inference mode, every step taken."""
+    seeds = noise.seeds(seed, ops.arange(ops.shape(x)[0]))
+    return attack.perturb(View(net.frozen), x, ops.cast(y, "int32"), seeds, target)
+
+
+def check_beside(attack: PGD, loss: str) -> None:
+    """For `check`: the attack of a defense ascends `loss`, which has no gradient at x itself."""
+    validate.one_of("attack.loss", attack.loss, (loss,))
+    if attack.restarts != 1:  # the last restart alone would be trained on
+        raise validate.fail("attack.restarts", "1 in training", attack.restarts)
+    if not attack.jitter and not attack.random_start:
+        raise validate.fail("attack.jitter", "greater than 0 for an attack that starts at x", attack.jitter)
+
+
+def spent(attack: Attack, classes: int) -> dict[str, int]:
+    """What `crafted` costs, for `Defense.passes`."""
+    return {"net.input": attack.total * attack.gradients(classes) + attack.opening(classes)}
 
 
 def mean_over(mask: Tensor, term: Tensor) -> Tensor:

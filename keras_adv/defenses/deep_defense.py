@@ -11,6 +11,7 @@ from keras import ops
 from keras_adv.attacks.linearise import nearest, rivals
 from keras_adv.backend import Net, value_and_grad
 from keras_adv.defenses.base import Batch, Defense, Move, Nets, Tensor
+from keras_adv.layers import MeanImage
 from keras_adv.losses import cross_entropy, decision, pick
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
 from keras_adv.registry import option, register, tunable
@@ -127,9 +128,8 @@ class DeepDefense(Defense):
         """(the class x is taken for, the class but y whose linearised boundary with y is nearest): (B,) int32."""
         count = net.model.output_shape[-1]
         z, classes, gaps, slopes = rivals(net.logits, x, y, count, self.candidates)
-        own = (
-            y if classes.shape[1] == count else ops.full_like(y, -1)
-        )  # y is not among the likeliest wrong classes
+        # y is not among the likeliest wrong classes
+        own = y if classes.shape[1] == count else ops.full_like(y, -1)
         return decision(z), pick(classes, nearest(L2(), own, gaps, slopes))
 
     def _learning(self, net: Net) -> Net:
@@ -166,24 +166,6 @@ def _layers(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
     yield layer
     for inner in getattr(layer, "layers", ()):
         yield from _layers(inner)
-
-
-class MeanImage(keras.layers.Layer):
-    """Mean of all images that it was called with, the present ones included: (B, H, W, C) -> (H, W, C)."""
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        super().__init__(name="mean_image")
-        self.mean = self.add_weight(shape=shape, initializer="zeros", trainable=False)
-        self.count = self.add_weight(shape=(), initializer="zeros", trainable=False)
-        self.built = True
-
-    def call(self, x: Tensor) -> Tensor:
-        old, more = ops.convert_to_tensor(self.mean), ops.cast(ops.shape(x)[0], "float32")
-        count = ops.convert_to_tensor(self.count) + more
-        new = old + (ops.mean(x, axis=0) - old) * (more / count)
-        self.count.assign(count)
-        self.mean.assign(new)
-        return new
 
 
 _HALVED = SGD(learning_rate=5e-4, weight_decay=5e-3, schedule=Milestones(at=(4,), factor=0.5))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from types import MappingProxyType
-from typing import Any
 
 from keras import ops
 
@@ -12,7 +11,7 @@ from keras_adv import noise
 from keras_adv.attacks import PGD, Attack
 from keras_adv.backend import Net, jacobian
 from keras_adv.backend.pure import feature_layer
-from keras_adv.defenses.base import Batch, Defense, Move, Nets, Tensor
+from keras_adv.defenses.base import Batch, Defense, Move, Nets, Tensor, crafted, spent
 from keras_adv.defenses.label_smoothing import smoothed_cross_entropy
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
 from keras_adv.registry import option, register, tunable
@@ -100,7 +99,7 @@ class MAD(Defense):
         if self.projections is not None and self.jacobian_of != "softmax_sum":
             batch["directions"] = noise.normal(noise.fold(keys, 2), (self.projections, self._rows(net)))
         if self.attack is not None:
-            batch["adversarial"] = self.attack.perturb(net.frozen.logits, x, y, keys)
+            batch["adversarial"] = crafted(self.attack, net, x, y, seed)
         return batch
 
     def passes(self, classes: int) -> dict[str, int]:
@@ -109,8 +108,7 @@ class MAD(Defense):
         if self.jacobian:
             needs["net.second"] = 1 if self.jacobian_of == "softmax_sum" else rows
         if self.attack is not None:
-            steps = self.attack.total * self.attack.gradients(classes) + self.attack.opening(classes)
-            needs |= {"net.input": steps, "net.weights": 2}
+            needs |= {**spent(self.attack, classes), "net.weights": 2}
         return needs
 
     def moves(self) -> tuple[Move, ...]:
@@ -120,7 +118,7 @@ class MAD(Defense):
 
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
         net, y, partner = nets["net"], batch["y"], batch["partner"]
-        z, logits = _featured(net, batch["x"], training=True, update=True)
+        z, logits = net.featured(batch["x"], training=True, update=True)
 
         def both(branch: Tensor) -> Tensor:
             return branch + ops.take(branch, partner, axis=0)
@@ -143,12 +141,14 @@ class MAD(Defense):
 
     def _rows(self, net: Net) -> int:
         """Rows of the full Jacobian."""
-        return _width(net) if self.jacobian_of == "embedding" else net.model.output_shape[-1]
+        embedding = self.jacobian_of == "embedding"
+        shape = feature_layer(net.model).output.shape if embedding else net.model.output_shape
+        return math.prod(shape[1:])
 
     def _outputs(self, net: Net, x: Tensor) -> Tensor:
         """(B, D) of what the Jacobian is taken."""
         if self.jacobian_of == "embedding":
-            return _featured(net, x)[0]
+            return net.featured(x)[0]
         logits = net.logits(x)
         if self.jacobian_of == "logits":
             return logits
@@ -168,16 +168,6 @@ class MAD(Defense):
         if self.jacobian_squared:
             return ops.sum(ops.square(flat(found)), axis=1) / draws
         return l2_norm(found) / math.sqrt(draws)
-
-
-def _width(net: Net) -> int:
-    return math.prod(feature_layer(net.model).output.shape[1:])
-
-
-def _featured(net: Net, x: Tensor, **kwargs: Any) -> tuple[Tensor, Tensor]:
-    """`net.featured`, of known width also where the batch size is not known."""
-    z, logits = net.featured(x, **kwargs)
-    return ops.reshape(z, (-1, _width(net))), logits
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:

@@ -6,9 +6,8 @@ from types import MappingProxyType
 
 from keras import ops
 
-from keras_adv import noise
 from keras_adv.attacks import PGD, Attack
-from keras_adv.defenses.base import Batch, Defense, Move, Nets, Tensor
+from keras_adv.defenses.base import Batch, Defense, Move, Nets, Tensor, crafted, spent
 from keras_adv.losses import kl_divergence, log_odds, wrong_classes
 from keras_adv.optimizers import Adam, Optimizer
 from keras_adv.registry import option, register, tunable
@@ -52,13 +51,10 @@ class Mart(Defense):
     optimizer: Optimizer = option(default=Adam())
 
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
-        seeds = noise.seeds(seed, ops.arange(ops.shape(x)[0]))
-        y = ops.cast(y, "int32")
-        return {"adversarial": self.attack.perturb(nets["net"].frozen.logits, x, y, seeds)}
+        return {"adversarial": crafted(self.attack, nets["net"], x, y, seed)}
 
     def passes(self, classes: int) -> dict[str, int]:
-        steps = self.attack.total * self.attack.gradients(classes) + self.attack.opening(classes)
-        return {"net.input": steps, "net.weights": 2}
+        return {**spent(self.attack, classes), "net.weights": 2}
 
     def moves(self) -> tuple[Move, ...]:
         return (self.classify("boosted_cross_entropy", "kl", loss=self._loss),)

@@ -8,12 +8,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_adv import noise, validate
 from keras_adv.attacks import PGD
 from keras_adv.attacks.objectives import Value, objective
 from keras_adv.attacks.task import Task
-from keras_adv.backend import View
-from keras_adv.defenses.base import Batch, Defense, Move, Nets, Tensor
+from keras_adv.defenses.base import Batch, Defense, Move, Nets, Tensor, check_beside, crafted, spent
 from keras_adv.heads import MaxMahalanobisHead, crown
 from keras_adv.losses import pick
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
@@ -147,11 +145,7 @@ class MAT(Defense):
     optimizer: Optimizer = option(default=Adam())
 
     def check(self) -> None:
-        validate.one_of("attack.loss", self.attack.loss, ("cosine_distance",))
-        if self.attack.restarts != 1:  # the last restart alone would be trained on
-            raise fail("attack.restarts", "1 in training", self.attack.restarts)
-        if not self.attack.jitter and not self.attack.random_start:
-            raise fail("attack.jitter", "greater than 0 for an attack that starts at x", self.attack.jitter)
+        check_beside(self.attack, "cosine_distance")
 
     def predictor(self, net: keras.Model) -> keras.Model:
         return crown(net, MaxMahalanobisHead(net.output_shape[-1], self.scale, name="logits"), self.dim)
@@ -159,15 +153,12 @@ class MAT(Defense):
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
         if not self.beta:
             return {}
-        seeds = noise.seeds(seed, ops.arange(ops.shape(x)[0]))
-        y = ops.cast(y, "int32")
-        return {"adversarial": self.attack.perturb(View(nets["net"].frozen), x, y, seeds)}
+        return {"adversarial": crafted(self.attack, nets["net"], x, y, seed)}
 
     def passes(self, classes: int) -> dict[str, int]:
         if not self.beta:
             return {"net.weights": 1}
-        steps = self.attack.total * self.attack.gradients(classes)
-        return {"net.forward": self.attack.opening(classes), "net.input": steps, "net.weights": 2}
+        return {**spent(self.attack, classes), "net.weights": 2}
 
     def moves(self) -> tuple[Move, ...]:
         weights = {"so": self.alpha, "bibo": self.beta}

@@ -11,7 +11,7 @@ from keras_adv import noise
 from keras_adv.attacks import PGD, Attack
 from keras_adv.attacks.objectives import objective
 from keras_adv.attacks.task import Task
-from keras_adv.defenses.base import Batch, Defense, Move, Nets, Tensor
+from keras_adv.defenses.base import Batch, Defense, Move, Nets, Tensor, crafted, spent
 from keras_adv.heads import CentreDistanceHead, crown
 from keras_adv.losses import pick
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
@@ -74,19 +74,16 @@ class MMC(Defense):
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
         if self.attack is None:
             return {}
-        net, y = nets["net"], ops.cast(y, "int32")
-        seeds = noise.seeds(seed, ops.arange(ops.shape(x)[0]))
-        target = wrong_class(y, seeds, net.model.output_shape[-1]) if self.targeted else None
-        threat = self.attack.threat
-        task = Task(net.frozen.logits, x, y, seeds, threat.each(x), target)
-        state = self.attack.advance(task, self.attack.begin(task), self.attack.total, stop=False)
-        return {"images": threat.project(self.attack.candidate(state), x, task.eps)}
+        net, target = nets["net"], None
+        if self.targeted:
+            seeds = noise.seeds(seed, ops.arange(ops.shape(x)[0]))
+            target = wrong_class(ops.cast(y, "int32"), seeds, net.model.output_shape[-1])
+        return {"images": crafted(self.attack, net, x, y, seed, target)}
 
     def passes(self, classes: int) -> dict[str, int]:
         if self.attack is None:
             return {"net.weights": 1}
-        steps = self.attack.total * self.attack.gradients(classes) + self.attack.opening(classes)
-        return {"net.input": steps, "net.weights": 1}
+        return {**spent(self.attack, classes), "net.weights": 1}
 
     def moves(self) -> tuple[Move, ...]:
         return (self.classify("centre_distance", loss=self._loss),)

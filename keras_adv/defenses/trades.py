@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from keras import ops
-
-from keras_adv import noise, validate
 from keras_adv.attacks import PGD
-from keras_adv.defenses.base import Batch, Defense, Move, Nets, Tensor
+from keras_adv.defenses.base import Batch, Defense, Move, Nets, Tensor, check_beside, crafted, spent
 from keras_adv.losses import cross_entropy, kl_divergence
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
 from keras_adv.registry import option, register, tunable
 from keras_adv.threats import Linf
-from keras_adv.validate import fail
-
 
 CLIMB = PGD(threat=Linf(eps=0.1), steps=5, random_start=False, jitter=0.001, loss="kl")
 
@@ -52,20 +47,13 @@ class Trades(Defense):
     optimizer: Optimizer = option(default=Adam())
 
     def check(self) -> None:
-        validate.one_of("attack.loss", self.attack.loss, ("kl",))
-        if self.attack.restarts != 1:  # the last restart alone would be trained on
-            raise fail("attack.restarts", "1 in training", self.attack.restarts)
-        if not self.attack.jitter and not self.attack.random_start:
-            raise fail("attack.jitter", "greater than 0 for an attack that starts at x", self.attack.jitter)
+        check_beside(self.attack, "kl")
 
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
-        seeds = noise.seeds(seed, ops.arange(ops.shape(x)[0]))
-        y = ops.cast(y, "int32")
-        return {"adversarial": self.attack.perturb(nets["net"].frozen.logits, x, y, seeds)}
+        return {"adversarial": crafted(self.attack, nets["net"], x, y, seed)}
 
     def passes(self, classes: int) -> dict[str, int]:
-        steps = self.attack.total * self.attack.gradients(classes)
-        return {"net.forward": self.attack.opening(classes), "net.input": steps, "net.weights": 2}
+        return {**spent(self.attack, classes), "net.weights": 2}
 
     def moves(self) -> tuple[Move, ...]:
         return (self.classify("cross_entropy", "kl", loss=self._loss),)
@@ -81,14 +69,18 @@ class Trades(Defense):
 
 TRADES_MNIST = Trades(
     weight=1.0,
-    attack=PGD(threat=Linf(eps=0.3), steps=40, step_size=0.01 / 0.3, random_start=False, jitter=0.001, loss="kl"),
+    attack=PGD(
+        threat=Linf(eps=0.3), steps=40, step_size=0.01 / 0.3, random_start=False, jitter=0.001, loss="kl"
+    ),
     optimizer=SGD(learning_rate=0.01, momentum=0.9, schedule=Milestones(at=(55, 75, 90), factor=0.1)),
 )
 """The authors' setting on MNIST: 100 epochs, batch 128."""
 
 TRADES_CIFAR = Trades(
     weight=6.0,
-    attack=PGD(threat=Linf(eps=0.031), steps=10, step_size=0.007 / 0.031, random_start=False, jitter=0.001, loss="kl"),
+    attack=PGD(
+        threat=Linf(eps=0.031), steps=10, step_size=0.007 / 0.031, random_start=False, jitter=0.001, loss="kl"
+    ),
     optimizer=SGD(
         learning_rate=0.1,
         momentum=0.9,

@@ -8,7 +8,8 @@ from keras import ops
 from keras_adv import fit, registry
 from keras_adv.backend import Game, Net, jacobian, value_and_grad
 from keras_adv.defenses import Standard
-from keras_adv.defenses.deep_defense import CAP, DeepDefense, MeanImage
+from keras_adv.defenses.deep_defense import CAP, DeepDefense
+from keras_adv.layers import MeanImage
 from keras_adv.losses import decision, pick
 from keras_adv.models import MLP
 from keras_adv.optimizers import SGD, Adam

@@ -26,7 +26,16 @@ def craft(defense, model, x, y, seed=3):
 
 
 def climber(**options):
-    return PGD(**{"threat": Linf(eps=0.1), "steps": 5, "random_start": False, "jitter": 0.001, "loss": "kl", **options})
+    return PGD(
+        **{
+            "threat": Linf(eps=0.1),
+            "steps": 5,
+            "random_start": False,
+            "jitter": 0.001,
+            "loss": "kl",
+            **options,
+        }
+    )
 
 
 @pytest.fixture
