@@ -76,6 +76,7 @@ def recipe_flags() -> None:
     flags.DEFINE_enum("augment", None, AUGMENTS, "augmentation of the training images")
     flags.DEFINE_bool("normalize", None, "normalise inside the model by the training images")
     flags.DEFINE_integer("seed", None, "of weights, order and random starts")
+    flags.DEFINE_string("start", None, "train on from this model: a zoo name, a run folder, or FILE.keras")
 
 
 def recipe_from_flags() -> Recipe:
@@ -85,7 +86,7 @@ def recipe_from_flags() -> Recipe:
     for kind in ("defense", "model"):
         if FLAGS[kind].value is not None:
             changes[kind] = registry.parse(kind, FLAGS[kind].value)
-    for name in ("data", "epochs", "batch_size", "augment", "normalize", "seed"):
+    for name in ("data", "epochs", "batch_size", "augment", "normalize", "seed", "start"):
         if FLAGS[name].value is not None:
             changes[name] = FLAGS[name].value
     return recipe.replace(**changes)

@@ -1,7 +1,8 @@
-"""Cost of attacks or of training steps: python scripts/bench.py attacks|training|refill|memory
+"""Cost of attacks or of training steps: python scripts/bench.py attacks|training|jacobians|refill|memory
 
 attacks, training: over their floor, the bare forward and backward passes that each needs, timed in the same process,
-alternating. refill: an evaluation with refilled slots over one with fixed batches. memory: GiB above the model.
+alternating. jacobians: cheaper forms of the Jacobian penalties over the full second-order one, and how their gradients
+agree. refill: an evaluation with refilled slots over one with fixed batches. memory: GiB above the model.
 """
 
 import os
@@ -20,16 +21,19 @@ BATCH = flags.DEFINE_integer(
     "batch_size", None, "images; default 256 for attacks, 100 for training", lower_bound=1
 )
 MODEL = flags.DEFINE_string(
-    "model", "standard_lenet_digits", "for refill: a zoo name, a run folder, or FILE.keras"
+    "model",
+    None,
+    "for refill: a zoo name, a run folder, or FILE.keras; for training: a network, default lenet()",
 )
 DATA = flags.DEFINE_string("data", "digits", "for refill: its images")
-ONLY = flags.DEFINE_list("only", None, "names of attacks, for attacks and memory")
+ONLY = flags.DEFINE_list("only", None, "names of attacks, or of defenses for training; not for refill")
 
 
 def main() -> None:
     titles = {
         "attacks": ("attacks, LeNet 28x28: time over the floor of bare passes", "ratio"),
-        "training": ("training, LeNet 28x28: time over the floor of bare passes", "ratio"),
+        "training": (f"training, {MODEL.value or 'lenet()'}: time over the floor of bare passes", "ratio"),
+        "jacobians": ("training steps over the full second-order Jacobian's, LeNet 28x28", "ratio"),
         "refill": ("PGD-40 with refilled slots over fixed batches", "ratio"),
         "memory": ("memory of an evaluation above the model, CIFAR size", "GiB"),
     }
@@ -37,8 +41,9 @@ def main() -> None:
         cli.stop(f"`what` must be one of {list(titles)}. Received: {WHAT!r}")
     options = {} if WHAT == "memory" else {"repeats": REPEATS.value}
     options |= {"batch": BATCH.value} if BATCH.value and WHAT != "memory" else {}
-    options |= {"model": MODEL.value, "images": DATA.value} if WHAT == "refill" else {}
-    options |= {"only": ONLY.value} if ONLY.value and WHAT in ("attacks", "memory") else {}
+    options |= {"images": DATA.value} if WHAT == "refill" else {}
+    options |= {"model": MODEL.value} if MODEL.value and WHAT in ("refill", "training") else {}
+    options |= {"only": ONLY.value} if ONLY.value and WHAT in ("attacks", "memory", "training") else {}
     title, unit = titles[WHAT]
     table = Table(title=title)
     for column in ("name", "passes", unit, "seconds"):

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import keras_adv
-from keras_adv import artifact, registry
+from keras_adv import InvalidInput, artifact, registry, zoo
 from keras_adv.card import ModelCard, sha256
+from keras_adv.recipes import Recipe
 
 RECIPE = "recipe(defense=adversarial(attack=pgd(threat=linf(eps=0.1), steps=2)), epochs=3, normalize=True)"
 
@@ -41,7 +42,7 @@ def test_card_tells_of_the_written_artifact(run, digits):
     for ours, theirs in zip(card.results["attacks"], again["attacks"], strict=True):
         assert ours["robust_accuracy"] == theirs["robust_accuracy"]
         assert ours["mean_norm"] == pytest.approx(theirs["mean_norm"], rel=1e-5)
-    assert registry.spec(registry.parse("recipe", card.recipe)) == card.recipe
+    assert registry.spec(registry.parse("recipe", card.recipe), full=True) == card.recipe
     assert card.recipe in (out / "README.md").read_text()
 
 
@@ -122,3 +123,17 @@ def test_search_ranks_recipes_and_writes_the_best(tmp_path):
 def test_search_needs_something_to_tune(tmp_path):
     with pytest.raises(keras_adv.InvalidInput, match="`objective` must be one of"):
         keras_adv.search("recipe()", tmp_path, objective="speed")
+
+
+def test_a_recipe_can_start_from_a_trained_model(digits, tmp_path):
+    recipe = Recipe(
+        defense=registry.parse("defense", "label_smoothing(optimizer=sgd(learning_rate=1e-6))"),
+        data="digits",
+        epochs=1,
+        start="standard_lenet_digits",
+    )
+    card = keras_adv.train(recipe, tmp_path / "run", attacks=[], verbose=0)
+    assert card.results["clean_accuracy"] == zoo.card("standard_lenet_digits").results["clean_accuracy"]
+    with pytest.raises(InvalidInput, match="`name` must be"):
+        keras_adv.train(recipe.replace(start="nothing"), tmp_path / "other", verbose=0)
+    assert not (tmp_path / "other").exists()

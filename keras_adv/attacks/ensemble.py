@@ -38,8 +38,10 @@ class Ensemble(Attack):
             found = Found(*(ops.where(rows(found.success, a), a, b) for a, b in zip(found, new, strict=True)))
         return found
 
-    def perturb(self, logits: Any, x: Tensor, y: Tensor, seeds: Tensor) -> Tensor:
-        return ops.stop_gradient(self.attempt(Task(logits, x, y, seeds, self.threat.each(x))).images)
+    def perturb(
+        self, logits: Any, x: Tensor, y: Tensor, seeds: Tensor, target: Tensor | None = None
+    ) -> Tensor:
+        return ops.stop_gradient(self.attempt(Task(logits, x, y, seeds, self.threat.each(x), target)).images)
 
 
 @register("attack", "worst")

@@ -95,5 +95,6 @@ class Game(BaseGame):
             terms = move.loss(nets, batch)
             loss = optimizer.scale_loss(self.total(move, terms))
         # 0 for weights that a move holds fixed: Keras warns of None, and its weight decay skips them
-        optimizer.apply(tape.gradient(loss, variables, unconnected_gradients=_ZERO), variables)
+        slopes = tape.gradient(loss, [v.value for v in variables], unconnected_gradients=_ZERO)
+        optimizer.apply(slopes, variables)
         return terms

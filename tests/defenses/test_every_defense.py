@@ -67,8 +67,9 @@ def test_each_move_changes_only_what_it_learns(name, number, digits):
     assert changed == learned
 
 
-@pytest.mark.parametrize(("name", "number"), CASES)
+@pytest.mark.parametrize(("name", "number"), [case for case in CASES if case != ("critic", 2)])
 def test_gradient_of_every_move_equals_finite_differences(name, number, smooth):
+    """But the critic's third: its gradient through the stopping rule is straight-through by design."""
     rng = np.random.default_rng(0)
     x, y = rng.random((12, 4, 4, 1)).astype("float32"), (np.arange(12) % 3).astype("int32")
     start = smooth.get_weights()
