@@ -90,7 +90,7 @@ def main():
     tx, ty = torch.tensor(x.transpose(0, 3, 1, 2).copy()), torch.tensor(y, dtype=torch.int64)
     climber, sgd = f"steps={STEPS.value}", "optimizer=sgd(learning_rate=0.01)"
     ours = {
-        "trades": f"trades(beta={BETA}, threat=linf(eps={EPS}), {climber}, {sgd})",
+        "trades": f"trades(weight={BETA}, attack=pgd(threat=linf(eps={EPS}), {climber}, random_start=False, jitter=0.001, loss='kl'), {sgd})",
         "madry": f"adversarial(attack=pgd(threat=linf(eps={EPS}), {climber}), {sgd})",
     }
     for name, theirs in (("trades", trades), ("madry", madry)):

