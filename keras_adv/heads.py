@@ -160,8 +160,8 @@ def crown(net: keras.Model, head: Centred, dim: int | None) -> keras.Model:
         dim: D, the width of the linear layer, or None.
 
     Raises:
-        InvalidInput: no layer "features", or dim=None on features that are never negative (a ReLU's): they reach no
-            centre.
+        InvalidInput: no layer "features", or dim=None on features that are never negative (a ReLU's): they reach only
+            the first centre.
     """
     if type(net.layers[-1]) is type(head):
         return net

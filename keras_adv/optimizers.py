@@ -37,7 +37,8 @@ class Milestones(Schedule):
 
     def build(self, rate: float, steps_per_epoch: int, epochs: int) -> object:
         values = [rate * self.factor**n for n in range(len(self.at) + 1)]
-        bounds = [epoch * steps_per_epoch for epoch in self.at]
+        # Keras still has the old rate at the boundary itself, and the first step is number 0
+        bounds = [epoch * steps_per_epoch - 1 for epoch in self.at]
         return keras.optimizers.schedules.PiecewiseConstantDecay(bounds, values)
 
 

@@ -132,6 +132,7 @@ def claim(out: Path, spec: str) -> None:
 
 def _build(recipe: Recipe, loaded: data.Data) -> keras.Model:
     if recipe.start is not None:
+        keras.utils.set_random_seed(recipe.seed)  # for what a defense adds to the net
         return zoo.open(recipe.start)
     mean, std = loaded.statistics() if recipe.normalize else (None, None)
     design = recipe.defense.design(recipe.model)

@@ -13,7 +13,7 @@ from pathlib import Path
 from absl import flags
 
 import keras_adv
-from keras_adv import cli
+from keras_adv import cli, pages
 
 README = flags.DEFINE_string("readme", None, "page whose zoo table is rewritten")
 RESULTS = flags.DEFINE_string("results", None, "page that is written anew with every measurement")
@@ -29,12 +29,12 @@ def main() -> None:
             cli.stop(f"`readme` must be an existing file. Received: {README.value!r}")
         before, rest = page.read_text().split("<!-- zoo -->\n")
         after = rest.split("<!-- /zoo -->")[1]
-        page.write_text(f"{before}<!-- zoo -->\n{keras_adv.zoo.table()}<!-- /zoo -->{after}")
+        page.write_text(f"{before}<!-- zoo -->\n{pages.table()}<!-- /zoo -->{after}")
     if RESULTS.value:
         page = Path(RESULTS.value)
         if not page.parent.is_dir():
             cli.stop(f"`results` must be a file in an existing folder. Received: {RESULTS.value!r}")
-        page.write_text(keras_adv.zoo.results())
+        page.write_text(pages.results())
 
 
 if __name__ == "__main__":

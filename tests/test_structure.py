@@ -15,7 +15,7 @@ LAYERS = [
     {"attacks"},
     {"defenses", "evaluation"},
     {"recipes", "callbacks", "artifact", "fit"},
-    {"train", "card", "export", "zoo", "search", "bench"},
+    {"train", "card", "export", "zoo", "pages", "search", "bench"},
     {"cli", "__init__"},
 ]
 FREE = {"backend", "data", "export"}

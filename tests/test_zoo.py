@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import keras_adv
-from keras_adv import zoo
+from keras_adv import pages, zoo
 
 
 @pytest.mark.parametrize("name", zoo.list())
@@ -37,6 +37,8 @@ def test_critic_needs_larger_perturbations_than_no_defense():
     assert np.isfinite(list(norm.values())).all()
 
 
-def test_readme_shows_the_cards():
-    page = (Path(__file__).parents[1] / "README.md").read_text()
-    assert page.split("<!-- zoo -->\n")[1].split("<!-- /zoo -->")[0] == zoo.table()
+def test_readme_and_the_page_of_results_show_the_cards():
+    root = Path(__file__).parents[1]
+    page = (root / "README.md").read_text()
+    assert page.split("<!-- zoo -->\n")[1].split("<!-- /zoo -->")[0] == pages.table()
+    assert (root / "docs" / "results.md").read_text() == pages.results()

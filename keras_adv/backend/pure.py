@@ -74,7 +74,8 @@ class Net:
         outputs, new = model.stateless_call(trainable, state, *inputs, **kwargs)
         if update:
             for variable, value in zip(model.non_trainable_variables, new, strict=True):
-                variable.assign(value)
+                # no path to the weights: on JAX a later read in the same gradient would find one
+                variable.assign(ops.stop_gradient(value))
         return outputs
 
     def drawn(self, x: Tensor, draw: Any) -> Tensor:

@@ -103,7 +103,11 @@ class AFD(Defense):
         return {"adversarial": found, **between}
 
     def passes(self, classes: int) -> dict[str, int]:
-        needs = {**spent(self.attack, classes), "net.weights": 1, "encoder.weights": 2 if self.match else 1}
+        needs = {
+            **spent(self.attack, classes),
+            "net.weights": 1,
+            "encoder.weights": 2 if self.match or self.symmetric else 1,
+        }
         return needs if self.match else {**needs, "encoder.forward": 2}
 
     def moves(self) -> tuple[Move, ...]:
@@ -181,7 +185,7 @@ AFD_MNIST = _paper(PGD(threat=Linf(eps=0.3), steps=40, step_size=0.01 / 0.3), (5
 """Paper, MNIST, ResNet-18 with 64 features: batch 128, 100 epochs.
 
 Its table A1 lost one of the three learning rates and shows 0.1 for two; the encoder's 0.5 is that of the
-authors' later code (0.1 where it is unstable; for MNIST that code has 0.5 for the judge too). Their weight
+authors' later code (inferred: start at 0.1 where it is unstable; for MNIST that code has 0.5 for the judge too). Their weight
 decay of 1e-4, in the first optimizer only, is part of a gradient that momentum 0.9 makes ten times longer;
 Keras' is decoupled, hence 1e-3."""
 AFD_CIFAR = _paper(PGD(threat=Linf(eps=0.031), steps=20, step_size=2 / 255 / 0.031), (400, 800))

@@ -123,5 +123,12 @@ AT_AWP_CIFAR = AWP(
 )
 """The authors' setting of AT-AWP on CIFAR-10: PreAct ResNet-18, 200 epochs, batch 128, augment="crop_flip"."""
 
-TRADES_AWP_CIFAR = AWP(gamma=0.005, inner=TRADES_CIFAR, warmup=10)
-"""The authors' setting of TRADES-AWP on CIFAR-10, with the optimizer of TRADES."""
+TRADES_AWP_CIFAR = AWP(
+    gamma=0.005,
+    inner=TRADES_CIFAR.replace(
+        attack=TRADES_CIFAR.attack.replace(threat=Linf(eps=8 / 255), step_size=0.25),
+        optimizer=AT_AWP_CIFAR.optimizer,
+    ),
+    warmup=10,
+)
+"""The same of TRADES-AWP: WRN-34-10, 200 epochs. Both from memory of the authors' code, not checked against it."""

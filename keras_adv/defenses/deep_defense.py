@@ -19,10 +19,11 @@ from keras_adv.threats import L2
 from keras_adv.threats.base import TINY, l2_norm, rows
 from keras_adv.validate import fail
 
-CAP = 20.0
-"""Largest exponent: a wrong image far from its class would make exp(d rho) overflow."""
+CAP = 5.0
+"""Largest exponent: a wrong image further from its class than its own length would drown the batch in exp(d rho)."""
 FLAT = 1e-12
-"""Squared slopes up to here count as none, and the image does not move: float32 holds no 1 / slope^4."""
+"""Squared slopes up to here count as none, and the image does not move: the gradient has 1 / slope^4. A correct image is
+then logged with rho 0, though nothing says that it is fragile."""
 
 
 @register("defense", "deep_defense")
@@ -105,7 +106,8 @@ class DeepDefense(Defense):
         net, x, y = self._learning(nets["net"]), batch["x"], ops.cast(batch["y"], "int32")
         logits = net.logits(x) if self.inference else net.logits(x, training=True, update=True)
         delta, correct = self.perturbation(net.only(self._reaches), x, y)
-        rho = l2_norm(delta) / ops.maximum(batch["size"], TINY)
+        known = batch["size"] > TINY  # a black image, or the first of all, which is the mean, has no rho
+        rho = ops.where(known, l2_norm(delta) / ops.where(known, batch["size"], 1.0), 0.0)
         cost = ops.where(correct, ops.exp(-self.c * rho), ops.exp(ops.minimum(self.d * rho, CAP)))
         return {"cross_entropy": cross_entropy(logits, y), "fragility": self.weight * cost, "rho": rho}
 

@@ -24,13 +24,13 @@ class DeepFoolTraining(Defense):
     """Cross-entropy on the training images and on DeepFool's images of the net that training starts from.
 
     The adversarial images are made once, before the first step, and keep the label of the image they came from:
-    "Adv. Train I" of Deep Defense (sec. 4), the fine-tuning of the DeepFool paper. They fool the first net, not the one
+    "Adv. Train I" of Deep Defense (sec. 4), after the fine-tuning of the DeepFool paper. They fool the first net, not the one
     that is being trained, so this is weaker than `adversarial`. What the first net gets wrong stays as it is.
-    An epoch has twice as many steps. A resumed run makes the same images anew, from the same start.
+    An epoch has twice as many steps with `clean`. A resumed run makes the same images anew, from the same start.
 
     Args:
         attack: DeepFool; an image that its steps do not fool stays as it is. In the box (the papers' are not).
-        clean: keep the clean images; False: only DeepFool's images.
+        clean: keep the clean images; False: only DeepFool's images, as in the DeepFool paper.
         optimizer: of the classifier.
 
     Cost a step: 1 forward-backward pass. Before the first: DeepFool on every image, at most steps + 1 Jacobians (LeNet on

@@ -36,9 +36,9 @@ class MAD(Defense):
 
     The released code differentiates the *sum* of the softmax, which is the constant 1: its Jacobian term is
     rounding noise (`jacobian_of="softmax_sum"`; its whole penalty is that with jacobian_squared=True,
-    jacobian=1e-4). Its RVL is the form "repo". No third party has measured the paper's robustness without
-    adversarial training under AutoAttack; smoothed labels and tight clusters are known to mask gradients
-    (arXiv:2006.13726), so judge a model by `adaptive_attack` only.
+    jacobian=1e-4). Its RVL is the form "repo". No measurement of the paper's robustness without
+    adversarial training under AutoAttack was found; smoothed labels are known to mask gradients (arXiv:2006.13726),
+    tight clusters probably do, so judge a model by `adaptive_attack` only.
 
     Args:
         alpha: label of the true class, the others share 1 - alpha (paper: 0.8).
@@ -73,7 +73,7 @@ class MAD(Defense):
             "98.8, 98.4)",
             "CIFAR-10 ResNet-56": "clean 94.2; PGD-10 linf 0.01 68.8, 0.02 55.2 (with adversarial training: "
             "clean 92.1; 85, 60.2)",
-            "condition": "accuracy among 1000 images that are right before the attack; one run of each",
+            "condition": "accuracy among 1000 images that are right before the attack; number of runs not given",
         }
     )
     alpha: float = tunable(default=0.8, lowest=0.6, highest=1.0, above=0.0, high=1.0)
@@ -226,13 +226,14 @@ def _sgd(*epochs: int) -> SGD:
     return SGD(learning_rate=0.1, weight_decay=4e-3, schedule=Milestones(at=epochs))
 
 
-MADNET_MNIST = MAD(variance=1.0, optimizer=_sgd(19, 38, 58, 64))
+MADNET_MNIST = MAD(variance=1.0, projections=None, optimizer=_sgd(19, 38, 58, 64))
 """The released code's schedule for MNIST: batch 128, 64 epochs (paper: 80), ResNet-56 with LeakyReLU(0.1).
 
 The code adds Keras' l2(2e-4) of the filters to the loss (the paper prints 0.002): a gradient of 4e-4 w, which
 momentum 0.9 makes ten times longer. Here the decay is decoupled from the momentum, hence 4e-3, and it is on
 every weight."""
-MADNET_CIFAR = MAD(variance=1.0, optimizer=_sgd(102, 179, 256, 333))
-"""The same for CIFAR-10 and CIFAR-100: batch 128, 409 epochs (paper: 400), random crops and flips."""
+MADNET_CIFAR = MAD(variance=1.0, projections=None, optimizer=_sgd(102, 179, 256, 333))
+"""The same for CIFAR-10: batch 128, 409 epochs (paper: 400), random crops and flips. For the 100 rows of CIFAR-100's
+Jacobian take projections=1."""
 MADNET_CIFAR_ADVERSARIAL = MADNET_CIFAR.replace(attack=PGD(threat=Linf(eps=8 / 255), steps=10))
 """With adversarial training; the paper gives neither eps, nor steps, nor the mix: these are inferred."""

@@ -22,7 +22,8 @@ class Margin(Defense):
 
     The sensitivity is taken in the dual of the norm in which the margin is to grow: l2 for `threat=l2()`, l1 for
     `threat=linf()`. The class j comes from the full Jacobian without gradient; only grad(z_y - z_j) is
-    differentiated again. No batch normalisation: it would couple the images.
+    differentiated again. Slopes are of the net in inference mode: batch normalisation in training mode
+    would couple the images.
 
     Args:
         weight: C of the thesis: 0.1 with l2 squared, 0.01 with linf.
@@ -95,4 +96,4 @@ CIFAR = Margin(
     optimizer=SGD(learning_rate=0.1, schedule=Milestones(at=(80, 120, 160), factor=0.2)),
 )
 """Thesis 3.5, NIN on CIFAR-10 with augmentation (0.01 or 0.001 without); 200 epochs, batches of 128. The rate to start
-from is not printed."""
+from is not printed; theirs are whitened images, in another unit than [0, 1]."""

@@ -30,7 +30,8 @@ class Mart(Defense):
 
     Wang et al., ICLR 2020, misclassification-aware adversarial training: images that are wrong or
     unsure already when clean count more in the KL. x' is made by an attack on the cross-entropy in inference mode;
-    the gradient flows through every p. Batch normalisation keeps the statistics of the adversarial pass.
+    the gradient flows through every p. Batch normalisation keeps the statistics of the adversarial pass (the
+    authors' code: of both).
 
     The defaults are for small images such as the digits; `MART_CIFAR` is the paper's attack and weight.
 

@@ -24,11 +24,13 @@ class VAT(Defense):
         d <- g / |g|,   g = grad_d KL(p(x) || p(x + xi d)),
     a power iteration on the Hessian of the divergence (thesis 2.24). r asks the net in inference mode, takes no label
     and is not projected on the box; where float32 has no gradient (p saturated, or the net flat) the direction
-    stays random. The pass on x + r is in training mode and moves no batch-norm statistics.
+    stays random. The pass on x + r is in training mode and moves no batch-norm statistics
+    (the authors make r in training mode too).
 
     Args:
         weight: of the divergence; 1 (paper, thesis).
-        eps: length of r in [0, 1] units; 2.1 (paper, MNIST), 2.0 (thesis, MNIST), 8 (paper, CIFAR-10).
+        eps: length of r in [0, 1] units; 2.1 (paper, MNIST), 2.0 (thesis, MNIST), 8 (paper, CIFAR-10,
+            semi-supervised, on whitened images: another unit).
         xi: length at which the divergence is differentiated; 1e-6 in the paper, where float32 leaves few digits of
             p(x + xi d) - p(x).
         power: power iterations; 1 (paper).
