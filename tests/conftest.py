@@ -1,6 +1,7 @@
 """What many tests share: small nets whose geometry is known, and real 8x8 digits."""
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -9,6 +10,15 @@ import numpy as np
 import pytest
 
 from keras_adv import data, fit, models
+
+if keras.config.backend() == "jax" and not os.environ.get("KERAS_ADV_ALL_TESTS"):
+    # what does not ask the backend is not asked twice, nor are formulas that run eagerly: JAX compiles every operation
+    collect_ignore = [
+        f"test_{n}.py" for n in ("bad_input", "claims", "data", "docs", "registry", "scripts", "validate")
+    ]
+    collect_ignore += ["models"]
+    here = Path(__file__).parent / "defenses"
+    collect_ignore += [f"defenses/{p.name}" for p in here.glob("test_*.py") if p.stem != "test_every_defense"]
 
 SHAPE = (8, 8, 1)
 

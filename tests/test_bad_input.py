@@ -807,7 +807,8 @@ class Spoil(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         if epoch == 1:
-            self.model.net.set_weights([np.full_like(w, np.nan) for w in self.model.net.get_weights()])
+            net = self.model.predictor
+            net.set_weights([np.full_like(w, np.nan) for w in net.get_weights()])
 
 
 def test_a_run_that_diverges_stops_and_keeps_the_last_finite_epoch(images, tmp_path):

@@ -46,7 +46,9 @@ def run(argv):
 print(json.dumps([run(line) for line in json.loads(sys.argv[1])]))
 """
 
-DEFENSES, MODELS = (str(list(registry.registered(kind))) for kind in ("defense", "model"))
+DEFENSES, MODELS = (
+    str(list(registry.registered(kind)))[:-1] for kind in ("defense", "model")
+)  # presets follow
 SCRIPTS = ("bench", "evaluate", "export", "search", "train")
 HELP = [(f"{name}.py", "--help") for name in SCRIPTS]
 GOOD = (

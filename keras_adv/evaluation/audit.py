@@ -61,8 +61,9 @@ def audit(model: keras.Model, x: np.ndarray, y: np.ndarray, n: int = 100) -> lis
     """What looks like masked gradients, in sentences; an empty list where nothing does.
 
     Checks on the first `n` images: `flags`; a PGD in the whole box (eps = 1) that does not
-    break everything; one step that does better than forty at eps = 0.1.
-    Cost: about 83 forward-backward passes an image.
+    break everything; one step that does better than forty at eps = 0.1; forty on the margin that leave at least 5
+    points less standing than forty on the cross-entropy.
+    Cost: about 123 forward-backward passes an image.
     """
     x, y, _ = classify(model, x[:n], y[:n], batch_size=256)
     found = flags(model, x, y)
@@ -70,8 +71,15 @@ def audit(model: keras.Model, x: np.ndarray, y: np.ndarray, n: int = 100) -> lis
     left = float((~whole.success).mean())
     if left > 0:
         found.append(f"PGD without a bound (linf eps=1) leaves {left:.0%} of images standing")
-    once, often = (attack(model, x, y, f"pgd(steps={s}, step_size={z})") for s, z in ((1, 1), (40, 0.0625)))
+    forty = "pgd(steps=40, step_size=0.0625, loss='{}')"
+    specs = ("pgd(steps=1, step_size=1)", forty.format("cross_entropy"), forty.format("margin"))
+    once, often, margin = (attack(model, x, y, spec) for spec in specs)
     if once.success.mean() > often.success.mean():
         gap = once.success.mean() - often.success.mean()
         found.append(f"one PGD step breaks {gap:.0%} more images than forty (linf eps=0.1)")
+    more = margin.success.mean() - often.success.mean()
+    if more > 0.05:
+        found.append(
+            f"PGD on the margin breaks {more:.0%} more images than on the cross-entropy (linf eps=0.1)"
+        )
     return found

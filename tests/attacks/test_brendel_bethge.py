@@ -101,6 +101,7 @@ def test_overshoot_below_one_is_refused():
 
 
 @pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="Foolbox needs Keras on TensorFlow")
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "theirs", "order"), [("l2", "L2", 2), ("linf", "Linfinity", np.inf), ("l1", "L1", 1)]
 )

@@ -11,7 +11,7 @@ import pytest
 
 from keras_adv import data, registry
 from keras_adv.backend import Game
-from keras_adv.models import LeNet
+from keras_adv.models import MLP, LeNet
 from keras_adv.optimizers import SGD
 
 QUICK = {
@@ -25,7 +25,9 @@ QUICK = {
 """Where the defaults would compile for long, or start where the sign of a gradient is rounding."""
 OWN_STREAMS = ("dropout",)
 """Keras' dropout draws from streams that differ between backends."""
-CHAOTIC = ("margin()", "double_backprop()", "mad()")
+CONVOLVED = ("standard()", "margin()", QUICK["adversarial"], QUICK["critic"])
+"""On LeNet, whose second-order passes XLA compiles for long; the others on a perceptron."""
+JUMPY = ("margin()", "double_backprop()", "mad()")
 """Adam's first steps are the signs of gradients, and a ReLU net's penalty jumps where they differ."""
 SPECS = [QUICK.get(name, f"{name}()") for name in registry.registered("defense") if name not in OWN_STREAMS]
 
@@ -35,9 +37,10 @@ def losses():
     digits, out = data.load("digits"), {}
     for spec in SPECS:
         defense = registry.parse("defense", spec)
-        if spec in CHAOTIC:
+        if spec in JUMPY:
             defense = defense.replace(optimizer=SGD(learning_rate=0.02))
-        net = defense.design(LeNet()).build(digits.shape, digits.classes)
+        design = LeNet() if spec in CONVOLVED else MLP(units=(48, 24))
+        net = defense.design(design).build(digits.shape, digits.classes)
         game = Game(net, defense)
         rng = np.random.default_rng(0)
         for v in game.trainable_variables:
@@ -58,11 +61,11 @@ def losses():
 
 @pytest.fixture(scope="module")
 def both():
-    """spec -> terms of every step, here and on the other backend."""
-    other = "jax" if keras.config.backend() == "tensorflow" else "tensorflow"
-    if other == "jax":
-        pytest.importorskip("jax")
-    env = {**os.environ, "KERAS_BACKEND": other}
+    """spec -> terms of every step, on TensorFlow and on JAX."""
+    if keras.config.backend() != "tensorflow":
+        pytest.skip("the run on TensorFlow compares with JAX")
+    pytest.importorskip("jax")
+    env = {**os.environ, "KERAS_BACKEND": "jax"}
     command = [sys.executable, __file__]
     with subprocess.Popen(
         command, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True

@@ -138,8 +138,10 @@ def test_the_exponent_is_capped_and_a_black_or_flat_image_harmless(linear, grey)
     black, y = 0 * x, ((guess + 1) % 5).astype("int32")
     got = terms(DeepDefense(weight=1.0), model, black, y)
     assert all(np.isfinite(v).all() for v in got.values())
-    wrong = (b.argmax() != y).nonzero()[0]
-    np.testing.assert_allclose(got["fragility"][wrong], np.exp(CAP), rtol=1e-5)
+    np.testing.assert_array_equal(got["rho"], 0)  # a black image has none
+    far = terms(DeepDefense(weight=1.0, d=1e4), model, x, y)
+    assert (guess != y).all() and far["rho"].min() > 1e-3
+    np.testing.assert_allclose(far["fragility"], np.exp(CAP), rtol=1e-5)
     flat = keras.models.clone_model(model)
     flat.set_weights([0 * w, b])
     assert np.isfinite(terms(DeepDefense(), flat, x, y)["fragility"]).all()

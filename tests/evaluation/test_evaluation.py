@@ -84,6 +84,12 @@ def test_audit_is_quiet_on_a_plain_net_and_speaks_on_a_masked_one(net, digits):
     assert any("without a bound" in text for text in findings)
 
 
+def test_audit_sees_a_cross_entropy_that_has_run_out_of_float32(net, digits):
+    x, y = digits.test[0][:60], digits.test[1][:60]
+    steep = keras.Model(net.inputs, keras.layers.Rescaling(1e3)(net.output))
+    assert any("PGD on the margin breaks" in text for text in audit(steep, x, y))
+
+
 def test_progress_reaches_the_end(net, digits):
     seen = []
     attack(

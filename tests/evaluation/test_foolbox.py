@@ -36,6 +36,7 @@ def test_pgd_breaks_as_many(pair, net):
     assert ours.success.mean() >= np.asarray(hit).mean() - 0.005
 
 
+@pytest.mark.slow
 def test_pdgd_is_not_above_the_best_of_deepfool_ddn_and_carlini_wagner(pair, net):
     model, x, y, tx, ty = pair
     a = fb.attacks
