@@ -105,3 +105,33 @@ def test_divergence_is_an_error_that_says_what_to_do(small, digits):
     wild = "standard(optimizer=sgd(learning_rate=1e30))"
     with pytest.raises(FloatingPointError, match="Lower the learning rate"):
         fit.defend(small, wild, *digits.train, epochs=3, verbose=0)
+
+
+def test_statistics_that_a_pass_moves_carry_no_gradient_into_the_next():
+    """With momentum 0 the mean of a normalised output would not depend on the layer before it at all."""
+    inputs = keras.Input((2, 2, 1))
+    h = keras.layers.Dense(3, use_bias=False)(keras.layers.Flatten()(inputs))
+    net = keras.Model(inputs, keras.layers.BatchNormalization(momentum=0.0, scale=False)(h))
+
+    class Twice(ThreeMoves):
+        def networks(self, net):
+            return {}
+
+        def prepare(self, nets, x, y, seed):
+            return {}
+
+        def moves(self):
+            return (Move("net", ("net",), SGD(learning_rate=1.0, momentum=0.0), ("a", "b"), self.both),)
+
+        def both(self, nets, batch):
+            first = nets["net"].logits(batch["x"], training=True, update=True)
+            return {"a": 0.0 * first[:, 0], "b": nets["net"].logits(batch["x"])[:, 0]}
+
+    x = np.random.default_rng(0).random((40, 2, 2, 1)).astype("float32")
+    game = Game(net, Twice())
+    game.start(game.defense.moves(), 1, 1)
+    old = np.array(net.layers[2].kernel)
+    game.train_on_batch(x, np.zeros(40, "int32"))
+    deviation = np.sqrt((x.reshape(40, 4) @ old).var(0) + 1e-3)
+    slope = np.outer(x.reshape(40, 4).mean(0), [1, 0, 0]) / deviation
+    np.testing.assert_allclose(old - np.array(net.layers[2].kernel), slope, rtol=1e-3, atol=1e-5)

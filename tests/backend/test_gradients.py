@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_adv.backend import Net, compile, jacobian, value_and_grad
+from keras_adv.backend import ANY_SIZE, Net, compile, jacobian, value_and_grad
 from keras_adv.losses import cross_entropy
 
 
@@ -69,3 +69,18 @@ def test_torch_is_refused_with_the_way_out():
     )
     assert done.returncode != 0
     assert "KERAS_BACKEND=tensorflow (or jax)" in done.stderr and "'torch'" in done.stderr
+
+
+def test_what_is_compiled_takes_any_batch_size():
+    traces = []
+
+    def double(x, extra, pair):
+        traces.append(1)
+        assert extra is None
+        return 2 * x, pair["a"] + 1
+
+    run = compile(double)
+    for count in (1, 5, 8):
+        twice, more = run(np.ones((count, 3), "float32"), None, {"a": np.int32(count)})
+        assert np.asarray(twice).shape == (count, 3) and int(more) == count + 1
+    assert len(traces) == (1 if ANY_SIZE else 3)
