@@ -48,10 +48,10 @@ def test_scripts_named_in_the_readme_exist_and_are_short(name):
     assert len((ROOT / "scripts" / name).read_text().splitlines()) <= 70
 
 
-def test_the_page_of_attacks_is_as_the_registry_says(tmp_path):
-    page = tmp_path / "attacks.md"
-    subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "docs.py"), f"--out={page}"], check=True, capture_output=True
-    )
-    assert page.read_text() == (ROOT / "docs" / "attacks.md").read_text()
-    assert page.read_text().count("\n| `") == len(registry.registered("attack"))
+def test_the_pages_of_attacks_and_defenses_are_as_the_registry_says(tmp_path):
+    command = [sys.executable, str(ROOT / "scripts" / "docs.py"), f"--out={tmp_path}"]
+    subprocess.run(command, check=True, capture_output=True)
+    for kind in ("attack", "defense"):
+        page = (tmp_path / f"{kind}s.md").read_text()
+        assert page == (ROOT / "docs" / f"{kind}s.md").read_text()
+        assert page.count("\n| `") == len(registry.registered(kind))
