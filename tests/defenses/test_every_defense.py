@@ -73,7 +73,8 @@ def test_gradient_of_every_move_equals_finite_differences(name, number, smooth):
     rng = np.random.default_rng(0)
     x, y = rng.random((12, 4, 4, 1)).astype("float32"), (np.arange(12) % 3).astype("int32")
     start = smooth.get_weights()
-    game = Game(smooth, registry.parse("defense", name))
+    # VAT's direction from so near is rounding, which differs between a compiled and an eager pass
+    game = Game(smooth, registry.parse("defense", {"vat": "vat(xi=0.5)"}.get(name, name)))
     move = moves(game.defense)[number]._replace(optimizer=SGD(learning_rate=1.0, momentum=0.0))
     game.start((move,), 1, 1)
     learned = game.learned(move)
@@ -109,7 +110,8 @@ def test_loss_falls(name, digits):
     defense = registry.parse("defense", name)
     net = defense.design(LeNet()).build(digits.shape, digits.classes)
     before = loss(net, digits)
-    served = fit.defend(net, name, *digits.train, epochs=3, batch_size=60, verbose=0)
+    epochs = 6 if name == "mmc" else 3  # distances to centres of length 10 as logits take longer
+    served = fit.defend(net, name, *digits.train, epochs=epochs, batch_size=60, verbose=0)
     assert loss(served, digits) < 0.7 * before
 
 
