@@ -14,7 +14,8 @@ from keras_adv import data, fit, models
 if keras.config.backend() == "jax" and not os.environ.get("KERAS_ADV_ALL_TESTS"):
     # what does not ask the backend is not asked twice, nor are formulas that run eagerly: JAX compiles every operation
     collect_ignore = [
-        f"test_{n}.py" for n in ("bad_input", "claims", "data", "docs", "registry", "scripts", "validate")
+        f"test_{n}.py"
+        for n in ("bad_input", "claims", "data", "docs", "registry", "scripts", "train", "validate", "zoo")
     ]
     collect_ignore += ["models"]
     here = Path(__file__).parent / "defenses"
