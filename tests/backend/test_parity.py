@@ -82,7 +82,7 @@ def test_both_backends_see_the_same_losses(spec, both):
     for step, (a, b) in enumerate(zip(ours, theirs, strict=True)):
         assert set(a) == set(b)
         for term, value in a.items():
-            assert value == pytest.approx(b[term], rel=1e-3 * (1 + step / 2), abs=1e-5), (step, term)
+            assert value == pytest.approx(b[term], rel=2e-3 * (1 + step / 2), abs=1e-5), (step, term)
 
 
 if __name__ == "__main__":
