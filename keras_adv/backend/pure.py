@@ -96,9 +96,12 @@ class Net:
         both = keras.Model(model.inputs, [feature_layer(model).output, model.output])
         state = [v.value for v in both.non_trainable_variables]
         features, logits = self._run(both, (x,), state, update, kwargs)
-        features = ops.cast(features, "float32")
-        width = math.prod(features.shape[1:])  # kept also where the batch size is unknown
-        return ops.reshape(features, (-1, width)), ops.cast(logits, "float32")
+        return _flat(features), ops.cast(logits, "float32")
+
+    def features(self, x: Tensor) -> Tensor:
+        """(B, F) in float32 of the layer named "features", in inference mode. Raises InvalidInput as `featured`."""
+        inner = keras.Model(self.model.inputs, feature_layer(self.model).output)
+        return _flat(self._run(inner, (x,), [v.value for v in inner.non_trainable_variables], False, {}))
 
     def logits(self, x: Tensor, **kwargs: Any) -> Tensor:
         """The output in float32, whatever the model computes in: (B, classes)."""
@@ -142,10 +145,12 @@ class View:
         Raises:
             InvalidInput: the model has none.
         """
-        model = self.net.model
-        inner = keras.Model(model.inputs, feature_layer(model).output)
-        out = ops.cast(Net(inner, frozen=True)(x), "float32")
-        return ops.reshape(out, (-1, math.prod(out.shape[1:])))
+        return self.net.features(x)
+
+
+def _flat(features: Tensor) -> Tensor:
+    """(B, F) in float32, F known also where B is not."""
+    return ops.reshape(ops.cast(features, "float32"), (-1, math.prod(features.shape[1:])))
 
 
 def feature_layer(model: keras.Model) -> keras.layers.Layer:
