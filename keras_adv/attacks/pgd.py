@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from keras import ops
 
 from keras_adv import noise, validate
@@ -142,13 +140,6 @@ class PGD(Ascent):
     jitter: float = option(default=0.0, low=0.0)
     loss: str = option(default="cross_entropy")
     eot: int = option(default=1, low=1)
-
-    def perturb(
-        self, logits: Any, x: Tensor, y: Tensor, seeds: Tensor, target: Tensor | None = None
-    ) -> Tensor:
-        if self.restarts != 1:  # all would be paid for, and the last one taken
-            raise validate.fail("attack.restarts", "1 in training", self.restarts)
-        return super().perturb(logits, x, y, seeds, target)
 
     @property
     def length(self) -> float:

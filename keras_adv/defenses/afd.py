@@ -97,10 +97,11 @@ class AFD(Defense):
         return {"encoder": encoder, "judge": Discriminator(size, classes, self.form, self.width)}
 
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
-        seeds = noise.seeds(seed, ops.arange(ops.shape(x)[0]))
-        found = crafted(self.attack, nets["net"], x, y, seed)
-        between = {"between": noise.uniform(noise.fold(seeds, 1), (1,))} if self.penalty else {}
-        return {"adversarial": found, **between}
+        batch = {"adversarial": crafted(self.attack, nets["net"], x, y, seed)}
+        if self.penalty:
+            seeds = noise.seeds(seed, ops.arange(ops.shape(x)[0]))
+            batch["between"] = noise.uniform(noise.fold(seeds, 1), (1,))
+        return batch
 
     def passes(self, classes: int) -> dict[str, int]:
         needs = {

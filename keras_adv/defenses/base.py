@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
@@ -63,6 +64,15 @@ class Defense(Spec):
     def design(self, model: Architecture) -> Architecture:
         """The architecture that is trained, given the one asked for."""
         return model
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            attack = getattr(self, field.name)
+            if (
+                isinstance(attack, PGD) and attack.restarts != 1
+            ):  # all would be paid for, and the last one taken
+                raise validate.fail(f"{field.name}.restarts", "1 in training", attack.restarts)
 
     def enrich(self, net: keras.Model, x: Any, y: Any) -> tuple[Any, Any]:
         """The training set (NumPy), before the first step, given the net that training starts from."""
@@ -145,8 +155,6 @@ def crafted(
 def check_beside(attack: PGD, loss: str) -> None:
     """For `check`: the attack of a defense ascends `loss`, which has no gradient at x itself."""
     validate.one_of("attack.loss", attack.loss, (loss,))
-    if attack.restarts != 1:  # the last restart alone would be trained on
-        raise validate.fail("attack.restarts", "1 in training", attack.restarts)
     if not attack.jitter and not attack.random_start:
         raise validate.fail("attack.jitter", "greater than 0 for an attack that starts at x", attack.jitter)
 
