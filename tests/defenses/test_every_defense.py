@@ -72,9 +72,25 @@ HELD = {
     ("vat", 0): "p(x) is a constant of its divergence",
 }
 """Moves whose gradient is by design not that of their value."""
+FORMS = (
+    "margin(weight=0.3)",
+    "margin(weight=0.3, threat=linf())",
+    "margin(weight=0.3, squared=False)",
+    "deep_defense(weight=0.5, c=2.0, d=0.5)",
+    "deep_defense(weight=0.5, c=2.0, d=0.5, steps=1)",
+    "deep_defense(weight=0.5, c=2.0, d=0.5, candidates=1, steps=5)",
+    "mad(jacobian=0.3)",
+    "mad(jacobian=0.3, projections=None, jacobian_of='softmax', rvl='repo', squared=True)",
+    "mad(jacobian=0.3, projections=3, jacobian_of='embedding', rvl='sum')",
+    "double_backprop(weight=1.0)",
+    "double_backprop(weight=1.0, of='logits')",
+)
+"""Other forms of defenses with one move, whose derivative is another formula or has another weight."""
 
 
-@pytest.mark.parametrize(("name", "number"), [case for case in CASES if case not in HELD])
+@pytest.mark.parametrize(
+    ("name", "number"), [case for case in CASES if case not in HELD] + [(form, 0) for form in FORMS]
+)
 def test_gradient_of_every_move_equals_finite_differences(name, number, smooth):
     rng = np.random.default_rng(0)
     x, y = rng.random((12, 4, 4, 1)).astype("float32"), (np.arange(12) % 3).astype("int32")

@@ -36,30 +36,3 @@ def test_hinge_is_crammer_singer(linear, grey):
     z = model.predict(x, verbose=0)
     want = [max(max(0, 1 + z[i, j] - z[i, y[i]]) for j in range(5) if j != y[i]) for i in range(len(x))]
     np.testing.assert_allclose(margin("margin()", model, x, y)["hinge"], want, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("spec", ["margin()", "margin(threat=linf())", "margin(squared=False)"])
-def test_its_gradient_by_the_weights_equals_finite_differences(spec, smooth):
-    from keras_adv.backend import Game
-
-    defense = registry.with_values(
-        registry.parse("defense", spec),
-        {"optimizer": registry.parse("optimizer", "sgd(learning_rate=1.0, momentum=0.0)"), "weight": 0.3},
-    )
-    rng = np.random.default_rng(0)
-    x, y = rng.random((8, 4, 4, 1)).astype("float32"), rng.integers(0, 3, 8).astype("int32")
-    old = [w.copy() for w in smooth.get_weights()]
-    game = Game(smooth, defense)
-    game.start(defense.moves(), 1, 1)
-    game.train_on_batch(x, y)
-    gradient = [a - b for a, b in zip(old, smooth.get_weights(), strict=True)]
-    direction = [rng.normal(size=w.shape).astype("float32") for w in old]
-
-    def total(t):
-        smooth.set_weights([w + t * d for w, d in zip(old, direction, strict=True)])
-        return sum(v.astype("float64").mean() for v in margin(registry.spec(defense), smooth, x, y).values())
-
-    numeric = (total(2e-3) - total(-2e-3)) / 4e-3
-    smooth.set_weights(old)
-    exact = sum((g * d).sum() for g, d in zip(gradient, direction, strict=True))
-    assert exact == pytest.approx(numeric, rel=0.02)

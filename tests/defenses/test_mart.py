@@ -83,24 +83,6 @@ def test_sure_images_do_not_count_in_the_kl_and_wrong_ones_count_fully(linear, g
     np.testing.assert_allclose(full, kl, rtol=1e-3, atol=1e-3)
 
 
-def test_gradient_equals_finite_differences(smooth):
-    rng = np.random.default_rng(0)
-    x, moved = (rng.random((8, 4, 4, 1)).astype("float32") for _ in range(2))
-    y, net = rng.integers(0, 3, 8).astype("int32"), Net(smooth)
-    batch = {name: ops.convert_to_tensor(v) for name, v in (("x", x), ("adversarial", moved), ("y", y))}
-
-    def total(values):
-        return sum(Mart().moves()[0].loss({"net": net.at(values)}, batch).values()), None
-
-    weights = [np.array(v) for v in net.values]
-    direction = [rng.normal(size=w.shape).astype("float32") for w in weights]
-    at = lambda t: [w + t * d for w, d in zip(weights, direction, strict=True)]  # noqa: E731
-    ends = [np.asarray(total(at(t))[0], "float64").sum() for t in (2e-3, -2e-3)]
-    slopes = value_and_grad(total, net.values)[2]
-    want = sum((np.asarray(g) * d).sum() for g, d in zip(slopes, direction, strict=True))
-    assert (ends[0] - ends[1]) / 4e-3 == pytest.approx(want, rel=0.01)
-
-
 def test_its_images_raise_the_cross_entropy_in_the_ball(net, digits):
     x, y = (ops.convert_to_tensor(part[:40]) for part in digits.train)
     moved = Mart().prepare({"net": Net(net)}, x, y, 0)["adversarial"]
