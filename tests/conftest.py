@@ -14,10 +14,9 @@ from keras_adv import data, fit, models
 if keras.config.backend() == "jax" and not os.environ.get("KERAS_ADV_ALL_TESTS"):
     # what does not ask the backend is not asked twice, nor are formulas that run eagerly: JAX compiles every operation
     collect_ignore = [
-        f"test_{n}.py"
-        for n in ("bad_input", "claims", "data", "docs", "registry", "scripts", "train", "validate", "zoo")
+        f"test_{n}.py" for n in ("claims", "data", "docs", "registry", "scripts", "train", "validate", "zoo")
     ]
-    collect_ignore += ["models"]
+    collect_ignore += ["bad_input", "models"]
     here = Path(__file__).parent / "defenses"
     collect_ignore += [f"defenses/{p.name}" for p in here.glob("test_*.py") if p.stem != "test_every_defense"]
 
