@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import typing
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ class ModelCard:
         lines = [
             f"# {self.name}",
             "",
-            f"Trained by `python scripts/train.py --recipe='{self.recipe}'`.",
+            f"Trained by `python scripts/train.py --recipe={_shell(self.recipe)}`.",
             "",
             f"- data: {self.data['name']}, {self.data['split']} split, n = {clean['n']}",
             f"- clean accuracy: {clean['clean_accuracy']:.2%} (95% interval {_span(clean['clean_interval'])})",
@@ -119,6 +120,11 @@ class ModelCard:
         versions = ", ".join(f"{k} {v}" for k, v in self.versions.items())
         lines += ["", f"sha256 `{self.sha256}`; {versions}; licence {self.licence}.", ""]
         return "\n".join(lines)
+
+
+def _shell(text: str) -> str:
+    """One word for the shell; specs have single quotes, which double ones keep readable."""
+    return shlex.quote(text) if set('"$`\\!') & set(text) else f'"{text}"'
 
 
 def _span(interval: list[float]) -> str:

@@ -1,7 +1,7 @@
 """Lists and checks the zoo: python scripts/zoo.py [--readme=README.md] [--results=docs/results.md]
 
 Checks sha256, safe loading and probe logits of every entry; --readme rewrites the table between the zoo marks, --results
-the page with all measurements side by side.
+the page with all measurements side by side, those of the cards in the folder "cards" beside it included.
 """
 
 import os
@@ -34,7 +34,7 @@ def main() -> None:
         page = Path(RESULTS.value)
         if not page.parent.is_dir():
             cli.stop(f"`results` must be a file in an existing folder. Received: {RESULTS.value!r}")
-        page.write_text(pages.results())
+        page.write_text(pages.results(page.parent / "cards"))
 
 
 if __name__ == "__main__":

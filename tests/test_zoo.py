@@ -1,12 +1,13 @@
 """Every entry of the zoo keeps what its card says."""
 
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import keras_adv
-from keras_adv import pages, zoo
+from keras_adv import pages, registry, zoo
 
 
 @pytest.mark.parametrize("name", zoo.list())
@@ -21,6 +22,16 @@ def test_entry_verifies_and_still_measures_as_its_card_says(name):
     row = next(r for r in card.results["attacks"] if r["spec"].startswith("pgd(threat=linf"))
     again = keras_adv.evaluate(zoo.load(name), x, y, [row["spec"]])["attacks"][0]
     assert again["robust_accuracy"] == pytest.approx(row["robust_accuracy"], abs=0.01)
+
+
+@pytest.mark.parametrize("name", zoo.list())
+def test_page_of_an_entry_is_its_card_and_its_command_survives_a_shell(name):
+    card = zoo.card(name)
+    page = (zoo.path(name) / "README.md").read_text()
+    assert page == card.markdown()
+    command = shlex.split(page.split("Trained by `")[1].split("`")[0])
+    assert command == ["python", "scripts/train.py", f"--recipe={card.recipe}"]
+    registry.parse("recipe", card.recipe)
 
 
 def test_first_entries_are_there():
@@ -41,4 +52,4 @@ def test_readme_and_the_page_of_results_show_the_cards():
     root = Path(__file__).parents[1]
     page = (root / "README.md").read_text()
     assert page.split("<!-- zoo -->\n")[1].split("<!-- /zoo -->")[0] == pages.table()
-    assert (root / "docs" / "results.md").read_text() == pages.results()
+    assert (root / "docs" / "results.md").read_text() == pages.results(root / "docs" / "cards")
