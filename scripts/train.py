@@ -19,6 +19,7 @@ cli.recipe_flags()
 flags.adopt_module_key_flags(cli)  # so that --help shows them
 OUT = flags.DEFINE_string("out", None, "run folder; default runs/<defense>_<model>_<data>")
 ATTACK = flags.DEFINE_multi_string("attack", list(ATTACKS), f"what to measure with: {cli.names('attack')}")
+ADAPTIVE = flags.DEFINE_multi_string("adaptive", [], "threat: also the attack made for the defense itself")
 N = flags.DEFINE_integer("n", 1000, "test images that are attacked, at most", lower_bound=1)
 PUBLISH = flags.DEFINE_bool("publish", False, "copy the finished run into the zoo")
 
@@ -26,7 +27,8 @@ PUBLISH = flags.DEFINE_bool("publish", False, "copy the finished run into the zo
 def main() -> None:
     recipe = cli.recipe_from_flags()
     out = OUT.value or f"runs/{recipe.title}"
-    card = keras_adv.train(recipe, out, attacks=ATTACK.value, n=N.value)
+    attacks = [*ATTACK.value, *(recipe.defense.adaptive_attack(threat) for threat in ADAPTIVE.value)]
+    card = keras_adv.train(recipe, out, attacks=attacks, n=N.value)
     cli.show(table(card.results, card.name))
     for finding in card.audit:
         print("audit:", finding)

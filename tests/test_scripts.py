@@ -79,6 +79,8 @@ BAD = [
     ("train.py --data={tmp}/no.npz --out={tmp}/no", ("`data`", "existing file", "no.npz")),
     ("train.py --attack=pdg", ("`attack`", "'pgd'", "Did you mean")),
     ("train.py --attack=pgd(threat=linf(eps=-1))", ("`eps`", "at least 0", "eps=-1")),
+    ("train.py --adaptive=linf(eps=-1)", ("`eps`", "at least 0", "eps=-1")),
+    ("train.py --adaptive=linf", ("`eps`", "must be given")),
     ("train.py --recipe=recipe(epochs=0)", ("`epochs`", "at least 1")),
     ("train.py --recipe=recipe(", ("`recipe`", "name(option=value)")),
     ("train.py --epochs=0", ("`epochs`", "at least 1")),
