@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import numpy as np
 from keras import ops
 
 from keras_adv import losses
-from keras_adv.attacks.base import MinimalAttack, Passes
-from keras_adv.attacks.host import Arrays, HostAttack
-from keras_adv.attacks.rendezvous import Answer, Ask, Enough, minimise, together
-from keras_adv.attacks.task import Logits, Task
+from keras_adv.attacks import quasi_newton
+from keras_adv.attacks.base import MinimalAttack, Passes, State
+from keras_adv.attacks.quasi_newton import dot
+from keras_adv.attacks.task import Task
 from keras_adv.backend import value_and_grad
 from keras_adv.registry import option, register
 from keras_adv.threats import L2, Threat
-from keras_adv.threats.base import Tensor, only
+from keras_adv.threats.base import Tensor, only, rows
+
+LARGEST = 1e10
+"""c that was never reached."""
 
 
 @register("attack", "lbfgs")
-class LBFGS(HostAttack, MinimalAttack):
-    """min |r|_2^2 / c + cross-entropy(x + r, t) in the box by L-BFGS-B; t is the target, or the runner-up class at x.
+class LBFGS(MinimalAttack):
+    """min |r|_2^2 / c + cross-entropy(x + r, t) in the box by L-BFGS; t is the target, or the runner-up class at x.
 
     The smallest c that works is searched for each image: x 10 until one works, then bisection. Of all points that
     the optimiser visits the nearest adversarial one is kept. (The paper has |r|, whose square is smooth at 0,
@@ -33,8 +32,9 @@ class LBFGS(HostAttack, MinimalAttack):
         steps: points visited at most for each c.
         initial: the first c.
 
-    Cost: searches x steps forward-backward passes at most, and a forward pass to find t. SciPy's own time on the
-    host comes on top: it takes one image at a time.
+    Each value of c starts where the one before ended, with its pairs: the gradient of |r|^2 / c changes by what is known.
+
+    Cost: searches x steps forward-backward passes at most, and a forward pass to find t.
     """
 
     reference = "arXiv:1312.6199"
@@ -55,60 +55,63 @@ class LBFGS(HostAttack, MinimalAttack):
     def opens(self) -> Passes:
         return {"forward": 1}
 
-    def search(
-        self, logits: Logits, compile: Callable[..., Any]
-    ) -> Callable[[Arrays], tuple[np.ndarray, np.ndarray]]:
-        def aim(fields: Arrays) -> Tensor:
-            task = Task(logits, *fields)
-            if task.target is not None:
-                return ops.cast(task.target, "int32")
-            z = task.see(task.x)
-            return losses.decision(ops.where(ops.one_hot(task.y, z.shape[1], dtype="bool"), -1e30, z))
+    def start(self, task: Task) -> State:
+        zero, none = ops.zeros_like(task.x[:, 0, 0, 0]), ops.zeros_like(task.y)
+        return {
+            **self.nothing_yet(task),
+            **quasi_newton.begin(task.x),
+            "goal": self._goal(task),
+            "c": zero + self.initial,
+            "lower": zero,
+            "upper": zero + LARGEST,
+            "worked": none > 0,  # the best point for this c is adversarial
+            "turn": none,
+            "search": none,
+        }
 
-        def look(fields: Arrays, goal: Tensor, images: Tensor) -> tuple[Tensor, ...]:
-            task = Task(logits, *fields)
+    def _goal(self, task: Task) -> Tensor:
+        if task.target is not None:
+            return ops.cast(task.target, "int32")
+        z = task.see(task.x)
+        return losses.decision(ops.where(ops.one_hot(task.y, z.shape[1], dtype="bool"), -1e30, z))
 
-            def surprise(v: Tensor) -> tuple[Tensor, Tensor]:
-                z = task.see(v)
-                return ops.softplus(losses.log_odds(z, goal)), z
+    def step(self, task: Task, state: State) -> tuple[State, Tensor]:
+        image, c = state["x"], state["c"]
 
-            value, z, g = value_and_grad(surprise, images)
-            return value, g, task.fooled(z), self.threat.norm(images - task.x)
+        def surprise(v: Tensor) -> tuple[Tensor, Tensor]:
+            z = task.see(v)
+            return ops.softplus(losses.log_odds(z, state["goal"])), z
 
-        first, evaluate = compile(aim), compile(look)
+        value, z, g = value_and_grad(surprise, image)
+        hit = task.fooled(z)
+        seen = self.record(task, state, image, hit)
+        r = image - task.x
+        low, high = ops.zeros_like(r), ops.ones_like(r)
+        now = {name: state[name] for name in quasi_newton.NAMES}
+        value, g = value + dot(r, r) / c, g + 2.0 * r / rows(c, r)
+        now, verdict = quasi_newton.accept(now, value, g, low, high)
+        worked = ops.where(verdict.taken, hit, state["worked"])
+        end = ops.logical_or(verdict.finished, state["turn"] + 1 >= self.steps)
+        bounds = self._bounds(state, worked, end)
+        now = reweigh(now, now["at"] - task.x, 1.0 / bounds["c"] - 1.0 / c)
+        verdict = verdict._replace(fresh=ops.logical_or(verdict.fresh, end))
+        now = quasi_newton.propose(now, verdict, low, high, bounds["c"] / 2.0)
+        search = ops.where(end, state["search"] + 1, state["search"])
+        counts = {"turn": ops.where(end, 0, state["turn"] + 1), "search": search, "worked": worked}
+        finished = ops.logical_or(search >= self.searches, seen["best_norm"] == 0)
+        return {**seen, **now, **bounds, **counts, "goal": state["goal"]}, finished
 
-        def run(fields: Arrays) -> tuple[np.ndarray, np.ndarray]:
-            goal, x = first(fields), fields[0]
-            found = together(lambda i, ask: self._one(x[i], ask), lambda v: evaluate(fields, goal, v), x)
-            return np.stack([image for image, _ in found]), np.array([used for _, used in found], "int32")
+    def _bounds(self, state: State, worked: Tensor, end: Tensor) -> State:
+        """The next c where a search has ended."""
+        c = state["c"]
+        lower = ops.where(ops.logical_and(end, ops.logical_not(worked)), c, state["lower"])
+        upper = ops.where(ops.logical_and(end, worked), c, state["upper"])
+        other = ops.where(upper >= LARGEST, ops.minimum(10.0 * c, LARGEST), (lower + upper) / 2.0)
+        return {"c": ops.where(end, other, c), "lower": lower, "upper": upper}
 
-        return run
 
-    def _one(self, x: np.ndarray, ask: Ask) -> tuple[np.ndarray, int]:
-        """(the nearest adversarial image, or x; points visited)."""
-        best, best_norm, used = x, np.inf, 0
-        lowest, worked = np.inf, False
-        c, low, high = self.initial, 0.0, np.inf
-
-        def objective(point: np.ndarray, answer: Answer) -> tuple[float, np.ndarray]:
-            nonlocal best, best_norm, used, lowest, worked
-            surprise, g, hit, norm = answer
-            used += 1
-            if hit and norm < best_norm:
-                best, best_norm = point.astype("float32"), float(norm)
-            if best_norm == 0:  # x itself
-                raise Enough
-            r = point - x
-            value = np.square(r).sum() / c + float(surprise)
-            if value < lowest:  # the minimum decides on c: a line search may look far beyond it
-                lowest, worked = value, bool(hit)
-            return value, 2.0 * r / c + g
-
-        for _ in range(self.searches):
-            lowest, worked = np.inf, False
-            minimise(ask, objective, x, np.zeros_like(x), np.ones_like(x), self.steps)
-            if best_norm == 0:
-                break
-            low, high = (low, c) if worked else (c, high)
-            c = 10.0 * c if high == np.inf else (low + high) / 2
-        return best, used
+def reweigh(state: State, r: Tensor, change: Tensor) -> State:
+    """`quasi_newton`'s state after `change` (B,) |r|_2^2 was added to its function; r is "at" less x."""
+    bent = state["y"] + 2.0 * change[:, None, None] * state["s"]
+    value, g = state["value"] + change * dot(r, r), state["g"] + rows(2.0 * change, r) * r
+    return {**state, "value": value, "g": g, "y": bent}

@@ -42,11 +42,18 @@ class Task(NamedTuple):
 
     def features(self, images: Tensor) -> Tensor:
         """(B, F) activations of the layer named "features"."""
+        return self._view().features(images)
+
+    def featured(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(`features`, `see`) in one pass."""
+        return self._view().featured(images)
+
+    def _view(self) -> View:
         if not isinstance(self.logits, View):
             raise InvalidInput(
                 "`model` must be a Keras model with a layer named 'features'. Received: a function"
             )
-        return self.logits.features(images)
+        return self.logits
 
     def fooled(self, z: Tensor) -> Tensor:
         """(B,) bool: do these logits reach the goal?"""

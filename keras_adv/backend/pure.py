@@ -147,6 +147,10 @@ class View:
         """
         return self.net.features(x)
 
+    def featured(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(`features`, logits) in one pass; a net that is random in inference stands still."""
+        return self.net.featured(x)
+
 
 def _flat(features: Tensor) -> Tensor:
     """(B, F) in float32, F known also where B is not."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from keras_adv.attacks import PGD, Attack
+from keras_adv.attacks.host import HostAttack
 from keras_adv.defenses.base import Batch, Defense, Move, Nets, Tensor, crafted, spent
 from keras_adv.defenses.standard import clean_loss
 from keras_adv.losses import cross_entropy
 from keras_adv.optimizers import Adam, Optimizer
 from keras_adv.registry import option, register, tunable
 from keras_adv.threats import Linf
+from keras_adv.validate import fail
 
 
 @register("defense", "adversarial")
@@ -19,7 +21,8 @@ class Adversarial(Defense):
     (arXiv:1412.6572, sec. 6). The attack sees the network in inference mode.
 
     Args:
-        attack: any attack; all its steps are taken, fooled or not.
+        attack: any attack but one_pixel (SciPy's, outside of the graph) and feature_adversary (it needs second
+            images); all its steps are taken, fooled or not.
         mix: weight of the adversarial images.
         optimizer: of the classifier.
 
@@ -30,6 +33,10 @@ class Adversarial(Defense):
     attack: Attack = option(default=PGD(threat=Linf(eps=0.1), steps=10))
     mix: float = tunable(default=1.0, lowest=0.3, highest=1.0, above=0.0, high=1.0)
     optimizer: Optimizer = option(default=Adam())
+
+    def check(self) -> None:
+        if self.attack.guided or isinstance(self.attack, HostAttack):
+            raise fail("attack", "one that a training step can run: not SciPy's, no guide", self.attack.name)
 
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
         return {"adversarial": crafted(self.attack, nets["net"], x, y, seed)}

@@ -34,7 +34,10 @@ QUICK = {
 }
 BOUNDED = [n for n in NAMES if registry.parse("attack", n).contract == "bounded"]
 HOSTS = [n for n in NAMES if isinstance(registry.parse("attack", n), HostAttack)]
-TRACED = [n for n in NAMES if n not in HOSTS]  # SciPy's optimisers cannot be part of a graph
+# SciPy's optimiser cannot be part of a graph, and only the evaluation chooses guides
+TRACED = [n for n in NAMES if n not in HOSTS and not registry.parse("attack", n).guided]
+TIES = {"lbfgs": 2}
+"""Images of 48 that rounding may tip: it bisects on whether a minimum fools the model."""
 
 
 def quick(name):
@@ -70,7 +73,8 @@ def test_neither_order_nor_batch_size_changes_an_images_result(name, net, images
     one = quick(name)
     whole = attack(net, x, y, one, batch_size=48)
     parts = attack(net, x, y, one, batch_size=13)
-    np.testing.assert_allclose(parts.distance, whole.distance, rtol=2e-2, atol=2e-3)
+    close = np.isclose(parts.distance, whole.distance, rtol=2e-2, atol=2e-3)
+    assert (~close).sum() <= TIES.get(name, 0)
     assert (parts.success == whole.success).mean() > 0.95
 
 
@@ -159,11 +163,13 @@ def test_training_images_are_feasible_and_carry_no_gradient(name, net, images):
         assert (np.asarray(one.threat.norm(made - x)) <= one.threat.eps * (1 + 1e-5)).all()
 
 
-@pytest.mark.parametrize("name", HOSTS)
-def test_attacks_on_the_host_do_not_train(name, net, images):
+@pytest.mark.parametrize("name", sorted(set(NAMES) - set(TRACED)))
+def test_attacks_on_the_host_or_with_a_guide_do_not_train(name, net, images):
     x, y = (part[:8] for part in images)
-    with pytest.raises(InvalidInput, match="SciPy"):
+    with pytest.raises(InvalidInput, match=r"SciPy|guide"):
         quick(name).perturb(Net(net, frozen=True).logits, x, y, np.arange(8, dtype="uint32"))
+    with pytest.raises(InvalidInput, match="`attack` must be one that a training step can run"):
+        registry.parse("defense", f"adversarial(attack={name}())")
 
 
 def gaps(linear, x, y):

@@ -38,11 +38,17 @@ def test_goes_to_the_guide_as_far_as_ball_and_box_allow(never):
     assert not np.asarray(found.success).any()
 
 
-def test_ends_at_the_first_mistake(never):
-    x = np.zeros((2, 2, 2, 1), "float32")
-    found = imitate(never, x, 1.0 - x, np.ones(2), y=1)  # class 1 is wrong from the start
-    assert (np.asarray(found.steps) == 1).all() and np.asarray(found.success).all()
-    np.testing.assert_array_equal(np.asarray(found.images), x)
+def test_ends_at_the_first_mistake(net, digits):
+    x, y = digits.test[0][:24], digits.test[1][:24]
+    whole = attack(net, x, y, "feature_adversary(threat=linf(eps=0.2), steps=30)")
+    won = whole.clean & whole.success
+    last = int(np.median(whole.gradients[won]))
+    less = attack(net, x, y, f"feature_adversary(threat=linf(eps=0.2), steps={last})")
+    # one pass is for the guides; of the image after the last step the judge tells
+    np.testing.assert_array_equal(less.success[won], whole.gradients[won] - 1 <= last + 1)
+    both = won & less.success
+    assert both.any() and not both[won].all()
+    np.testing.assert_allclose(less.images[both], whole.images[both], atol=1e-6)
 
 
 def test_wants_a_guide_and_features(net, digits):

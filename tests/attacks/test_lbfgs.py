@@ -1,87 +1,11 @@
-import threading
-
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
-from keras_adv.attacks.rendezvous import Enough, minimise, together
+from keras_adv.attacks import quasi_newton
+from keras_adv.attacks.lbfgs import reweigh
 from keras_adv.evaluation import attack
-
-
-def bowl(points):
-    """|v - row|^2 and its gradient, for row 0, 1, ..."""
-    off = points - np.arange(len(points), dtype="float32").reshape(-1, 1)
-    return np.square(off).sum(1), 2 * off
-
-
-def test_every_search_gets_its_own_row_of_one_batch():
-    shapes = []
-
-    def evaluate(points):
-        shapes.append(points.shape)
-        return bowl(points)
-
-    def search(row, ask):
-        seen = []
-
-        def objective(point, answer):
-            seen.append(point)
-            return float(answer[0]), answer[1]
-
-        minimise(ask, objective, np.zeros(2, "float32"), np.full(2, -9.0), np.full(2, 9.0), 30 * (row + 1))
-        return seen[-1]
-
-    found = together(search, evaluate, np.zeros((4, 2), "float32"))
-    np.testing.assert_allclose(np.stack(found), np.arange(4)[:, None] * np.ones(2), atol=1e-3)
-    assert set(shapes) == {(4, 2)}
-
-
-def test_searches_of_any_length_end_together():
-    asked = together(
-        lambda row, ask: [float(ask(np.full(2, n, "float32"))[0]) for n in range(row)],
-        bowl,
-        np.zeros((5, 2), "float32"),
-    )
-    assert [len(a) for a in asked] == [0, 1, 2, 3, 4]
-    assert asked[3] == [18.0, 8.0, 2.0]
-
-
-@pytest.mark.parametrize("where", ["search", "evaluation", "late search"])
-def test_an_exception_ends_all_and_is_raised(where):
-    before = threading.active_count()
-
-    def search(row, ask):
-        if where == "search" and row == 1:
-            raise ValueError("lost")
-        for n in range(5):
-            ask(np.zeros(2, "float32"))
-            if where == "late search" and row == 2 and n == 3:
-                raise ValueError("lost")
-
-    def evaluate(points):
-        if where == "evaluation":
-            raise ValueError("lost")
-        return bowl(points)
-
-    with pytest.raises(ValueError, match="lost"):
-        together(search, evaluate, np.zeros((3, 2), "float32"))
-    assert threading.active_count() == before
-
-
-def test_no_more_points_than_allowed_and_an_early_end():
-    asked = []
-
-    def objective(point, answer):
-        asked.append(point)
-        if len(asked) == 12:
-            raise Enough
-        return float(np.abs(point).sum() ** 1.5), np.sign(point) * 1.5 * np.abs(point).sum() ** 0.5
-
-    start = np.array([3.0, -2.0], "float32")
-    minimise(lambda p: (), objective, start, [-9, -9], [9, 9], 4)
-    assert len(asked) == 4
-    minimise(lambda p: (), objective, start, [-9, -9], [9, 9], 100)
-    assert len(asked) <= 12
 
 
 @pytest.mark.parametrize("targets", [None, "next"])
@@ -106,3 +30,28 @@ def test_is_near_carlini_wagner_on_a_net(net, digits):
     assert ours.success.all()
     assert ours.distance[ours.clean].mean() <= 1.15 * theirs.distance[ours.clean].mean()
     assert ours.gradients.max() <= 5 * 30 + 1
+
+
+def test_reweighted_state_is_that_of_the_reweighted_function():
+    rng = np.random.default_rng(0)
+    x, at = (ops.convert_to_tensor(rng.uniform(size=(3, 2, 2, 1)).astype("float32")) for _ in range(2))
+    pull = np.array([0.5, 2.0, 8.0], "float32")  # 1 / c
+
+    def state(pull):
+        r, weight = at - x, ops.reshape(ops.convert_to_tensor(pull), (3, 1, 1, 1))
+        start = quasi_newton.begin(x)
+        # a quadratic of curvature 2 pull, its bottom at x: value, slope and the pair of a step of length 1
+        s = ops.ones_like(start["s"]) / 2.0
+        value = ops.sum(ops.square(r), axis=(1, 2, 3)) * ops.convert_to_tensor(pull)
+        return {
+            **start,
+            "at": at,
+            "value": value,
+            "g": 2.0 * weight * r,
+            "s": s,
+            "y": 2.0 * weight[:, :, :, 0] * s,
+        }
+
+    moved = reweigh(state(pull), at - x, ops.convert_to_tensor(3.0 * pull))
+    for name, wanted in state(4.0 * pull).items():
+        np.testing.assert_allclose(np.asarray(moved[name]), np.asarray(wanted), rtol=1e-5)
