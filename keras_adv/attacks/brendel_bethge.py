@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 from keras import ops
 
 from keras_adv import noise
 from keras_adv.attacks.base import MinimalAttack, State
 from keras_adv.attacks.task import Task
-from keras_adv.attacks.trust_region import halfway, move
+from keras_adv.attacks.trust_region import advance, halfway
 from keras_adv.backend import value_and_grad
 from keras_adv.registry import option, register
 from keras_adv.threats import L2, Threat
@@ -61,10 +63,10 @@ class BrendelBethge(MinimalAttack):
         return {
             **self.nothing_yet(task),
             "x": x + (far - x) / SWEEP,
-            "far": far,
-            "b": ops.zeros_like(x),
+            "far": far,  # on the walk, where nobody needs it any more: b
             "low": zero,
             "high": zero + 1.0,
+            "last": ops.stack([zero, zero], axis=1),
             "n": ops.zeros_like(task.y),  # rounds since the first adversarial image; 0 before it
         }
 
@@ -74,18 +76,18 @@ class BrendelBethge(MinimalAttack):
         m = m - 2e-6 * ops.max(ops.abs(z), axis=1)  # rounding must not bring an image back
         hit = ops.logical_and(task.fooled(z), m > 0)
         seen = self.record(task, state, now, hit)
-        walking = n > BISECTIONS
-        searched = {**self._search(task, state, g), "b": state["b"]}
-        halved = {**self._halve(task, state, hit), "b": g}
-        b = ops.where(rows(n > BISECTIONS + 1, g), self.momentum * state["b"] + (1.0 - self.momentum) * g, g)
-        walked = {**halved, "x": self._walk(task, now, b, m, n), "b": b}
-        found = ops.logical_or(n > 0, hit)
-        new = {
-            name: ops.where(
-                rows(walking, v), walked[name], ops.where(rows(found, v), halved[name], searched[name])
-            )
-            for name, v in halved.items()
-        }
+        found, walking = ops.logical_or(n > 0, hit), n > BISECTIONS
+        parts = {name: state[name] for name in ("x", "far", "low", "high", "last")}
+
+        def begun() -> State:
+            """With the images that do not walk yet."""
+            tried, halved = self._search(task, state, g), self._halve(task, state, hit)
+            tried = {name: ops.where(rows(found, v), halved[name], tried[name]) for name, v in tried.items()}
+            return {name: ops.where(rows(walking, v), v, tried.get(name, v)) for name, v in walked.items()}
+
+        # not for their values, but for their time
+        walked = ops.cond(ops.any(walking), lambda: self._walk(task, state, g, m), lambda: parts)
+        new = ops.cond(ops.all(walking), lambda: walked, begun)
         n = ops.where(found, n + 1, n)
         lost = ops.logical_and(n == 0, state["k"] + 1 >= 2 * SWEEP)
         return {**seen, **new, "n": n}, ops.logical_or(lost, n > self.steps + BISECTIONS + 1)
@@ -113,12 +115,13 @@ class BrendelBethge(MinimalAttack):
         share = ops.where(n >= BISECTIONS, high, (low + high) / 2)
         return {"x": halfway(self.threat, task.x, far, share), "far": far, "low": low, "high": high}
 
-    def _walk(self, task: Task, now: Tensor, b: Tensor, m: Tensor, n: Tensor) -> Tensor:
-        turn = ops.cast(n - BISECTIONS, "float32")  # 1 at the first step
-        falls = ops.floor((turn + 1.0) / max(1, self.steps // self.decays))
-        size = 1.0
-        for extent in now.shape[1:]:
-            size *= extent
-        r = self.lr * size * ops.power(self.decay, falls)
+    def _walk(self, task: Task, state: State, g: Tensor, m: Tensor) -> State:
+        """A step along the boundary."""
+        turn = state["n"] - BISECTIONS  # 1 at the first step
+        kept = ops.where(turn > 1, self.momentum, 0.0)
+        b = rows(kept, g) * state["far"] + rows(1.0 - kept, g) * g
+        falls = ops.floor((ops.cast(turn, "float32") + 1.0) / max(1, self.steps // self.decays))
+        r = self.lr * math.prod(g.shape[1:]) * ops.power(self.decay, falls)
         c = -ops.where(m < 0, self.overshoot, 2.0 - self.overshoot) * m
-        return move(self.threat, task.x, now, b, c, r)
+        x, last = advance(self.threat, task.x, state["x"], b, c, r, state["last"])
+        return {"x": x, "far": b, "low": state["low"], "high": state["high"], "last": last}

@@ -13,13 +13,13 @@ the shortest way to the plane. l0 is not convex: there values are put back on x0
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from keras import ops
 
-from keras_adv.attacks.trust_paths import HUGE, PATHS, ROUNDS, Path, Region, dot, greedily, shortest
+from keras_adv.attacks.trust_newton import solve
+from keras_adv.attacks.trust_paths import Region, dot, greedily, shortest
+from keras_adv.attacks.trust_search import search
 from keras_adv.threats import Threat
-from keras_adv.threats.base import TINY, Tensor, flat, rows
+from keras_adv.threats.base import Tensor, flat, rows
 
 
 def move(threat: Threat, origin: Tensor, x: Tensor, b: Tensor, c: Tensor, r: Tensor) -> Tensor:
@@ -33,22 +33,28 @@ def move(threat: Threat, origin: Tensor, x: Tensor, b: Tensor, c: Tensor, r: Ten
         c: (B,) how far <b, d> is to go.
         r: (B,) radius of the trust region.
     """
+    return advance(threat, origin, x, b, c, r, ops.stack([0.0 * c, 0.0 * c], axis=1))[0]
+
+
+def advance(
+    threat: Threat, origin: Tensor, x: Tensor, b: Tensor, c: Tensor, r: Tensor, last: Tensor
+) -> tuple[Tensor, Tensor]:
+    """(`move`, the next `last`): `last` (B, 2) is where the step before ended, 0 at the first. It saves time only."""
     size = ops.maximum(ops.max(ops.abs(flat(b)), axis=1), 1e-35)
     now, clean = flat(x), flat(origin)
     region = Region(clean - now, flat(b) / size[:, None], c / size, -now, 1.0 - now, r)
-    s, reached = shortest(region)
     if threat.name == "l0":
-        return ops.reshape(put_back(threat, region, clean, now, s, reached, x), ops.shape(x))
-    path = PATHS[threat.name](region, s)
-    whole = ops.zeros_like(reached)
-    if path.end is not None:
-        whole = ops.logical_and(reached, dot(path.end, path.end) <= ops.square(r))
-    s, k = follow(region, path, s, ops.logical_and(reached, ops.logical_not(whole)))
-    straight = ops.clip(s[:, None] * region.b, region.low, region.high)
-    d = ops.where(reached[:, None], path.curve(s, k)[0], straight)
-    if path.end is not None:
-        d = ops.where(whole[:, None], path.end, d)
-    return ops.clip(x + ops.reshape(d, ops.shape(x)), 0.0, 1.0)
+        s, reached = shortest(region)
+        return ops.reshape(put_back(threat, region, clean, now, s, reached, x), ops.shape(x)), last
+    if threat.name == "l2":
+        unit = ops.stack([size * r, r], axis=1)
+        found = solve(region, last[:, 0] * unit[:, 0], ops.minimum(last[:, 1] * r, 1.0))
+        last = ops.where(found.open[:, None], 0.0, ops.stack([found.s, found.k], axis=1) / unit)
+        rest = lambda: ops.where(found.open[:, None], search(threat, region), found.d)  # noqa: E731
+        d = ops.cond(ops.any(found.open), rest, lambda: found.d)
+    else:
+        d = search(threat, region)
+    return ops.clip(x + ops.reshape(d, ops.shape(x)), 0.0, 1.0), last
 
 
 def halfway(threat: Threat, x: Tensor, far: Tensor, share: Tensor) -> Tensor:
@@ -61,105 +67,6 @@ def halfway(threat: Threat, x: Tensor, far: Tensor, share: Tensor) -> Tensor:
     if threat.name == "l0":
         return ops.where(ops.abs(change) <= share, far, x)
     return x + share * change
-
-
-class Search(NamedTuple):
-    """Where the search on a path stands, all (B,)."""
-
-    s: Tensor
-    k: Tensor
-    left: Tensor  # the plane holds for an s between left and right
-    right: Tensor
-    low: Tensor  # the largest k known to be inside, and its s
-    at_low: Tensor
-    high: Tensor  # the smallest k known to be outside, and its s
-    at_high: Tensor
-    short: Tensor  # |d|^2 at low
-    long: Tensor  # and at high
-    open: Tensor
-
-
-def follow(p: Region, path: Path, s: Tensor, reached: Tensor) -> tuple[Tensor, Tensor]:
-    """(s, k) of the path's point with the largest k inside the trust region.
-
-    Newton's method on the plane for s; where the plane holds, a step of k to where |d| = r, exact as long as the
-    path stays on a straight piece. What leaves the known bounds is replaced by a middle.
-    """
-    zero = ops.zeros_like(s)
-    tried = zero + HUGE if path.end is None else dot(path.end, path.end)
-    begin = Search(
-        s, zero, zero - HUGE, zero + HUGE, zero, s, zero + path.most, zero + HUGE, zero, tried, reached
-    )
-    size = ops.sqrt(dot(p.b, p.b))
-
-    def going(n: Tensor, *state: Tensor) -> Tensor:
-        return ops.logical_and(n < ROUNDS, ops.any(state[-1]))
-
-    def body(n: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        return n + 1, *improve(p, path, size, Search(*state))
-
-    done = Search(*ops.while_loop(going, body, (ops.zeros((), "int32"), *begin))[1:])
-    return done.at_low, done.low
-
-
-def improve(p: Region, path: Path, size: Tensor, now: Search) -> Search:
-    """One round of `follow`."""
-    s, k, limit = now.s, now.k, ops.square(p.r)
-    d, by_s, by_k = path.curve(s, k)
-    off, speed, length = p.c - dot(p.b, d), dot(p.b, by_s), dot(d, d)
-    fits = ops.abs(off) <= 1e-4 * ops.abs(p.c) + 1e-6 * size * ops.sqrt(length)
-    left, right = ops.where(off > 0, s, now.left), ops.where(off < 0, s, now.right)
-    fits = ops.logical_or(fits, right - left <= 1e-6 * ops.abs(s))
-    inside = ops.logical_and(fits, length <= 1.001 * limit)
-    # too long already, and longer still at the plane
-    beyond = ops.logical_and(length > 1.5 * limit, off * dot(d, by_s) > 0)
-    outside = ops.logical_or(ops.logical_and(fits, ops.logical_not(inside)), beyond)
-    on = ops.logical_or(fits, outside)
-    low, at_low = ops.where(inside, k, now.low), ops.where(inside, s, now.at_low)
-    high, at_high = ops.where(outside, k, now.high), ops.where(outside, s, now.at_high)
-    end = ops.logical_or(length >= 0.98 * limit, k >= path.most)
-    end = ops.logical_or(ops.logical_and(inside, end), high - low <= 1e-4 * high)
-    # towards the plane
-    full = s + off / ops.where(speed > 0, speed, 1.0)
-    bounded = ops.logical_and(left > -HUGE, right < HUGE)
-    far = ops.where(bounded, (left + right) / 2, s + ops.sign(off) * ops.maximum(ops.abs(s), 1e-3))
-    good = ops.logical_and(speed > 0, ops.logical_and(full > left, full < right))
-    plane = ops.where(good, full, far)
-    # along the plane
-    turn = -dot(p.b, by_k) / ops.where(speed > 0, speed, 1.0)
-    along = by_k + turn[:, None] * by_s
-    square, half = dot(along, along), dot(d, along)
-    gap = limit - length
-    root = ops.square(half) + square * gap
-    ahead = (ops.sqrt(ops.maximum(root, 0.0)) - half) / ops.maximum(square, TINY)
-    newton = gap / ops.where(half > 0, 2.0 * half, TINY)
-    ahead = k + ops.where(root > 0, ahead, newton)
-    short, long = ops.where(inside, length, now.short), ops.where(outside, length, now.long)
-    part = ops.clip((limit - short) / ops.maximum(long - short, TINY), 0.05, 0.95)
-    middle = ops.where(long < HUGE, low + part * (high - low), ops.sqrt((low + 1e-3) * (high + 1e-3)) - 1e-3)
-    jump = ops.logical_and(long >= HUGE, ops.logical_or(ahead >= high, square <= 0))
-    half_way = ops.where(high < path.most, HUGE, (low + high) / 2)  # the first piece may promise too much
-    ahead = ops.minimum(ahead, half_way)
-    safe = ops.logical_and(square > 0, ops.logical_and(ahead > low, ahead < high))
-    safe = ops.logical_and(safe, ops.logical_not(beyond))
-    share = (middle - low) / ops.maximum(high - low, TINY)
-    between = ops.where(ops.abs(at_high) < HUGE, at_low + share * (at_high - at_low), at_low)
-    new_k = ops.where(jump, path.most, ops.where(safe, ahead, middle))
-    new_s = ops.where(ops.logical_or(jump, safe), s + turn * (new_k - k), between)
-    going = ops.logical_and(now.open, ops.logical_not(end))
-    return Search(
-        ops.where(on, new_s, plane),
-        ops.where(on, new_k, k),
-        ops.where(on, -HUGE, left),
-        ops.where(on, HUGE, right),
-        ops.where(now.open, low, now.low),
-        ops.where(now.open, at_low, now.at_low),
-        high,
-        at_high,
-        short,
-        long,
-        going,
-    )
 
 
 def put_back(

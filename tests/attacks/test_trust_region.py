@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 
 from keras_adv import threats
-from keras_adv.attacks.trust_region import halfway, move
+from keras_adv.attacks.trust_region import advance, halfway, move
 
 COUNT, SIZE = 12, 30
 NORMS = {"linf": np.inf, "l2": 2, "l1": 1}
@@ -74,6 +74,19 @@ def test_step_is_the_best_one(name, radius):
             left, most = (np.linalg.norm(v + now - o, NORMS[name]) for v in (d, best))
             way = np.linalg.norm(now - o, NORMS[name])
             assert left <= most + 0.02 * abs(way - most) + 1e-4
+
+
+@pytest.mark.parametrize("radius", [0.4, 1.0, 3.0])
+def test_where_the_last_step_ended_only_saves_time(radius):
+    origin, x, b, c = (ops.convert_to_tensor(v) for v in problems())
+    r = ops.zeros_like(c) + radius
+    wanted = threats.L2().norm(move(threats.L2(), origin, x, b, c, r) - origin)
+    last = ops.zeros((COUNT, 2))
+    for start in (last, last + 0.5, last - 7.0, 1e4 * (last + 1.0)):
+        new, last = advance(threats.L2(), origin, x, b, c, r, start)
+        np.testing.assert_allclose(threats.L2().norm(new - origin), wanted, rtol=2e-2)
+    again, _ = advance(threats.L2(), origin, x, b, c, r, last)
+    np.testing.assert_allclose(again, new, atol=1e-2)
 
 
 @pytest.mark.parametrize("name", THREATS)
