@@ -11,7 +11,7 @@ from keras_adv.attacks.task import Task
 from keras_adv.backend import value_and_grad
 from keras_adv.registry import option, register
 from keras_adv.threats import Linf, Threat
-from keras_adv.threats.base import Tensor, only, rows
+from keras_adv.threats.base import Tensor, flat, only
 
 
 @register("attack", "feature_adversary")
@@ -53,7 +53,7 @@ class FeatureAdversary(BoundedAttack):
         return {**quasi_newton.begin(task.x), "aim": task.features(task.guide)}
 
     def step(self, task: Task, state: State) -> tuple[State, Tensor]:
-        x, eps = task.x, rows(task.eps, task.x)
+        x, eps = flat(task.x), task.eps[:, None]
         low, high = ops.maximum(x - eps, 0.0), ops.minimum(x + eps, 1.0)
 
         def far(v: Tensor) -> tuple[Tensor, Tensor]:

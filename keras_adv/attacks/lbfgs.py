@@ -12,7 +12,7 @@ from keras_adv.attacks.task import Task
 from keras_adv.backend import value_and_grad
 from keras_adv.registry import option, register
 from keras_adv.threats import L2, Threat
-from keras_adv.threats.base import Tensor, only, rows
+from keras_adv.threats.base import Tensor, flat, only, rows
 
 LARGEST = 1e10
 """c that was never reached."""
@@ -86,14 +86,15 @@ class LBFGS(MinimalAttack):
         hit = task.fooled(z)
         seen = self.record(task, state, image, hit)
         r = image - task.x
-        low, high = ops.zeros_like(r), ops.ones_like(r)
+        value, g = value + dot(flat(r), flat(r)) / c, g + 2.0 * r / rows(c, r)
         now = {name: state[name] for name in quasi_newton.NAMES}
-        value, g = value + dot(r, r) / c, g + 2.0 * r / rows(c, r)
+        clean = flat(task.x)
+        low, high = ops.zeros_like(clean), ops.ones_like(clean)
         now, verdict = quasi_newton.accept(now, value, g, low, high)
         worked = ops.where(verdict.taken, hit, state["worked"])
         end = ops.logical_or(verdict.finished, state["turn"] + 1 >= self.steps)
         bounds = self._bounds(state, worked, end)
-        now = reweigh(now, now["at"] - task.x, 1.0 / bounds["c"] - 1.0 / c)
+        now = reweigh(now, now["at"] - clean, 1.0 / bounds["c"] - 1.0 / c)
         verdict = verdict._replace(fresh=ops.logical_or(verdict.fresh, end))
         now = quasi_newton.propose(now, verdict, low, high, bounds["c"] / 2.0)
         search = ops.where(end, state["search"] + 1, state["search"])
@@ -113,5 +114,5 @@ class LBFGS(MinimalAttack):
 def reweigh(state: State, r: Tensor, change: Tensor) -> State:
     """`quasi_newton`'s state after `change` (B,) |r|_2^2 was added to its function; r is "at" less x."""
     bent = state["y"] + 2.0 * change[:, None, None] * state["s"]
-    value, g = state["value"] + change * dot(r, r), state["g"] + rows(2.0 * change, r) * r
+    value, g = state["value"] + change * dot(r, r), state["g"] + 2.0 * change[:, None] * r
     return {**state, "value": value, "g": g, "y": bent}

@@ -34,22 +34,22 @@ def test_is_near_carlini_wagner_on_a_net(net, digits):
 
 def test_reweighted_state_is_that_of_the_reweighted_function():
     rng = np.random.default_rng(0)
-    x, at = (ops.convert_to_tensor(rng.uniform(size=(3, 2, 2, 1)).astype("float32")) for _ in range(2))
+    x, at = (ops.convert_to_tensor(rng.uniform(size=(3, 4)).astype("float32")) for _ in range(2))
     pull = np.array([0.5, 2.0, 8.0], "float32")  # 1 / c
 
     def state(pull):
-        r, weight = at - x, ops.reshape(ops.convert_to_tensor(pull), (3, 1, 1, 1))
-        start = quasi_newton.begin(x)
+        r, weight = at - x, ops.convert_to_tensor(pull)[:, None]
+        start = quasi_newton.begin(ops.reshape(x, (3, 2, 2, 1)))
         # a quadratic of curvature 2 pull, its bottom at x: value, slope and the pair of a step of length 1
         s = ops.ones_like(start["s"]) / 2.0
-        value = ops.sum(ops.square(r), axis=(1, 2, 3)) * ops.convert_to_tensor(pull)
+        value = ops.sum(ops.square(r), axis=1) * ops.convert_to_tensor(pull)
         return {
             **start,
             "at": at,
             "value": value,
             "g": 2.0 * weight * r,
             "s": s,
-            "y": 2.0 * weight[:, :, :, 0] * s,
+            "y": 2.0 * weight[:, None] * s,
         }
 
     moved = reweigh(state(pull), at - x, ops.convert_to_tensor(3.0 * pull))

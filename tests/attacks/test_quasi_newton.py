@@ -10,10 +10,7 @@ from keras_adv.backend import compile, value_and_grad
 def descend(function, start, low, high, rounds=200, scale=1.0):
     """(points, values, rounds used) of the batched minimisation of `function`: (B, D) -> (B,)."""
     shape = (*start.shape, 1, 1)
-    box = [
-        ops.convert_to_tensor(np.broadcast_to(v, start.shape).reshape(shape).astype("float32"))
-        for v in (low, high)
-    ]
+    box = [ops.convert_to_tensor(np.broadcast_to(v, start.shape).astype("float32")) for v in (low, high)]
     state = quasi_newton.begin(ops.convert_to_tensor(start.reshape(shape).astype("float32")))
 
     def one(state):
@@ -27,9 +24,7 @@ def descend(function, start, low, high, rounds=200, scale=1.0):
     points, values = start.copy(), np.zeros(len(start))
     for _ in range(rounds):
         state, seen, finished = step(state)
-        assert (np.asarray(seen) >= np.asarray(box[0])).all() and (
-            np.asarray(seen) <= np.asarray(box[1])
-        ).all()
+        assert (np.asarray(seen) >= low).all() and (np.asarray(seen) <= np.asarray(box[1])).all()
         points = np.where(done[:, None], points, np.asarray(state["at"]).reshape(start.shape))
         values = np.where(done, values, np.asarray(state["value"]))
         used += ~done
