@@ -12,7 +12,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from keras_adv.validate import InvalidInput
+from keras_adv.validate import InvalidInput, fail
 
 SCHEMA = 1
 
@@ -84,6 +84,25 @@ class ModelCard:
                 f"`card` must have a name of letters, digits, _, . and -. Received: {values['name']!r}"
             )
         return cls(**values)
+
+    def check_images(self, data: str, split: str, n: int) -> None:
+        """Raises InvalidInput unless the card was measured on `n` images of this split of these data."""
+        ours, theirs = (self.data["name"], self.data["split"], self.results["n"]), (data, split, n)
+        if ours != theirs:
+            raise fail("data, split, n", f"the card's {ours}", theirs)
+
+    def extended(self, results: dict[str, Any]) -> ModelCard:
+        """The card with the attacks of `results`, of the same images, too; one of the same spec replaces the old one.
+
+        Raises:
+            InvalidInput: the clean accuracy is another, so the images or the model are.
+        """
+        old = self.results
+        for name in ("n", "clean_accuracy"):
+            if results[name] != old[name]:
+                raise fail(name, f"the card's, {old[name]}", results[name])
+        rows = {row["full_spec"]: row for row in [*old["attacks"], *results["attacks"]]}
+        return dataclasses.replace(self, results={**old, "attacks": [*rows.values()]})
 
     def markdown(self) -> str:
         """The card for people."""

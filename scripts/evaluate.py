@@ -33,15 +33,23 @@ TARGETS = flags.DEFINE_enum("targets", None, list(goals.WORDS), "class to reach;
 BATCH = flags.DEFINE_integer("batch_size", 256, "images at a time", lower_bound=1)
 SEED = flags.DEFINE_integer("seed", 0, "of random starts", lower_bound=0)
 OUT = flags.DEFINE_string("out", None, "folder for results.json; none is written without it")
+CARD = flags.DEFINE_bool("card", False, "add what is measured to the card of --model, a run folder")
 
 
 def main() -> None:
+    if CARD.value and not Path(MODEL.value).is_dir():
+        raise validate.fail("model", "a run folder, with --card", MODEL.value)
+    if CARD.value and TARGETS.value:
+        raise validate.fail("targets", "none, with --card", TARGETS.value)
     attacks = [registry.parse("attack", spec) for spec in ATTACK.value]
     if ADAPTIVE.value:
         recipe = registry.parse("recipe", cli.card(MODEL.value).recipe)
         attacks += [recipe.defense.adaptive_attack(threat) for threat in ADAPTIVE.value]
     model = keras_adv.zoo.open(MODEL.value)
-    x, y = (part[: N.value] for part in keras_adv.data.load(DATA.value).split(SPLIT.value))
+    data = keras_adv.data.load(DATA.value)
+    x, y = (part[: N.value] for part in data.split(SPLIT.value))
+    if CARD.value:
+        cli.card(MODEL.value).check_images(data.name, SPLIT.value, len(x))
     partial = Path(OUT.value) / "partial" if OUT.value else None
     if OUT.value:
         file = validate.path(OUT.value) / "results.json"
@@ -51,6 +59,8 @@ def main() -> None:
     results = keras_adv.evaluate(model, x, y, attacks, verbose=True, **options)
     results = {"model": MODEL.value, "data": DATA.value, "targets": TARGETS.value, **results}
     cli.show(table(results, f"{MODEL.value} on {DATA.value}"))
+    if CARD.value:
+        cli.card(MODEL.value).extended(results).save(Path(MODEL.value))
     if OUT.value:
         file.write_text(json.dumps(results, indent=1) + "\n")
         shutil.rmtree(partial, ignore_errors=True)

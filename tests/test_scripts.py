@@ -1,7 +1,9 @@
 """The command lines: help, and one clear line with exit code 2 for whatever cannot be done."""
 
+import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,8 @@ import pytest
 
 import keras_adv
 from keras_adv import registry
+from keras_adv.card import ModelCard
+from keras_adv.validate import InvalidInput
 
 ROOT = Path(keras_adv.__file__).resolve().parent.parent
 ENV = {**os.environ, "KERAS_BACKEND": keras.config.backend(), "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -60,6 +64,14 @@ GOOD = (
     "--out={tmp}/new/folder",
 )
 
+CARD = (
+    "evaluate.py",
+    "--model={tmp}/entry",
+    "--card",
+    "--attack=fgsm(threat=linf(eps=0.02))",
+    "--attack=deepfool()",
+)
+
 WILD = (
     "train.py",
     "--recipe=recipe(defense=standard(optimizer=sgd(learning_rate=1e30)), model=mlp(units=(16,)), epochs=2)",
@@ -102,6 +114,9 @@ BAD = [
     ("evaluate.py --model={tmp}/run --split=tset", ("--split=tset", "test|validation|train")),
     ("evaluate.py --model={tmp}/run --data={tmp}/cut.keras", ("`data`",)),
     ("evaluate.py --model={tmp}/run --out={tmp}/file/x", ("`out`", "writable folder")),
+    ("evaluate.py --model={tmp}/entry --card --n=3", ("`data, split, n`", "360", "3")),
+    ("evaluate.py --model={tmp}/run --card --targets=next", ("`targets`", "--card")),
+    ("evaluate.py --model=critic_lenet_digits --card", ("`model`", "run folder")),
     ("export.py --model={tmp}/run", ("--out", "must have a value")),
     ("export.py --model=no_such_entry --out={tmp}/served", ("`name`", "no_such_entry")),
     ("export.py --model={tmp}/run --out={tmp}/foreign", ("`out`", "/foreign")),
@@ -122,6 +137,7 @@ def folder(tmp_path_factory):
     inputs = keras.Input((8, 8, 1))
     outputs = keras.layers.Dense(10)(keras.layers.Flatten()(inputs))
     keras.Model(inputs, outputs).save(made / "run" / "model.keras")
+    shutil.copytree(ROOT / "zoo" / "standard_lenet_digits", made / "entry")
     (made / "cut.keras").write_bytes((made / "run" / "model.keras").read_bytes()[:3000])
     (made / "foreign" / "precious.txt").write_text("mine")
     (made / "other" / "recipe.txt").write_text("recipe(epochs=7)\n")
@@ -132,14 +148,14 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def results(folder):
     """Command line -> (exit code, stdout, stderr)."""
-    lines = [*HELP, GOOD, WILD, *(line.split(" ") for line in LINES)]
+    lines = [*HELP, GOOD, CARD, WILD, *(line.split(" ") for line in LINES)]
     argv = [
         [a.replace("{tmp}", str(folder)) for a in (str(ROOT / "scripts" / n), *rest)] for n, *rest in lines
     ]
     command = [sys.executable, "-c", FORKS, json.dumps(argv)]
     done = subprocess.run(command, env=ENV, cwd=folder, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    return dict(zip([*HELP, GOOD, WILD, *LINES], json.loads(done.stdout), strict=True))
+    return dict(zip([*HELP, GOOD, CARD, WILD, *LINES], json.loads(done.stdout), strict=True))
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -198,6 +214,18 @@ def test_evaluate_prints_a_table_and_writes_its_results(results, folder):
     found = json.loads((folder / "new" / "folder" / "results.json").read_text())
     assert found["n"] == 20 and [row["spec"].split("(")[0] for row in found["attacks"]] == ["fgsm", "pgd"]
     assert out.rstrip().endswith("results.json")
+
+
+def test_evaluate_adds_rows_to_a_card(results, folder):
+    code, _, err = results[CARD]
+    assert code == 0, err
+    old, new = (ModelCard.read(p) for p in (ROOT / "zoo" / "standard_lenet_digits", folder / "entry"))
+    specs, wanted = ([row["spec"] for row in c.results["attacks"]] for c in (new, old))
+    assert specs == [*wanted, "fgsm(threat=linf(eps=0.02))"]  # DeepFool was there
+    assert "fgsm(threat=linf(eps=0.02))" in (folder / "entry" / "README.md").read_text()
+    assert new == dataclasses.replace(old, results=new.results)
+    with pytest.raises(InvalidInput, match="`clean_accuracy` must be the card's"):
+        old.extended({**new.results, "clean_accuracy": 0.5})
 
 
 def test_a_script_that_is_not_forked_does_the_same(folder):
