@@ -7,12 +7,11 @@ from keras import ops
 from keras_adv import losses
 from keras_adv.attacks import quasi_newton
 from keras_adv.attacks.base import MinimalAttack, Passes, State
-from keras_adv.attacks.quasi_newton import dot
 from keras_adv.attacks.task import Task
 from keras_adv.backend import value_and_grad
 from keras_adv.registry import option, register
 from keras_adv.threats import L2, Threat
-from keras_adv.threats.base import Tensor, flat, only, rows
+from keras_adv.threats.base import Tensor, dot, flat, only, rows
 
 LARGEST = 1e10
 """c that was never reached."""

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from keras import ops
 
 from keras_adv.attacks.base import State
-from keras_adv.threats.base import Tensor, flat
+from keras_adv.threats.base import Tensor, dot, flat
 
 PAIRS = 5
 ARMIJO, SHORTEST, LONGEST = 1e-4, 0.1, 0.5
@@ -136,8 +136,3 @@ def newton(state: State, g: Tensor, free: Tensor, scale: Tensor) -> tuple[Tensor
     beta = ops.stack([b[i] for i in range(PAIRS)], axis=1)
     kept, added = (ops.einsum("ba,bap,bpd->bd", w, newest, v) for w, v in ((alpha, y), (beta, s)))
     return gamma[:, None] * (g - kept) + added, gamma
-
-
-def dot(a: Tensor, b: Tensor) -> Tensor:
-    """(B,) inner products."""
-    return ops.sum(a * b, axis=1)

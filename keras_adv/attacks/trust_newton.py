@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from keras import ops
 
-from keras_adv.attacks.trust_paths import Region, dot
-from keras_adv.threats.base import TINY, Tensor
+from keras_adv.attacks.trust_paths import Region
+from keras_adv.threats.base import TINY, Tensor, dot
 
 TRIES = 7
 AIM, SHORTEST, LONGEST = 0.99, 0.97, 1.001

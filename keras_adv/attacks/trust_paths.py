@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from keras import ops
 
-from keras_adv.threats.base import TINY, Tensor
+from keras_adv.threats.base import TINY, Tensor, dot
 
 HUGE, MOST, ROUNDS = 1e30, 300.0, 25
 Curve = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
@@ -31,11 +31,6 @@ class Path(NamedTuple):
     curve: Curve
     most: float
     end: Tensor | None = None
-
-
-def dot(a: Tensor, b: Tensor) -> Tensor:
-    """(B,) inner products."""
-    return ops.sum(a * b, axis=1)
 
 
 def shortest(p: Region) -> tuple[Tensor, Tensor]:

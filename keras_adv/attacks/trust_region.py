@@ -16,10 +16,10 @@ from __future__ import annotations
 from keras import ops
 
 from keras_adv.attacks.trust_newton import solve
-from keras_adv.attacks.trust_paths import Region, dot, greedily, shortest
+from keras_adv.attacks.trust_paths import Region, greedily, shortest
 from keras_adv.attacks.trust_search import search
 from keras_adv.threats import Threat
-from keras_adv.threats.base import Tensor, flat, rows
+from keras_adv.threats.base import Tensor, dot, flat, rows
 
 
 def move(threat: Threat, origin: Tensor, x: Tensor, b: Tensor, c: Tensor, r: Tensor) -> Tensor:

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from keras import ops
 
-from keras_adv.attacks.trust_paths import HUGE, PATHS, ROUNDS, Path, Region, dot, shortest
+from keras_adv.attacks.trust_paths import HUGE, PATHS, ROUNDS, Path, Region, shortest
 from keras_adv.threats import Threat
-from keras_adv.threats.base import TINY, Tensor
+from keras_adv.threats.base import TINY, Tensor, dot
 
 
 def search(threat: Threat, p: Region) -> Tensor:

@@ -101,6 +101,11 @@ def rows(v: Tensor, like: Tensor) -> Tensor:
     return ops.reshape(v, (-1,) + (1,) * (len(like.shape) - 1))
 
 
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """(B,) inner products of rows (B, D)."""
+    return ops.sum(a * b, axis=1)
+
+
 def l2_norm(x: Tensor) -> Tensor:
     """(B,) Euclidean norms; gradient 0, not NaN, at 0."""
     square = ops.sum(ops.square(flat(x)), axis=1)
