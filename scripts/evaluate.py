@@ -26,9 +26,7 @@ N = flags.DEFINE_integer("n", 1000, "how many images, the first of the split", l
 ATTACK = flags.DEFINE_multi_string(
     "attack", ["pgd(threat=linf(eps=0.1), steps=40)", "deepfool()"], f"one of {cli.names('attack')}"
 )
-ADAPTIVE = flags.DEFINE_multi_string(
-    "adaptive", [], "threat: also the attack made for the model's own defense"
-)
+ADAPTIVE = flags.DEFINE_multi_string("adaptive", [], "threat: also the attack on the model's own defense")
 TARGETS = flags.DEFINE_enum("targets", None, list(goals.WORDS), "class to reach; none: any mistake will do")
 BATCH = flags.DEFINE_integer("batch_size", 256, "images at a time", lower_bound=1)
 SEED = flags.DEFINE_integer("seed", 0, "of random starts", lower_bound=0)
