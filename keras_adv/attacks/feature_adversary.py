@@ -61,7 +61,6 @@ class FeatureAdversary(BoundedAttack):
             return ops.sum(ops.square(phi - state["aim"]), axis=1), z
 
         value, z, g = value_and_grad(far, state["x"])
-        now = {name: state[name] for name in quasi_newton.NAMES}
-        now, verdict = quasi_newton.accept(now, value, g, low, high)
+        now, verdict = quasi_newton.accept(state, value, g, low, high)
         now = quasi_newton.propose(now, verdict, low, high, ops.ones_like(value))
-        return {"aim": state["aim"], **now}, ops.logical_or(task.fooled(z), verdict.finished)
+        return now, ops.logical_or(task.fooled(z), verdict.finished)

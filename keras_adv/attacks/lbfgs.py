@@ -23,15 +23,14 @@ class LBFGS(MinimalAttack):
 
     The smallest c that works is searched for each image: x 10 until one works, then bisection. Of all points that
     the optimiser visits the nearest adversarial one is kept. (The paper has |r|, whose square is smooth at 0,
-    and c for 1/c here.)
+    and c for 1/c here.) Each value of c starts where the one before ended, with its pairs: the gradient of |r|^2 / c
+    changes by what is known.
 
     Args:
         threat: l2; its eps, if any, is where the robust accuracy is reported.
         searches: values of c.
         steps: points visited at most for each c.
         initial: the first c.
-
-    Each value of c starts where the one before ended, with its pairs: the gradient of |r|^2 / c changes by what is known.
 
     Cost: searches x steps forward-backward passes at most, and a forward pass to find t.
     """
@@ -86,10 +85,9 @@ class LBFGS(MinimalAttack):
         seen = self.record(task, state, image, hit)
         r = image - task.x
         value, g = value + dot(flat(r), flat(r)) / c, g + 2.0 * r / rows(c, r)
-        now = {name: state[name] for name in quasi_newton.NAMES}
         clean = flat(task.x)
         low, high = ops.zeros_like(clean), ops.ones_like(clean)
-        now, verdict = quasi_newton.accept(now, value, g, low, high)
+        now, verdict = quasi_newton.accept(state, value, g, low, high)
         worked = ops.where(verdict.taken, hit, state["worked"])
         end = ops.logical_or(verdict.finished, state["turn"] + 1 >= self.steps)
         bounds = self._bounds(state, worked, end)
@@ -99,7 +97,7 @@ class LBFGS(MinimalAttack):
         search = ops.where(end, state["search"] + 1, state["search"])
         counts = {"turn": ops.where(end, 0, state["turn"] + 1), "search": search, "worked": worked}
         finished = ops.logical_or(search >= self.searches, seen["best_norm"] == 0)
-        return {**seen, **now, **bounds, **counts, "goal": state["goal"]}, finished
+        return {**now, **seen, **bounds, **counts}, finished
 
     def _bounds(self, state: State, worked: Tensor, end: Tensor) -> State:
         """The next c where a search has ended."""

@@ -28,8 +28,6 @@ SMALL, STILL = 1e-5, 1e-6
 ROUNDING = 1e-7
 """What float32 leaves of a value, relative."""
 
-NAMES = ("x", "at", "t", "value", "g", "s", "y", "known")
-
 
 class Verdict(NamedTuple):
     """What `accept` found, all (B,) bool."""
@@ -52,7 +50,10 @@ def begin(x: Tensor) -> State:
 
 
 def accept(state: State, value: Tensor, g: Tensor, low: Tensor, high: Tensor) -> tuple[State, Verdict]:
-    """The state after value (B,) and gradient g (B, H, W, C) were seen at state["x"]; low, high (B, D): the box."""
+    """The state after value (B,) and gradient g (B, H, W, C) were seen at state["x"]; low, high (B, D): the box.
+
+    Entries of the state that are not its own stay as they are.
+    """
     x, g, at = flat(state["x"]), flat(g), state["at"]
     slope, gain = dot(state["g"], x - at), state["value"] - value
     size = ops.maximum(ops.abs(state["value"]), 1.0)
@@ -65,7 +66,7 @@ def accept(state: State, value: Tensor, g: Tensor, low: Tensor, high: Tensor) ->
     pairs = remember(state, taken, x - at, g - state["g"])
     base, slopes = ops.where(taken[:, None], x, at), ops.where(taken[:, None], g, state["g"])
     moved = {
-        "x": state["x"],
+        **state,
         "at": base,
         "t": ops.where(stuck, 0.0, share * state["t"]),
         "value": ops.where(taken, value, state["value"]),

@@ -50,8 +50,11 @@ def advance(
         unit = ops.stack([size * r, r], axis=1)
         found = solve(region, last[:, 0] * unit[:, 0], ops.minimum(last[:, 1] * r, 1.0))
         last = ops.where(found.open[:, None], 0.0, ops.stack([found.s, found.k], axis=1) / unit)
-        rest = lambda: ops.where(found.open[:, None], search(threat, region), found.d)  # noqa: E731
-        d = ops.cond(ops.any(found.open), rest, lambda: found.d)
+        d = ops.cond(
+            ops.any(found.open),
+            lambda: ops.where(found.open[:, None], search(threat, region), found.d),
+            lambda: found.d,
+        )
     else:
         d = search(threat, region)
     return ops.clip(x + ops.reshape(d, ops.shape(x)), 0.0, 1.0), last
