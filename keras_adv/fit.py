@@ -58,35 +58,36 @@ def defend(
     validate.number("batch_size", batch_size, low=1, whole=True)
     validate.one_of("augment", augment, AUGMENTS)
     validate.seed(seed)
-    if validation_data is not None:
-        if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
-            raise validate.fail("validation_data", "(images, labels)", type(validation_data).__name__)
-        held = validate.images(validation_data[0], "validation_data", shape)
-        validation_data = held, validate.labels(validation_data[1], len(held), classes, "validation_data")
+    held = None if validation_data is None else _held_out(validation_data, shape, classes)
     check_logits(model.predict(x[:100], verbose=0))
     game = Game(model, chosen, seed)
     batches = Batches(chosen.enrich(game.predictor, x, y), batch_size, seed, augment)
     checkpoint = next((c for c in callbacks if isinstance(c, Checkpoint)), None)
     done, saved = checkpoint.latest() if checkpoint else (0, None)
     watch = chosen.callbacks(game.predictor, x, y)
-    all_callbacks = [Order(batches), StopOnNaN(), *watch, *callbacks]
+    fitted = {
+        "shuffle": False,  # the batches have their own order
+        "validation_data": held,
+        "callbacks": [Order(batches), StopOnNaN(), *watch, *callbacks],
+        "verbose": verbose,
+    }
     start = 0
     for phase in chosen.phases(epochs):
         game.start(phase.moves, len(batches), epochs)
         if start < done <= phase.until and saved is not None:
             _restore(game, saved)
         if done < phase.until:
-            game.fit(
-                batches,
-                shuffle=False,  # the batches have their own order
-                initial_epoch=max(start, done),
-                epochs=phase.until,
-                validation_data=validation_data,
-                callbacks=all_callbacks,
-                verbose=verbose,
-            )
+            game.fit(batches, initial_epoch=max(start, done), epochs=phase.until, **fitted)
         start = phase.until
     return game.predictor
+
+
+def _held_out(given: Any, shape: tuple[int, ...], classes: int) -> Split:
+    """The images and labels of a validation, checked."""
+    if not isinstance(given, (tuple, list)) or len(given) != 2:
+        raise validate.fail("validation_data", "(images, labels)", type(given).__name__)
+    images = validate.images(given[0], "validation_data", shape)
+    return images, validate.labels(given[1], len(images), classes, "validation_data")
 
 
 def _restore(game: Game, saved: Path) -> None:

@@ -75,30 +75,47 @@ def train(
     net = _build(chosen, loaded)
     claim(out, spec)
     seconds = _fit(net, chosen, loaded, out, verbose)
-    model = artifact.read(out / "model.keras")
-    probe = artifact.probe(model)
     export(out / "model.keras", out / "saved_model" / "1")
     x, y = (part[:n] for part in loaded.split(split))
-    results = evaluate(model, x, y, attacks, verbose=verbose > 0)
-    _picture(model, x[:200], y[:200], out)
-    card = ModelCard(
-        name=chosen.title,
-        recipe=registry.spec(chosen, full=True),
-        data={"name": loaded.name, "split": split, "shape": list(loaded.shape), "classes": loaded.classes},
-        results=results,
-        audit=audit(model, x, y),
-        sha256=sha256(out / "model.keras"),
-        parameters=model.count_params(),
-        bytes=(out / "model.keras").stat().st_size,
-        probe=probe,
-        versions=versions(),
-        seconds=round(seconds, 1),
-        reported=dict(chosen.defense.reported),
-        reference=chosen.defense.reference,
-    )
+    source = {"name": loaded.name, "split": split, "shape": list(loaded.shape), "classes": loaded.classes}
+    card = _measure(chosen, out, x, y, attacks, data=source, seconds=round(seconds, 1), verbose=verbose > 0)
     card.save(out)
     shutil.rmtree(out / "backup", ignore_errors=True)
     return card
+
+
+def _measure(
+    recipe: Recipe,
+    out: Path,
+    x: np.ndarray,
+    y: np.ndarray,
+    attacks: Sequence[Attack | str],
+    *,
+    data: dict[str, Any],
+    seconds: float,
+    verbose: bool,
+) -> ModelCard:
+    """The card of out/model.keras, and the pictures of some of its adversarial images."""
+    file = out / "model.keras"
+    model = artifact.read(file)
+    probe = artifact.probe(model)
+    results = evaluate(model, x, y, attacks, verbose=verbose)
+    _picture(model, x[:200], y[:200], out)
+    return ModelCard(
+        name=recipe.title,
+        recipe=registry.spec(recipe, full=True),
+        data=data,
+        results=results,
+        audit=audit(model, x, y),
+        sha256=sha256(file),
+        parameters=model.count_params(),
+        bytes=file.stat().st_size,
+        probe=probe,
+        versions=versions(),
+        seconds=seconds,
+        reported=dict(recipe.defense.reported),
+        reference=recipe.defense.reference,
+    )
 
 
 def versions() -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,15 +11,13 @@ import keras
 import numpy as np
 
 from keras_adv import noise, registry, validate
-from keras_adv.attacks import Attack, Task
+from keras_adv.attacks import Attack
 from keras_adv.attacks.host import HostAttack
-from keras_adv.backend import Net, View, compile
-from keras_adv.evaluation import goals
+from keras_adv.evaluation import cache, goals
 from keras_adv.evaluation.checks import check_logits, check_model
 from keras_adv.evaluation.journal import Journal
-from keras_adv.evaluation.slots import Compiled, Finished, Slots, in_batches
+from keras_adv.evaluation.slots import Finished, Slots, in_batches
 from keras_adv.losses import decision
-from keras_adv.threats.base import Tensor
 
 Progress = Callable[[int, int], None]
 
@@ -46,57 +43,6 @@ class Result(NamedTuple):
     gradients: np.ndarray
     seconds: float
     parts: dict[str, int]
-
-
-_cache: weakref.WeakKeyDictionary[keras.Model, dict[str, Any]] = weakref.WeakKeyDictionary()
-
-
-def _once(model: keras.Model, key: str, make: Callable[[], Any]) -> Any:
-    """What `make` made for this model and key the first time."""
-    known = _cache.setdefault(model, {})
-    if key not in known:
-        known[key] = make()
-    return known[key]
-
-
-class _Weak(View):
-    """A view that does not keep its model alive: the cache must not keep its own key."""
-
-    def __init__(self, model: keras.Model) -> None:
-        self.ref = weakref.ref(model)
-
-    @property
-    def net(self) -> Net:  # type: ignore[override]
-        model = self.ref()
-        if model is None:
-            raise ReferenceError("the attacked model is gone")
-        return Net(model, frozen=True)
-
-
-def _neutral(attack: Attack) -> Attack:
-    """The attack with eps = 1: eps travels as an argument, so all radii share what is compiled."""
-    if attack.threat.eps is None:
-        return attack
-    return attack.replace(threat=attack.threat.replace(eps=1.0))
-
-
-def _compiled(model: keras.Model, attack: Attack) -> Any:
-    """The compiled loop of an attack."""
-    one, view, compiler = _neutral(attack), _Weak(model), _compiler(model)
-    if isinstance(one, HostAttack):
-        return _once(model, "host " + registry.spec(one), lambda: one.build(view, compiler))
-    return _once(model, registry.spec(one), lambda: Compiled(view, one, compiler))
-
-
-def _judge(model: keras.Model, attack: Attack) -> Callable[..., Any]:
-    """The compiled judge: the same for all attacks of a contract in a norm."""
-    view, one = _Weak(model), _neutral(attack)
-    key = f"judge {one.contract} {registry.spec(one.threat)}"
-    return _once(model, key, lambda: compile(lambda f, found: one.judge(Task(view, *f), found), model))
-
-
-def _compiler(model: keras.Model) -> Callable[..., Any]:
-    return lambda fn: compile(fn, model)
 
 
 def attack(
@@ -138,40 +84,69 @@ def attack(
     started = time.perf_counter()
     folder = None if resume is None else validate.path(resume, "resume")
     x, y, logits = classify(model, x, y, batch_size, seed)
-    classes, clean = logits.shape[1], np.asarray(decision(logits)) == y
     seeds = np.asarray(noise.seeds(seed, np.arange(len(x), dtype="uint32")))
     fields = goals.fields(chosen, x, y, seeds, logits, eps, targets)
-    images, success, distance = x.copy(), ~clean, np.zeros(len(x), "float32")
-    cost, parts = np.zeros(len(x), "int64"), {}
-    for number, part in enumerate(chosen.parts(classes)):
-        queue = np.flatnonzero(clean & ~success)
+    run = _Run(model, chosen, fields, logits, batch_size, progress)
+    for number, part in enumerate(chosen.parts(logits.shape[1])):
+        run.part(number, part, folder)
+    return run.result(time.perf_counter() - started)
+
+
+class _Run:
+    """An attack on a data set, part by part: each goes on with the images that stand."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        chosen: Attack,
+        fields: tuple[Any, ...],
+        logits: np.ndarray,
+        batch_size: int,
+        progress: Progress | None,
+    ) -> None:
+        self.model, self.chosen, self.fields = model, chosen, fields
+        self.batch_size, self.progress, self.classes = batch_size, progress, logits.shape[1]
+        images, labels = fields[:2]
+        self.images, self.clean = images.copy(), np.asarray(decision(logits)) == labels
+        self.success, self.distance = ~self.clean, np.zeros(len(labels), "float32")
+        self.cost = np.zeros(len(labels), "int64")
+        self.parts: dict[str, int] = {}
+
+    @property
+    def standing(self) -> np.ndarray:
+        """Numbers of the images that are classified correctly still."""
+        return np.flatnonzero(self.clean & ~self.success)
+
+    def part(self, number: int, part: Attack, folder: Path | None) -> None:
+        """Runs one part."""
+        queue, fields = self.standing, self.fields
         if number:  # every part draws its own random starts
-            fields = (x, y, np.asarray(noise.fold(seeds, number)), *fields[3:])
-        journal = Journal(folder, registry.spec(part), number, model, *fields)
-        for index, found, used in _finish(model, part, fields, queue, batch_size, journal):
-            images[index] = found
-            cost[index] += used * part.gradients(classes) + part.opening(classes)
-            if progress is not None:
+            fields = (*fields[:2], np.asarray(noise.fold(fields[2], number)), *fields[3:])
+        journal = Journal(folder, registry.spec(part), number, self.model, *fields)
+        for index, found, used in _finish(self.model, part, fields, queue, self.batch_size, journal):
+            self.images[index] = found
+            self.cost[index] += used * part.gradients(self.classes) + part.opening(self.classes)
+            if self.progress is not None:
                 queue = queue[~np.isin(queue, index)]
-                progress(len(x) - len(queue), len(x))
-        standing = np.flatnonzero(clean & ~success)
-        judged = _judged(model, chosen, fields, standing, images, batch_size)
-        images[standing], success[standing], distance[standing] = judged
+                self.progress(len(self.clean) - len(queue), len(self.clean))
+        self._judge(fields)
         name = registry.spec(part)
-        parts[name if name not in parts else f"{name} #{number + 1}"] = int((clean & ~success).sum())
-    seconds = time.perf_counter() - started
-    return Result(images, clean, success, distance, cost, seconds, parts if len(parts) > 1 else {})
+        self.parts[name if name not in self.parts else f"{name} #{number + 1}"] = len(self.standing)
 
+    def _judge(self, fields: tuple[Any, ...]) -> None:
+        """Takes of the candidates what the model, as it decides, is fooled by."""
+        rows = self.standing
+        if not len(rows):
+            return
+        judge = cache.judge(self.model, self.chosen)
+        given = [None if field is None else field[rows] for field in fields]
+        judged = in_batches(lambda found, *own: judge(own, found), self.batch_size, self.images[rows], *given)
+        self.images[rows], self.success[rows], self.distance[rows] = judged
 
-def _judged(
-    model: keras.Model, chosen: Attack, fields: Any, rows: np.ndarray, images: np.ndarray, batch_size: int
-) -> list[np.ndarray]:
-    """(images, success, distance) of these rows, as the model decides."""
-    if not len(rows):
-        return [images[rows], np.zeros(0, bool), np.zeros(0, "float32")]
-    judge = _judge(model, chosen)
-    given = [None if field is None else field[rows] for field in fields]
-    return in_batches(lambda found, *own: judge(own, found), batch_size, images[rows], *given)
+    def result(self, seconds: float) -> Result:
+        """What the parts have done, in these seconds."""
+        parts = self.parts if len(self.parts) > 1 else {}
+        return Result(self.images, self.clean, self.success, self.distance, self.cost, seconds, parts)
 
 
 def _finish(
@@ -184,7 +159,7 @@ def _finish(
         queue = queue[~np.isin(queue, index)]
         if wanted.any():
             yield index[wanted], images[wanted], rounds[wanted]
-    compiled = _compiled(model, part)
+    compiled = cache.loop(model, part)
     if isinstance(part, HostAttack):
         run = compiled.run(fields, queue, batch_size)
     else:
@@ -204,8 +179,7 @@ def classify(
     y = validate.labels(y, len(x), classes)
     validate.number("batch_size", batch_size, low=1, whole=True)
     validate.seed(seed)
-    view: Callable[[Tensor], Tensor] = _Weak(model)
-    run = _once(model, "logits", lambda: compile(lambda part: view(part), model))
+    run = cache.logits(model)
     logits = in_batches(lambda part: (run(part),), batch_size, x)[0]
     check_logits(logits)
     return x, y, logits

@@ -17,7 +17,7 @@ from keras import ops
 from keras_adv.attacks import Attack, Task
 from keras_adv.attacks.base import State
 from keras_adv.backend import ANY_SIZE
-from keras_adv.threats.base import Tensor, rows
+from keras_adv.threats.base import Tensor
 
 REFILL = 0.125  # refill when this share of the slots is free
 STEP = 8  # batches of any size are a multiple of this
@@ -38,10 +38,8 @@ class Compiled:
     def __init__(
         self, logits: Callable[[Tensor], Tensor], attack: Attack, compile: Callable[..., Any]
     ) -> None:
-        def begin(fields: Any, old: State, fresh: Tensor, used: Tensor) -> State:
+        def begin(fields: Any, used: Tensor) -> State:
             state = attack.begin(Task(logits, *fields))
-            if old:  # only the fresh slots start
-                state = {n: ops.where(rows(fresh, v), v, old[n]) for n, v in state.items()}
             return {**state, "done": ops.logical_or(state["done"], ops.logical_not(used))}
 
         def advance(fields: Any, state: State, rounds: Tensor) -> tuple[State, Tensor]:
@@ -91,12 +89,21 @@ class Slots:
                 yield finished
 
     def _fill(self, free: np.ndarray) -> None:
+        """The next images start in free slots, in a batch of their own where that needs no compilation."""
         places = np.flatnonzero(free)[: len(self.queue)]
         self.index[places], self.queue = self.queue[: len(places)], self.queue[len(places) :]
-        self._load()
-        fresh = np.zeros(self.size, bool)
-        fresh[places] = True
-        self.state = self.compiled.begin(self.held, self.state, fresh, self.index >= 0)
+        self.held = self._fields(self.index)
+        if not self.state:
+            self.state = self.compiled.begin(self.held, self.index >= 0)
+            return
+        size = min(self._smaller(len(places)), self.size) if ANY_SIZE else self.size
+        fresh = self.index[np.resize(places, size)]
+        state = self.compiled.begin(self._fields(fresh), fresh >= 0)
+        source = np.arange(self.size)
+        source[places] = self.size + np.arange(len(places))
+        self.state = {
+            n: ops.take(ops.concatenate([self.state[n], v]), source, axis=0) for n, v in state.items()
+        }
 
     def _advance(self) -> Tensor:
         started = time.perf_counter()
@@ -120,7 +127,7 @@ class Slots:
         kept = np.argsort(self.index < 0, kind="stable")[:size]
         self.index, self.size = self.index[kept], size
         self.state = {n: ops.take(v, kept, axis=0) for n, v in self.state.items()}
-        self._load()
+        self.held = self._fields(self.index)
 
     def _smaller(self, left: int) -> int:
         """Slots for `left` images: a multiple of `STEP`, or where every size is compiled a power of two."""
@@ -128,9 +135,9 @@ class Slots:
             return max(left + -left % STEP, STEP)
         return max(SMALLEST, 1 << max(left - 1, 0).bit_length())
 
-    def _load(self) -> None:
-        rows = np.maximum(self.index, 0)  # a free slot holds image 0 and is marked done
-        self.held = tuple(None if a is None else ops.convert_to_tensor(a[rows]) for a in self.fields)
+    def _fields(self, index: np.ndarray) -> tuple[Any, ...]:
+        rows = np.maximum(index, 0)  # a free slot holds image 0 and is marked done
+        return tuple(None if a is None else ops.convert_to_tensor(a[rows]) for a in self.fields)
 
 
 def in_batches(fn: Callable[..., Any], size: int, *arrays: Any) -> list[np.ndarray]:

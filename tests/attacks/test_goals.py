@@ -86,7 +86,7 @@ def test_bad_radii_are_refused(eps, net, images):
 
 
 def test_radii_share_what_is_compiled(net, images):
-    from keras_adv.evaluation.runner import _cache
+    from keras_adv.evaluation.cache import _cache
 
     x, y = images
     attack(net, x, y, "fgsm(threat=linf(eps=0.1))")
