@@ -22,6 +22,8 @@ from keras_adv.validate import fail
 
 State = dict[str, Tensor]
 Passes = dict[str, int]
+MOST = 2**31 - 1
+"""Rounds, which are counted in int32."""
 
 
 class Found(NamedTuple):
@@ -55,6 +57,11 @@ class Attack(Spec):
     guided: ClassVar[bool] = False
     """Takes a second image for each image (`Task.guide`)."""
     threat: Threat
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.total > MOST:
+            raise fail("steps", f"so few that there are at most {MOST} rounds", self.total)
 
     @property
     def total(self) -> int:

@@ -208,6 +208,7 @@ def test_wrong_type_is_refused_with_the_right_one(kind, text, words):
         ("attack", "pgd(threat=linf(eps=-1))", "`eps`"),
         ("attack", "pgd(threat=linf)", "`eps` must be given, for example linf(eps=0.1)"),
         ("attack", "pgd(steps=0)", "at least 1"),
+        ("attack", "pgd(steps=2147483648)", "at most 2147483647 rounds. Received: steps=2147483648"),
         ("attack", "pgd(step_size=0)", "greater than 0"),
         ("attack", "pgd(loss='dlrr')", "Did you mean 'dlr'?"),
         ("model", "resnet(depth=21)", "[20, 32, 44, 56, 110]"),
