@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import MappingProxyType
 
 import keras
@@ -138,7 +137,7 @@ class DeepDefense(Defense):
         """The net as it is fine-tuned."""
         norms = [
             v
-            for n in _layers(net.model)
+            for n in net.model._flatten_layers()  # no public name reaches a layer that another holds as an attribute
             if isinstance(n, keras.layers.BatchNormalization)
             for v in n.variables
         ]
@@ -161,13 +160,6 @@ def _to_boundary(net: Net, x: Tensor, source: Tensor, target: Tensor) -> tuple[T
     square = ops.sum(ops.square(w), axis=tuple(range(1, len(w.shape))))
     steep = square > FLAT
     return ops.where(steep, ops.abs(f) / ops.where(steep, square, 1.0), 0.0), w
-
-
-def _layers(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
-    """The layer and all layers inside it."""
-    yield layer
-    for inner in getattr(layer, "layers", ()):
-        yield from _layers(inner)
 
 
 _HALVED = SGD(learning_rate=5e-4, weight_decay=5e-3, schedule=Milestones(at=(4,), factor=0.5))

@@ -171,11 +171,24 @@ def test_a_word_that_no_layer_has_is_refused(fresh):
         Game(fresh, DeepDefense(regularised=("attention",)))
 
 
-@pytest.fixture
-def normed():
+class Held(keras.layers.Layer):
+    """A layer in an attribute."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def call(self, x, training=None):
+        return self.inner(x, training=training)
+
+
+@pytest.fixture(params=["model", "attribute"])
+def normed(request):
     keras.utils.set_random_seed(0)
     inputs = keras.Input((4, 4, 1))
     inner = keras.Sequential([keras.Input((16,)), keras.layers.BatchNormalization()])
+    if request.param == "attribute":
+        inner = Held(inner)
     x = keras.layers.Dense(8, activation="relu")(inner(keras.layers.Flatten()(inputs)))
     return keras.Model(inputs, keras.layers.Dense(3)(x))
 
@@ -184,7 +197,8 @@ def normed():
 def test_batch_normalisation_is_held_as_in_the_paper_or_learns(paper, normed):
     rng = np.random.default_rng(0)
     x, y = rng.random((30, 4, 4, 1)).astype("float32"), rng.integers(0, 3, 30).astype("int32")
-    norm = normed.layers[2].layers[-1]
+    inner = normed.layers[2]
+    norm = getattr(inner, "inner", inner).layers[-1]
     before, others = norm.get_weights(), [np.array(v) for v in normed.layers[-1].variables]
     game = Game(normed, DeepDefense(freeze_norm=paper, inference=paper))
     game.start(game.defense.moves(), 1, 1)
