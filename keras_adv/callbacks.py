@@ -52,7 +52,7 @@ class History(keras.callbacks.Callback):
         if self.path.is_file():
             with self.path.open(newline="") as file:
                 read = [{k: float(v) for k, v in r.items() if v} for r in csv.DictReader(file)]
-            self.rows = [row for row in read if row["epoch"] < epoch]
+            self.rows = [{**row, "epoch": int(row["epoch"])} for row in read if row["epoch"] < epoch]
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.rows.append({"epoch": epoch, **{k: float(v) for k, v in (logs or {}).items()}})

@@ -103,6 +103,8 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been_killed(tmp_path, mo
     assert [row["epoch"] for row in ours] == [0, 1, 2, 3, 4, 5]
     for one, other in zip(ours, theirs, strict=True):
         assert one == (other if EXACT else pytest.approx(other, abs=1e-5))
+    if EXACT:
+        assert (out / "history.csv").read_bytes() == (whole / "history.csv").read_bytes()
 
 
 class Interrupt(keras.callbacks.Callback):
