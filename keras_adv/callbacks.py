@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ class Checkpoint(keras.callbacks.Callback):
 
 
 class History(keras.callbacks.Callback):
-    """history.csv: a row an epoch, rewritten whole each time, so phases may log different terms."""
+    """history.csv: a row an epoch with its seconds, rewritten whole each time, so phases may log different terms."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -54,8 +55,14 @@ class History(keras.callbacks.Callback):
                 read = [{k: float(v) for k, v in r.items() if v} for r in csv.DictReader(file)]
             self.rows = [{**row, "epoch": int(row["epoch"])} for row in read if row["epoch"] < epoch]
 
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.began = time.perf_counter()
+
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.rows.append({"epoch": epoch, **{k: float(v) for k, v in (logs or {}).items()}})
+        seconds = round(time.perf_counter() - self.began, 1)
+        self.rows.append(
+            {"epoch": epoch, "seconds": seconds, **{k: float(v) for k, v in (logs or {}).items()}}
+        )
         names = list(dict.fromkeys(name for row in self.rows for name in row))
         part = self.path.with_suffix(".part")
         with part.open("w", newline="") as file:

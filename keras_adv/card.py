@@ -32,7 +32,7 @@ class ModelCard:
         bytes: size of model.keras.
         probe: logits on two fixed images, to tell a wrong load from a right one.
         versions: of Python, Keras, backend, keras_adv.
-        seconds: wall time of training.
+        seconds: wall time of training, of all starts of a run that was interrupted.
         reported: the paper's own numbers, which are not ours: column -> text.
         reference: the paper.
         licence: of the weights.

@@ -157,10 +157,12 @@ def _build(recipe: Recipe, loaded: data.Data) -> keras.Model:
 
 
 def _fit(net: keras.Model, recipe: Recipe, loaded: data.Data, out: Path, verbose: int) -> float:
-    """Trains to out/model.keras, which must not exist half written. Returns the seconds this took."""
+    """Trains to out/model.keras, which must not exist half written. Returns the seconds this took, those of epochs
+    that an interrupted run left with them."""
     file, started = out / "model.keras", time.perf_counter()
     checkpoint, history = Checkpoint(out / "backup"), History(out / "history.csv")
     history.resume(checkpoint.latest()[0])
+    before = sum(row.get("seconds", 0.0) for row in history.rows)
     served = defend(
         net,
         recipe.defense,
@@ -177,7 +179,7 @@ def _fit(net: keras.Model, recipe: Recipe, loaded: data.Data, out: Path, verbose
     served.save(part)
     os.replace(part, file)
     pictures.curves(history.rows, out / "curves.png")
-    return time.perf_counter() - started
+    return before + time.perf_counter() - started
 
 
 def _tensorboard(out: Path) -> keras.callbacks.Callback:

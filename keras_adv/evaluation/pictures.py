@@ -11,10 +11,10 @@ from keras_adv.evaluation.runner import Result
 
 
 def curves(rows: list[dict[str, float]], path: Path) -> None:
-    """Every logged quantity over epochs: the losses on the left (log scale), validation accuracy on the right."""
+    """Every logged term over epochs: the losses on the left (log scale), validation accuracy on the right."""
     figure = Figure(figsize=(9, 3.5), layout="constrained")
     left, right = figure.subplots(1, 2)
-    names = sorted({name for row in rows for name in row} - {"epoch", "val_accuracy"})
+    names = sorted({name for row in rows for name in row} - {"epoch", "seconds", "val_accuracy"})
     for name in names:
         points = [(r["epoch"], r[name]) for r in rows if name in r and r[name] > 0]
         if points:
