@@ -54,7 +54,10 @@ def compile(fn: Callable[..., Any], model: keras.layers.Layer | None = None) -> 
         specs = tf.nest.map_structure(_of_any_size, args)
         if (key := repr(specs)) not in made:
             given = [spec for spec in tf.nest.flatten(specs) if spec is not None]
-            made[key] = tf.function(functools.partial(_packed, fn, specs), given, autograph=False)
+            packed = tf.function(functools.partial(_packed, fn, specs), given, autograph=False)
+            made[key] = (
+                packed.get_concrete_function()
+            )  # called without the checks that a tf.function makes anew
         return made[key](*(v for v in tf.nest.flatten(args) if v is not None))
 
     return run

@@ -38,9 +38,11 @@ class Compiled:
     def __init__(
         self, logits: Callable[[Tensor], Tensor], attack: Attack, compile: Callable[..., Any]
     ) -> None:
-        def begin(fields: Any, used: Tensor) -> State:
+        def begin(fields: Any, used: Tensor, old: State, source: Tensor) -> State:
             state = attack.begin(Task(logits, *fields))
-            return {**state, "done": ops.logical_or(state["done"], ops.logical_not(used))}
+            state["done"] = ops.logical_or(state["done"], ops.logical_not(used))
+            both = {n: ops.concatenate([old[n], v]) if old else v for n, v in state.items()}
+            return {n: ops.take(v, source, axis=0) for n, v in both.items()}
 
         def advance(fields: Any, state: State, rounds: Tensor) -> tuple[State, Tensor]:
             state = attack.advance(Task(logits, *fields), state, rounds)
@@ -92,18 +94,13 @@ class Slots:
         """The next images start in free slots, in a batch of their own where that needs no compilation."""
         places = np.flatnonzero(free)[: len(self.queue)]
         self.index[places], self.queue = self.queue[: len(places)], self.queue[len(places) :]
-        self.held = self._fields(self.index)
-        if not self.state:
-            self.state = self.compiled.begin(self.held, self.index >= 0)
-            return
-        size = min(self._smaller(len(places)), self.size) if ANY_SIZE else self.size
-        fresh = self.index[np.resize(places, size)]
-        state = self.compiled.begin(self._fields(fresh), fresh >= 0)
-        source = np.arange(self.size)
-        source[places] = self.size + np.arange(len(places))
-        self.state = {
-            n: ops.take(ops.concatenate([self.state[n], v]), source, axis=0) for n, v in state.items()
-        }
+        self.held, source = self._fields(self.index), np.arange(self.size)
+        fresh = self.index
+        if self.state:
+            size = min(self._smaller(len(places)), self.size) if ANY_SIZE else self.size
+            fresh = self.index[np.resize(places, size)]
+            source[places] = self.size + np.arange(len(places))
+        self.state = self.compiled.begin(self._fields(fresh), fresh >= 0, self.state, source)
 
     def _advance(self) -> Tensor:
         started = time.perf_counter()
