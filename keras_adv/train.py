@@ -78,7 +78,7 @@ def train(
     export(out / "model.keras", out / "saved_model" / "1")
     x, y = (part[:n] for part in loaded.split(split))
     source = {"name": loaded.name, "split": split, "shape": list(loaded.shape), "classes": loaded.classes}
-    card = _measure(chosen, out, x, y, attacks, data=source, seconds=round(seconds, 1), verbose=verbose > 0)
+    card = _measure(chosen, out, x, y, attacks, source=source, seconds=round(seconds, 1), verbose=verbose > 0)
     card.save(out)
     shutil.rmtree(out / "backup", ignore_errors=True)
     return card
@@ -91,7 +91,7 @@ def _measure(
     y: np.ndarray,
     attacks: Sequence[Attack | str],
     *,
-    data: dict[str, Any],
+    source: dict[str, Any],
     seconds: float,
     verbose: bool,
 ) -> ModelCard:
@@ -104,7 +104,7 @@ def _measure(
     return ModelCard(
         name=recipe.title,
         recipe=registry.spec(recipe, full=True),
-        data=data,
+        data=source,
         results=results,
         audit=audit(model, x, y),
         sha256=sha256(file),

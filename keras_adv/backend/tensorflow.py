@@ -55,9 +55,7 @@ def compile(fn: Callable[..., Any], model: keras.layers.Layer | None = None) -> 
         if (key := repr(specs)) not in made:
             given = [spec for spec in tf.nest.flatten(specs) if spec is not None]
             packed = tf.function(functools.partial(_packed, fn, specs), given, autograph=False)
-            made[key] = (
-                packed.get_concrete_function()
-            )  # called without the checks that a tf.function makes anew
+            made[key] = packed.get_concrete_function()  # without the checks of each call of a tf.function
         return made[key](*(v for v in tf.nest.flatten(args) if v is not None))
 
     return run

@@ -1,5 +1,7 @@
 """Laws of every registered defense."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -126,13 +128,23 @@ def test_gradient_of_every_move_equals_finite_differences(name, number, smooth):
     assert slope == pytest.approx(want, rel=0.03, abs=2e-4)
 
 
+@pytest.fixture(scope="module")
+def trained(digits):
+    """name -> (what a defense has trained, the loss before): two laws look at the same net."""
+
+    @functools.cache
+    def make(name):
+        net = registry.parse("defense", name).design(LeNet()).build(digits.shape, digits.classes)
+        before = loss(net, digits)
+        epochs = 6 if name == "mmc" else 3  # distances to centres of length 10 as logits take longer
+        return fit.defend(net, name, *digits.train, epochs=epochs, batch_size=60, verbose=0), before
+
+    return make
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_loss_falls(name, digits):
-    defense = registry.parse("defense", name)
-    net = defense.design(LeNet()).build(digits.shape, digits.classes)
-    before = loss(net, digits)
-    epochs = 6 if name == "mmc" else 3  # distances to centres of length 10 as logits take longer
-    served = fit.defend(net, name, *digits.train, epochs=epochs, batch_size=60, verbose=0)
+def test_loss_falls(name, digits, trained):
+    served, before = trained(name)
     assert loss(served, digits) < 0.7 * before
 
 
@@ -158,9 +170,8 @@ def test_without_its_weight_a_defense_is_plain_training(spec, digits):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_predictor_is_a_plain_keras_model(name, digits, tmp_path):
-    net = registry.parse("defense", name).design(LeNet()).build(digits.shape, digits.classes)
-    served = fit.defend(net, name, *digits.train, epochs=1, verbose=0)
+def test_predictor_is_a_plain_keras_model(name, digits, trained, tmp_path):
+    served, _ = trained(name)
     served.save(tmp_path / "m.keras")
     loaded = keras.models.load_model(tmp_path / "m.keras", compile=False)
     x = digits.test[0][:20]
