@@ -55,13 +55,13 @@ def refill(
     seeds = np.asarray(noise.seeds(0, np.arange(len(x), dtype="uint32")))
 
     def refilled() -> Any:
-        return evaluation.attack(net, x, y, attack, batch_size=batch).success
+        return evaluation.attack(net, x, y, attack, batch_size=batch)
 
     def waiting() -> Any:
         return in_batches(fixed, batch, x, y, seeds)[1]
 
     over, seconds = ratio(lambda: (refilled, waiting), repeats, builds=1)
-    result = evaluation.attack(net, x, y, attack, batch_size=batch)
+    result = refilled()
     both = [f"{1 - np.mean(found):.4f}" for found in (result.success, waiting())]
     least = result.gradients[result.clean].mean() / attack.steps
     yield {

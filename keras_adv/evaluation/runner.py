@@ -123,7 +123,7 @@ class _Run:
         if number:  # every part draws its own random starts
             fields = (*fields[:2], np.asarray(noise.fold(fields[2], number)), *fields[3:])
         journal = Journal(folder, registry.spec(part), number, self.model, *fields)
-        for index, found, used in _finish(self.model, part, fields, queue, self.batch_size, journal):
+        for index, found, used in self._finish(part, fields, queue, journal):
             self.images[index] = found
             self.cost[index] += used * part.gradients(self.classes) + part.opening(self.classes)
             if self.progress is not None:
@@ -132,6 +132,26 @@ class _Run:
         self._judge(fields)
         name = registry.spec(part)
         self.parts[name if name not in self.parts else f"{name} #{number + 1}"] = len(self.standing)
+
+    def _finish(
+        self, part: Attack, fields: tuple[Any, ...], queue: np.ndarray, journal: Journal
+    ) -> Iterator[Finished]:
+        """Images of the queue as they finish; first those that the journal knows."""
+        for index, images, rounds in journal.known():
+            # the folder may also hold images that an earlier part of this attack has broken, or hold one twice
+            wanted = np.isin(index, queue)
+            queue = queue[~np.isin(queue, index)]
+            if wanted.any():
+                yield index[wanted], images[wanted], rounds[wanted]
+        compiled = cache.loop(self.model, part)
+        if isinstance(part, HostAttack):
+            run = compiled.run(fields, queue, self.batch_size)
+        else:
+            run = Slots(part, compiled, fields, queue, self.batch_size).run()
+        for finished in run:
+            journal.add(finished)
+            yield finished
+        journal.write()
 
     def _judge(self, fields: tuple[Any, ...]) -> None:
         """Takes of the candidates what the model, as it decides, is fooled by."""
@@ -147,27 +167,6 @@ class _Run:
         """What the parts have done, in these seconds."""
         parts = self.parts if len(self.parts) > 1 else {}
         return Result(self.images, self.clean, self.success, self.distance, self.cost, seconds, parts)
-
-
-def _finish(
-    model: keras.Model, part: Attack, fields: Any, queue: np.ndarray, batch_size: int, journal: Journal
-) -> Iterator[Finished]:
-    """Images of the queue as they finish; first those that the journal knows."""
-    for index, images, rounds in journal.known():
-        # the folder may also hold images that an earlier part of this attack has broken, or hold one twice
-        wanted = np.isin(index, queue)
-        queue = queue[~np.isin(queue, index)]
-        if wanted.any():
-            yield index[wanted], images[wanted], rounds[wanted]
-    compiled = cache.loop(model, part)
-    if isinstance(part, HostAttack):
-        run = compiled.run(fields, queue, batch_size)
-    else:
-        run = Slots(part, compiled, fields, queue, batch_size).run()
-    for finished in run:
-        journal.add(finished)
-        yield finished
-    journal.write()
 
 
 def classify(

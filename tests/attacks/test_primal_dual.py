@@ -44,7 +44,7 @@ def test_l0_finds_few_pixels(net, digits):
 
 
 def test_beats_deepfool(net, digits):
-    x, y = digits.test[0][:48], digits.test[1][:48]
+    x, y = digits.test[0][:96], digits.test[1][:96]
     for ours, theirs in (("pdgd()", "deepfool()"), ("pdpgd()", "deepfool(threat=linf())")):
         assert attack(net, x, y, ours).distance.mean() < attack(net, x, y, theirs).distance.mean()
 

@@ -16,7 +16,7 @@ from keras_adv.optimizers import SGD
 
 QUICK = {
     "adversarial": "adversarial(attack=pgd(threat=linf(eps=0.1), steps=3))",
-    "critic": "critic(width=32)",
+    "critic": "critic(width=64)",
     "deep_defense": "deep_defense(steps=2)",
     "trades": "trades(attack=pgd(threat=linf(eps=0.1), steps=2, random_start=False, jitter=0.05, loss='kl'))",
     "vat": "vat(xi=0.5)",
@@ -25,7 +25,7 @@ QUICK = {
 """Where the defaults would compile for long, or start where the sign of a gradient is rounding."""
 OWN_STREAMS = ("dropout",)
 """Keras' dropout draws from streams that differ between backends."""
-CONVOLVED = ("standard()", "margin()", QUICK["adversarial"])
+CONVOLVED = ("standard()", "margin()", QUICK["adversarial"], QUICK["critic"])
 """On LeNet, whose second-order passes XLA compiles for long; the others on a perceptron."""
 JUMPY = ("margin()", "double_backprop()", "mad()")
 """Adam's first steps are the signs of gradients, and a ReLU net's penalty jumps where they differ."""
