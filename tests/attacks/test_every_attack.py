@@ -26,7 +26,7 @@ QUICK = {
     "feature_adversary": "feature_adversary(threat=linf(eps=0.2), steps=40)",
     "high_confidence": "high_confidence(steps=60)",
     "jsma": "jsma(steps=60)",
-    "lbfgs": "lbfgs(searches=4, steps=20, initial=0.1)",
+    "lbfgs": "lbfgs(steps=60, initial=0.1)",
     "one_pixel": "one_pixel(threat=l0(eps=6), steps=5, population=40)",
     "pdgd": "pdgd(steps=40)",
     "pdpgd": "pdpgd(steps=40)",
@@ -39,7 +39,7 @@ HOSTS = [n for n in NAMES if isinstance(registry.parse("attack", n), HostAttack)
 # SciPy's optimiser cannot be part of a graph, and only the evaluation chooses guides
 TRACED = [n for n in NAMES if n not in HOSTS and not registry.parse("attack", n).guided]
 TIES = {"lbfgs": 2}
-"""Images of 48 that rounding may tip: it bisects on whether a minimum fools the model."""
+"""Images of 48 that rounding may tip: it bisects on whether a minimum (not a point short of one) fools the model."""
 
 
 def quick(name):
