@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from keras import ops
 
 from keras_adv.attacks.task import Logits
@@ -21,27 +24,20 @@ def differences(logits: Logits, x: Tensor, y: Tensor | None = None) -> tuple[Ten
     return z, z - pick(z, y)[:, None], jac - pick(jac, y)[:, None]
 
 
-def rivals(
-    logits: Logits, x: Tensor, y: Tensor, classes: int, candidates: int | None
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """(z, classes j (B, R), z_j - z_y (B, R), their gradients (B, R, ...)) for the likeliest wrong classes.
+def rivals(logits: Logits, y: Tensor, candidates: int | None) -> Callable[[Tensor], tuple[Tensor, Any]]:
+    """x -> (z_j - z_y (B, R), (z (B, K), classes j (B, R))) for the R = `candidates` likeliest wrong classes, the likeliest
+    first; for all of them, in any order, where it is None or there are no more."""
 
-    Args:
-        candidates: R; None, or as many as there are wrong classes: all of them, by the Jacobian (K backward passes,
-            and j = y among them). Else 2 forward and R backward passes.
-    """
-    if candidates is None or candidates >= classes - 1:
-        z, gaps, slopes = differences(logits, x, y)
-        return z, ops.broadcast_to(ops.arange(classes, dtype="int32"), ops.shape(z)), gaps, slopes
-    z = logits(x)
-    chosen = wrong_classes(z, y)[:, :candidates]
+    def gaps(x: Tensor) -> tuple[Tensor, Any]:
+        z = logits(x)
+        count = z.shape[1]
+        if candidates is None or candidates >= count - 1:
+            classes = (y[:, None] + ops.arange(1, count, dtype=y.dtype)) % count
+        else:
+            classes = wrong_classes(ops.stop_gradient(z), y)[:, :candidates]
+        return ops.take_along_axis(z, classes, axis=1) - pick(z, y)[:, None], (z, classes)
 
-    def apart(v: Tensor) -> Tensor:
-        z = logits(v)
-        return ops.take_along_axis(z, chosen, axis=1) - pick(z, y)[:, None]
-
-    gaps, slopes = jacobian(apart, x)
-    return z, chosen, gaps, slopes
+    return gaps
 
 
 def nearest(threat: Threat, y: Tensor, gaps: Tensor, slopes: Tensor) -> Tensor:

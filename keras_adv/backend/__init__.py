@@ -6,9 +6,17 @@ The only rooms, besides `data` and `export`, that import TensorFlow or JAX. `KER
 import keras
 
 if keras.config.backend() == "tensorflow":
-    from keras_adv.backend.tensorflow import ANY_SIZE, Game, apart, compile, jacobian, value_and_grad
+    from keras_adv.backend.tensorflow import (
+        ANY_SIZE,
+        Game,
+        apart,
+        chosen_grad,
+        compile,
+        jacobian,
+        value_and_grad,
+    )
 elif keras.config.backend() == "jax":
-    from keras_adv.backend.jax import ANY_SIZE, Game, apart, compile, jacobian, value_and_grad
+    from keras_adv.backend.jax import ANY_SIZE, Game, apart, chosen_grad, compile, jacobian, value_and_grad
 else:
     raise ImportError(
         "keras_adv runs on the Keras backends 'tensorflow' and 'jax'. Received: "
@@ -18,4 +26,4 @@ else:
 
 from keras_adv.backend.pure import Net, View
 
-__all__ = ["ANY_SIZE", "Game", "Net", "View", "apart", "compile", "jacobian", "value_and_grad"]
+__all__ = ["ANY_SIZE", "Game", "Net", "View", "apart", "chosen_grad", "compile", "jacobian", "value_and_grad"]

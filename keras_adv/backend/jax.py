@@ -34,9 +34,28 @@ def value_and_grad(fn: Callable[[Any], tuple[Tensor, Any]], x: Any) -> tuple[Ten
 def jacobian(fn: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
     """(outputs (B, K), Jacobian (B, K, ...)) of `fn(x) -> (B, K)`: one forward and K backward passes."""
     outputs, pull = jax.vjp(fn, jnp.asarray(x))
+    return outputs, _rows(outputs, pull)
+
+
+def chosen_grad(
+    fn: Callable[[Tensor], tuple[Tensor, Any]], choose: Callable[[Tensor, Any, Tensor], Tensor], x: Tensor
+) -> tuple[Tensor, Any, Tensor]:
+    """(mixed (B,), aux, gradient of mixed) for mixed = sum_k c_k outputs_k of `fn(x) -> (outputs (B, K), aux)`.
+
+    `choose(outputs, aux, slopes (B, K, ...)) -> c (B, K)` looks at the gradients of all K outputs; c is a constant. One
+    forward and K + 1 backward passes, of which only the last has a second order: so it costs far less to
+    differentiate again than a Jacobian does.
+    """
+    outputs, pull, aux = jax.vjp(fn, jnp.asarray(x), has_aux=True)
+    mix = jax.lax.stop_gradient(choose(outputs, aux, _rows(outputs, pull)))
+    return jnp.sum(mix * outputs, axis=1), aux, pull(mix)[0]
+
+
+def _rows(outputs: Tensor, pull: Callable[[Tensor], tuple[Tensor]]) -> Tensor:
+    """The Jacobian by the vector-Jacobian product of each output."""
     classes = jnp.eye(outputs.shape[1], dtype=outputs.dtype)
     columns = jnp.broadcast_to(classes[:, None], (len(classes), *outputs.shape))
-    return outputs, jnp.moveaxis(jax.vmap(pull)(columns)[0], 0, 1)
+    return jnp.moveaxis(jax.vmap(pull)(columns)[0], 0, 1)
 
 
 def compile(fn: Callable[..., Any], model: keras.layers.Layer | None = None) -> Callable[..., Any]:

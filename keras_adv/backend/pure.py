@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -36,6 +37,17 @@ class Net:
     def frozen(self) -> Net:
         """The same net with its weights held fixed."""
         return Net(self.model, True, self.given)
+
+    @property
+    def steady(self) -> bool:
+        """Is training mode known to give the logits of inference mode, with nothing to update?
+
+        True where nothing is there but what is learnt (no statistics, no random streams, no frozen layer) and no layer
+        from outside Keras asks for the mode.
+        """
+        own = [n for n in self.model._flatten_layers() if not type(n).__module__.startswith("keras.")]
+        asks = any("training" in inspect.signature(n.call).parameters for n in own)
+        return not (self.model.non_trainable_variables or asks)
 
     @property
     def values(self) -> list[Tensor]:

@@ -32,13 +32,38 @@ def value_and_grad(fn: Callable[[Any], tuple[Tensor, Any]], x: Any) -> tuple[Ten
 
 def jacobian(fn: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
     """(outputs (B, K), Jacobian (B, K, ...)) of `fn(x) -> (B, K)`: one forward and K backward passes."""
+    outputs, _, rows, _ = _differentiated(lambda v: (fn(v), None), x)
+    return outputs, rows
+
+
+def chosen_grad(
+    fn: Callable[[Tensor], tuple[Tensor, Any]], choose: Callable[[Tensor, Any, Tensor], Tensor], x: Tensor
+) -> tuple[Tensor, Any, Tensor]:
+    """(mixed (B,), aux, gradient of mixed) for mixed = sum_k c_k outputs_k of `fn(x) -> (outputs (B, K), aux)`.
+
+    `choose(outputs, aux, slopes (B, K, ...)) -> c (B, K)` looks at the gradients of all K outputs; c is a constant. One
+    forward and K + 1 backward passes, of which only the last has a second order: so it costs far less to
+    differentiate again than a Jacobian does.
+    """
+    outputs, aux, rows, pull = _differentiated(fn, x)
+    mix = tf.stop_gradient(choose(outputs, aux, rows))
+    return tf.reduce_sum(mix * outputs, axis=1), aux, pull(outputs, mix)
+
+
+def _differentiated(
+    fn: Callable[[Tensor], tuple[Tensor, Any]], x: Tensor
+) -> tuple[Tensor, Any, Tensor, Callable[..., Tensor]]:
+    """(outputs, aux, Jacobian, what gives the gradient of outputs with given weights)."""
     x = tf.convert_to_tensor(x)
     with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
         tape.watch(x)
-        outputs = fn(x)
+        outputs, aux = fn(x)
         columns = tf.unstack(outputs, axis=1)
-    rows = [tape.gradient(c, x, unconnected_gradients=_ZERO) for c in columns]
-    return outputs, tf.stack(rows, axis=1)
+
+    def pull(of: Tensor, weights: Tensor | None = None) -> Tensor:
+        return tape.gradient(of, x, output_gradients=weights, unconnected_gradients=_ZERO)
+
+    return outputs, aux, tf.stack([pull(c) for c in columns], axis=1), pull
 
 
 def compile(fn: Callable[..., Any], model: keras.layers.Layer | None = None) -> Callable[..., Any]:

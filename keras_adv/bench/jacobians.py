@@ -27,9 +27,6 @@ DRAWS = 64
 class _FullMargin(Margin):
     """The margin's sensitivity with the whole Jacobian differentiated again."""
 
-    def prepare(self, nets: Nets, x: Any, y: Any, seed: Any) -> Batch:
-        return {}
-
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Any]:
         y, net = ops.cast(batch["y"], "int32"), nets["net"]
         _, _, slopes = differences(net.logits, batch["x"], y)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from types import MappingProxyType
+from typing import Any
 
 import keras
 from keras import ops
 
 from keras_adv.attacks.linearise import nearest, rivals
-from keras_adv.backend import Net, value_and_grad
+from keras_adv.backend import Net, chosen_grad
 from keras_adv.defenses.base import Batch, Defense, Move, Nets, Tensor
 from keras_adv.layers import MeanImage
-from keras_adv.losses import cross_entropy, decision, pick
+from keras_adv.losses import cross_entropy, decision
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
 from keras_adv.registry import option, register, tunable
 from keras_adv.threats import L2
@@ -56,8 +57,8 @@ class DeepDefense(Defense):
             stored, and fine-tuning leaves them and drops no unit. False to train from scratch with either.
         optimizer: of the classifier.
 
-    Cost a step, K classes: `steps` times a Jacobian (K backward passes; or 2 forward and `candidates` backward ones)
-    and a second-order pass, and 1 forward-backward pass.
+    Cost a step, K classes: `steps` times K - 1 (or `candidates`) backward passes and a second-order pass, and
+    1 forward-backward pass.
     """
 
     reference = "Yan, Guo & Zhang, NeurIPS 2018 (arXiv:1803.00404), eq. 6"
@@ -95,7 +96,7 @@ class DeepDefense(Defense):
     def passes(self, classes: int) -> dict[str, int]:
         first = {"net.jacobian": self.steps}
         if self.candidates and self.candidates < classes - 1:
-            first = {"net.forward": self.steps, "net.input": self.steps * self.candidates}
+            first = {"net.input": self.steps * self.candidates}
         return {**first, "net.second": self.steps, "net.weights": 1}
 
     def moves(self) -> tuple[Move, ...]:
@@ -115,23 +116,28 @@ class DeepDefense(Defense):
         delta: Tensor = ops.zeros_like(x)
         correct: Tensor = None
         for _ in range(self.steps):
-            here = x + delta
-            guess, rival = self._look(net.frozen, ops.stop_gradient(here), y)
-            right = guess == y
+            length, w, right = self._to_boundary(net, x + delta, y, correct)
             correct = right if correct is None else correct
-            source, target = ops.where(correct, y, guess), ops.where(correct, rival, y)
             on_the_way = ops.cast(right == correct, "float32")
-            length, w = _to_boundary(net, here, source, target)
             delta = delta + (1.0 + self.overshoot) * rows(on_the_way * length, x) * w
         return delta, correct
 
-    def _look(self, net: Net, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """(the class x is taken for, the class but y whose linearised boundary with y is nearest): (B,) int32."""
-        count = net.model.output_shape[-1]
-        z, classes, gaps, slopes = rivals(net.logits, x, y, count, self.candidates)
-        # y is not among the likeliest wrong classes
-        own = y if classes.shape[1] == count else ops.full_like(y, -1)
-        return decision(z), pick(classes, nearest(L2(), own, gaps, slopes))
+    def _to_boundary(
+        self, net: Net, x: Tensor, y: Tensor, correct: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(|f| / |w|^2 (B,), 0 where f is flat; w; (B,) bool: is x classified as y?). f leads from y to the nearest
+        class, or from the likeliest wrong class to y where the image was not `correct` (None: where x is not)."""
+
+        def source_to_target(gaps: Tensor, seen: Any, slopes: Tensor) -> Tensor:
+            away = (decision(seen[0]) == y) if correct is None else correct
+            nowhere = ops.full_like(y, -1)  # y is not among the rivals
+            near = ops.one_hot(nearest(L2(), nowhere, gaps, slopes), gaps.shape[1])
+            return ops.where(away[:, None], near, -ops.one_hot(decision(gaps), gaps.shape[1]))
+
+        f, (z, _), w = chosen_grad(rivals(net.logits, y, self.candidates), source_to_target, x)
+        square = ops.sum(ops.square(w), axis=tuple(range(1, len(w.shape))))
+        steep = square > FLAT
+        return ops.where(steep, ops.abs(f) / ops.where(steep, square, 1.0), 0.0), w, decision(z) == y
 
     def _learning(self, net: Net) -> Net:
         """The net as it is fine-tuned."""
@@ -147,19 +153,6 @@ class DeepDefense(Defense):
     def _reaches(self, variable: keras.Variable) -> bool:
         layer = str(variable.path).rpartition("/")[0]
         return self.regularised is None or any(part in layer for part in self.regularised)
-
-
-def _to_boundary(net: Net, x: Tensor, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """(|f| / |w|^2 (B,), w) of f = z_target - z_source; length 0 where f is flat."""
-
-    def gap(v: Tensor) -> tuple[Tensor, None]:
-        z = net.logits(v)
-        return pick(z, target) - pick(z, source), None
-
-    f, _, w = value_and_grad(gap, x)
-    square = ops.sum(ops.square(w), axis=tuple(range(1, len(w.shape))))
-    steep = square > FLAT
-    return ops.where(steep, ops.abs(f) / ops.where(steep, square, 1.0), 0.0), w
 
 
 _HALVED = SGD(learning_rate=5e-4, weight_decay=5e-3, schedule=Milestones(at=(4,), factor=0.5))

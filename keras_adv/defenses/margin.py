@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from types import MappingProxyType
+from typing import Any
 
 from keras import ops
 
 from keras_adv.attacks.linearise import rivals
-from keras_adv.backend import value_and_grad
+from keras_adv.backend import chosen_grad
 from keras_adv.defenses.base import Batch, Defense, Move, Nets, Tensor
-from keras_adv.losses import cross_entropy, multiclass_hinge, pick
+from keras_adv.losses import cross_entropy, multiclass_hinge
 from keras_adv.optimizers import SGD, Adam, Drop, Milestones, Optimizer
 from keras_adv.registry import option, register, tunable
 from keras_adv.threats import L2, Linf, Threat
@@ -33,8 +34,7 @@ class Margin(Defense):
         loss: "hinge", or "cross_entropy" (thesis, CIFAR-10).
         optimizer: of the classifier.
 
-    Cost a step: K backward passes (or 2 forward and `candidates` backward ones), then 2 forward-backward passes, one
-    of them second order.
+    Cost a step: K - 1 backward passes (or `candidates`), and 2 forward-backward passes, one of them second order.
     """
 
     reference = "Matyasko, thesis, ch. 3; IJCNN 2017"
@@ -58,34 +58,26 @@ class Margin(Defense):
         size = self.threat.dual(w)
         return ops.square(size) if squared else size
 
-    def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
-        net, y = nets["net"], ops.cast(y, "int32")
-        count = net.model.output_shape[-1]
-        _, classes, _, slopes = rivals(net.frozen.logits, x, y, count, self.candidates)
-        sizes = self._size(ops.reshape(slopes, (-1, math.prod(slopes.shape[2:]))))
-        sizes = ops.where(classes == y[:, None], -1.0, ops.reshape(sizes, (-1, slopes.shape[1])))
-        return {"rival": pick(classes, ops.argmax(sizes, axis=1))}
-
     def passes(self, classes: int) -> dict[str, int]:
         first = {"net.jacobian": 1}
         if self.candidates and self.candidates < classes - 1:
-            first = {"net.forward": 1, "net.input": self.candidates}
+            first = {"net.input": self.candidates}
         return {**first, "net.weights": 1, "net.second": 1}
 
     def moves(self) -> tuple[Move, ...]:
         return (self.classify(self.loss, "sensitivity", loss=self._loss),)
 
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
-        y, rival = batch["y"], batch["rival"]
-        logits = nets["net"].logits(batch["x"], training=True, update=True)
+        net, x, y = nets["net"], batch["x"], ops.cast(batch["y"], "int32")
         fit = multiclass_hinge if self.loss == "hinge" else cross_entropy
-
-        def gap(v: Tensor) -> tuple[Tensor, None]:
-            z = nets["net"].logits(v)
-            return pick(z, y) - pick(z, rival), None
-
-        _, _, slope = value_and_grad(gap, batch["x"])
+        _, (logits, _), slope = chosen_grad(rivals(net.logits, y, self.candidates), self._steepest, x)
+        if not net.steady:
+            logits = net.logits(x, training=True, update=True)
         return {self.loss: fit(logits, y), "sensitivity": self.weight * self._size(slope)}
+
+    def _steepest(self, gaps: Tensor, seen: Any, slopes: Tensor) -> Tensor:
+        sizes = self._size(ops.reshape(slopes, (-1, math.prod(slopes.shape[2:]))))
+        return ops.one_hot(ops.argmax(ops.reshape(sizes, ops.shape(gaps)), axis=1), gaps.shape[1])
 
 
 LINF = Margin(weight=0.01, threat=Linf())

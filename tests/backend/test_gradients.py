@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_adv.backend import ANY_SIZE, Net, compile, jacobian, value_and_grad
+from keras_adv.backend import ANY_SIZE, Net, chosen_grad, compile, jacobian, value_and_grad
 from keras_adv.losses import cross_entropy
 
 
@@ -27,6 +27,42 @@ def test_jacobian_of_a_linear_model_is_its_matrix(linear, grey):
     np.testing.assert_allclose(
         np.asarray(jac).reshape(len(x), 5, 64), np.tile(w.T, (len(x), 1, 1)), atol=1e-5
     )
+
+
+def test_the_chosen_gradient_is_that_of_the_mixture_in_both_orders(smooth):
+    """The choice sees values and Jacobian and is a constant: the mixture alone is differentiated again."""
+    x = ops.convert_to_tensor(np.random.default_rng(1).random((3, 4, 4, 1)).astype("float32"))
+    weights = [ops.convert_to_tensor(v) for v in smooth.trainable_variables]
+    z, jac = jacobian(Net(smooth).logits, x)
+    seen = {}
+
+    def choose(outputs, aux, slopes):
+        seen.setdefault("args", (outputs, aux, slopes))
+        return outputs + ops.sum(slopes, axis=(2, 3, 4))  # depends on the weights, were it not held
+
+    def squared(net, mixed_and_slope):
+        value, slope = mixed_and_slope(net)
+        return value + ops.sum(ops.square(slope), axis=(1, 2, 3))
+
+    def chosen(net):
+        value, _, slope = chosen_grad(lambda v: (net.logits(v), v + 1), choose, x)
+        return value, slope
+
+    def plain(net):
+        held = ops.convert_to_tensor(np.asarray(z) + np.asarray(jac).sum((2, 3, 4)))
+        value, _, slope = value_and_grad(lambda v: (ops.sum(held * net.logits(v), axis=1), 0), x)
+        return value, slope
+
+    chosen(Net(smooth))
+    for got, want in zip(seen["args"], (z, x + 1, jac), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+    ours, reference = (
+        value_and_grad(lambda w, way=way: (squared(Net(smooth).at(w), way), 0), weights)
+        for way in (chosen, plain)
+    )
+    np.testing.assert_allclose(ours[0], reference[0], rtol=1e-4)
+    for a, b in zip(ours[2], reference[2], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
 def test_unconnected_input_has_gradient_zero():
@@ -56,6 +92,35 @@ def test_state_moves_only_when_asked(normed):
         np.testing.assert_array_equal(old, new)
     Net(normed)(x, training=True, update=True)
     assert np.abs(np.asarray(normed.non_trainable_variables[0])).max() > 0.01
+
+
+class Twice(keras.layers.Layer):
+    """In training, twice its input."""
+
+    def call(self, inputs, training=False):
+        return 2 * inputs if training else inputs
+
+
+@pytest.mark.parametrize(
+    ("layers", "steady"),
+    [
+        ([keras.layers.Conv2D(2, 3), keras.layers.MaxPooling2D(), keras.layers.Dropout(0.0)], True),
+        ([keras.Sequential([keras.layers.Dense(2), keras.layers.LeakyReLU()])], True),
+        ([keras.layers.BatchNormalization()], False),
+        ([keras.layers.Dropout(0.5)], False),
+        ([keras.Sequential([keras.layers.GaussianNoise(0.1)])], False),
+        ([Twice()], False),
+        ([keras.Sequential([Twice()])], False),
+    ],
+)
+def test_a_net_is_steady_where_training_changes_nothing(layers, steady, digits):
+    inputs = outputs = keras.Input(digits.shape)
+    for layer in [*layers, keras.layers.Flatten(), keras.layers.Dense(3)]:
+        outputs = layer(outputs)
+    net, x = Net(keras.Model(inputs, outputs)), digits.test[0][:8]
+    assert net.steady == steady
+    same = np.allclose(net.logits(x), net.logits(x, training=True), atol=1e-6)
+    assert same == steady
 
 
 def test_torch_is_refused_with_the_way_out():
