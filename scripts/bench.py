@@ -23,16 +23,17 @@ BATCH = flags.DEFINE_integer(
 MODEL = flags.DEFINE_string(
     "model",
     None,
-    "for refill: a zoo name, a run folder, or FILE.keras; for training: a network, default lenet()",
+    "for refill: a zoo name, a run folder, or FILE.keras; for attacks, training: a network, default lenet()",
 )
 DATA = flags.DEFINE_string("data", "digits", "for refill: its images")
 ONLY = flags.DEFINE_list("only", None, "names of attacks, or of defenses for training; not for refill")
 
 
 def main() -> None:
+    network = MODEL.value or "lenet()"
     titles = {
-        "attacks": ("attacks, LeNet 28x28: time over the floor of bare passes", "ratio"),
-        "training": (f"training, {MODEL.value or 'lenet()'}: time over the floor of bare passes", "ratio"),
+        "attacks": (f"attacks, {network}: time over the floor of bare passes", "ratio"),
+        "training": (f"training, {network}: time over the floor of bare passes", "ratio"),
         "jacobians": ("training steps over the full second-order Jacobian's, LeNet 28x28", "ratio"),
         "refill": ("PGD-40 with refilled slots over fixed batches", "ratio"),
         "memory": ("memory of an evaluation above the model, CIFAR size", "GiB"),
@@ -42,7 +43,7 @@ def main() -> None:
     options = {} if WHAT == "memory" else {"repeats": REPEATS.value}
     options |= {"batch": BATCH.value} if BATCH.value and WHAT != "memory" else {}
     options |= {"images": DATA.value} if WHAT == "refill" else {}
-    options |= {"model": MODEL.value} if MODEL.value and WHAT in ("refill", "training") else {}
+    options |= {"model": MODEL.value} if MODEL.value and WHAT in ("attacks", "refill", "training") else {}
     options |= {"only": ONLY.value} if ONLY.value and WHAT in ("attacks", "memory", "training") else {}
     title, unit = titles[WHAT]
     table = Table(title=title)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -17,21 +18,28 @@ from keras_adv.attacks.ensemble import Ensemble
 from keras_adv.attacks.host import HostAttack
 from keras_adv.attacks.task import ask
 from keras_adv.backend import apart, compile, jacobian, value_and_grad
-from keras_adv.bench.clock import CLASSES, SHAPE, images, ratio
+from keras_adv.bench.clock import CLASSES, images, network, ratio
 from keras_adv.losses import cross_entropy
-from keras_adv.models import LeNet
+from keras_adv.models import Architecture
 
 SHORT = {"steps": 20, "searches": 2, "inner": 4, "population": 40}
 """Options that make an attack short enough to be timed."""
 
 
 def attacks(
-    batch: int = 256, repeats: int = 3, builds: int = 3, only: Sequence[str] = ()
+    batch: int = 256,
+    repeats: int = 3,
+    builds: int = 3,
+    model: Architecture | str = "lenet()",
+    only: Sequence[str] = (),
 ) -> Iterator[dict[str, Any]]:
-    """One row for each registered attack on LeNet, 28x28: all its rounds against as many bare passes.
+    """One row for each registered attack: all its rounds against as many bare passes.
 
-    Ensembles cost what their parts do and have no row.
+    On 28x28 images, or 32x32 colour images for networks other than LeNet and MLP. Ensembles cost what their parts do
+    and have no row.
     """
+    design, shape = network(model)
+    net = design.build(shape, CLASSES)
     for name, cls in registry.registered("attack").items():
         if issubclass(cls, Ensemble) or (only and name not in only):
             continue
@@ -39,7 +47,7 @@ def attacks(
         fields = {field.name for field in dataclasses.fields(make)}
         attack = make(**{key: n for key, n in SHORT.items() if key in fields})
         work, floor, passes = (
-            _host(attack, batch) if isinstance(attack, HostAttack) else _machine(attack, batch)
+            _host(attack, net, batch) if isinstance(attack, HostAttack) else _machine(attack, net, batch)
         )
         over, seconds = ratio(partial(_both, work, floor), repeats, builds)
         yield {"name": registry.spec(attack), "passes": passes, "ratio": over, "seconds": seconds}
@@ -49,16 +57,15 @@ def _both(work: Callable[[], Any], floor: Callable[[], Any]) -> tuple[Any, Any]:
     return work(), floor()
 
 
-def _fields(attack: Attack, batch: int) -> tuple[Any, ...]:
-    x, y = images(batch)
+def _fields(attack: Attack, net: keras.Model, batch: int) -> tuple[Any, ...]:
+    x, y = images(batch, net.input_shape[1:])
     seeds = noise.seeds(0, ops.arange(batch))
     return x, y, seeds, attack.threat.each(x), None, ops.flip(x, axis=0) if attack.guided else None
 
 
-def _machine(attack: Attack, batch: int) -> tuple[Any, Any, int]:
+def _machine(attack: Attack, net: keras.Model, batch: int) -> tuple[Any, Any, int]:
     """(make the attack, make its floor, passes)."""
-    net = LeNet().build(SHAPE, CLASSES)
-    fields = _fields(attack, batch)
+    fields = _fields(attack, net, batch)
 
     def run(*fields: Any) -> Any:
         task = Task(ask(net), *fields)
@@ -70,10 +77,9 @@ def _machine(attack: Attack, batch: int) -> tuple[Any, Any, int]:
     return lambda: partial(compile(run, net), *fields), floor, passes
 
 
-def _host(attack: HostAttack, batch: int) -> tuple[Any, Any, int]:
+def _host(attack: HostAttack, net: keras.Model, batch: int) -> tuple[Any, Any, int]:
     """The same, for as many rounds as an image of the batch took in the mean."""
-    net = LeNet().build(SHAPE, CLASSES)
-    x, _, *rest = (None if f is None else np.asarray(f) for f in _fields(attack, batch))
+    x, _, *rest = (None if f is None else np.asarray(f) for f in _fields(attack, net, batch))
     fields = (x, net.predict(x, verbose=0).argmax(1).astype("int32"), *rest)
     search = attack.search(ask(net), lambda fn: compile(fn, net))
     rounds = round(float(search(fields)[1].mean()))

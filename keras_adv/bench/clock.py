@@ -11,7 +11,16 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_adv import registry
+from keras_adv.models import Architecture
+
 SHAPE, CLASSES = (28, 28, 1), 10
+
+
+def network(spec: Architecture | str) -> tuple[Architecture, tuple[int, int, int]]:
+    """(the network of a spec, the shape of images it is timed on: MNIST's for LeNet and MLP, else CIFAR's)."""
+    design: Architecture = registry.parse("model", spec)
+    return design, SHAPE if design.name in ("lenet", "mlp") else (32, 32, 3)
 
 
 def images(batch: int, shape: tuple[int, int, int] = SHAPE) -> tuple[Any, Any]:

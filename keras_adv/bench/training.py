@@ -12,7 +12,7 @@ from keras import ops
 
 from keras_adv import registry
 from keras_adv.backend import Game, Net, compile, jacobian, value_and_grad
-from keras_adv.bench.clock import CLASSES, SHAPE, images, ratio
+from keras_adv.bench.clock import CLASSES, images, network, ratio
 from keras_adv.defenses.base import Batch, Defense, Move, Nets
 from keras_adv.losses import cross_entropy
 from keras_adv.models import Architecture
@@ -49,8 +49,7 @@ def training(
 
     On 28x28 images, or 32x32 colour images for networks other than LeNet and MLP.
     """
-    asked: Architecture = registry.parse("model", model)
-    shape = SHAPE if asked.name in ("lenet", "mlp") else (32, 32, 3)
+    asked, shape = network(model)
     x, y = images(batch, shape)
     for name, cls in registry.registered("defense").items():
         if only and name not in only:
