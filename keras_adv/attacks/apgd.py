@@ -10,6 +10,7 @@ from keras_adv.attacks.base import Passes, State
 from keras_adv.attacks.objectives import OBJECTIVES
 from keras_adv.attacks.pgd import Climber
 from keras_adv.attacks.task import Task
+from keras_adv.backend import select
 from keras_adv.losses import wrong_classes
 from keras_adv.registry import option, register
 from keras_adv.threats import Linf, Threat
@@ -92,7 +93,7 @@ class APGD(Climber):
         higher = ops.logical_or(first, f > state["best_f"])
         seen = {**state, "rose": ops.logical_and(ops.logical_not(first), f > state["last"])}
         for name, value in (("best", state["x"]), ("best_g", g), ("best_f", f)):
-            seen[name] = ops.where(rows(higher, value), value, state[name])
+            seen[name] = select(higher, value, state[name])
         new = walk.step(self, task, {**seen, "k": k, "last": f, "g": g, "first": first})
         if self.restarts * max(1, self.targets) > 1:
             again = rows(k == self.steps, task.x)

@@ -11,7 +11,8 @@ from keras import ops
 
 from keras_adv.attacks.base import State
 from keras_adv.attacks.task import Task
-from keras_adv.threats.base import Tensor, beside, flat, rows
+from keras_adv.backend import select
+from keras_adv.threats.base import Tensor, beside, flat
 
 
 @functools.lru_cache
@@ -68,14 +69,14 @@ class Momentum:
         level = ops.logical_and(halved == 0, mark >= s["best_f"])
         back = ops.logical_and(end, ops.logical_or(stuck, level))
         size = ops.where(back, size / 2, size)
-        x = ops.where(rows(back, s["x"]), s["best"], s["x"])
-        g = ops.where(rows(back, s["x"]), s["best_g"], s["g"])
+        x = select(back, s["best"], s["x"])
+        g = select(back, s["best_g"], s["g"])
         threat = attack.threat
         straight = threat.project(x + beside(size, x) * threat.ascent(g, x), task.x, task.eps)
         curved = x + 0.75 * (straight - x) + 0.25 * (x - s["before"])
         curved = threat.project(curved, task.x, task.eps)
         return {
-            "x": ops.where(rows(first, x), straight, curved),
+            "x": select(first, straight, curved),
             "before": x,
             "size": size,
             "risen": ops.where(end, 0.0, risen),
@@ -134,8 +135,8 @@ class Sparse:
         # a run's very first point is dense noise: the share of a first step is a fifth of the values
         share = ops.where(renew, count / (1.5 * values), s["share"])
         share = ops.where(s["k"] == 0, 0.2, share)
-        x = ops.where(rows(thinner, s["x"]), s["best"], s["x"])
-        g = ops.where(rows(thinner, s["x"]), s["best_g"], s["g"])
+        x = select(thinner, s["best"], s["x"])
+        g = select(thinner, s["best_g"], s["g"])
         move = sparse_sign(g, share)
         new = attack.threat.project(x + beside(size, x) * move, task.x, eps)
         # the next stage starts from this one's best point
@@ -143,7 +144,7 @@ class Sparse:
         smaller = at([*radius[1:], radius[-1]], s["k"], "float32") * task.eps
         onward = attack.threat.project(s["best"], task.x, smaller)
         return {
-            "x": ops.where(rows(ends, x), onward, new),
+            "x": select(ends, onward, new),
             "size": size,
             "share": share,
             "count": ops.where(renew, count, s["count"]),

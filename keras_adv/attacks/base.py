@@ -14,10 +14,10 @@ from keras import ops
 
 from keras_adv import noise
 from keras_adv.attacks.task import Task, ask
-from keras_adv.backend import apart
+from keras_adv.backend import apart, select
 from keras_adv.registry import Spec
 from keras_adv.threats import Threat
-from keras_adv.threats.base import Tensor, flat, rows
+from keras_adv.threats.base import Tensor, flat
 from keras_adv.validate import fail
 
 State = dict[str, Tensor]
@@ -130,7 +130,7 @@ class Attack(Spec):
         rest = state["done"]
         if self.contract == "bounded" and stop:
             rest = ops.logical_or(rest, finished)  # a fooling image stays as it is
-        kept = {n: ops.where(rows(rest, v), v, new[n]) for n, v in own.items()}
+        kept = {n: select(rest, v, new[n]) for n, v in own.items()}
         k = ops.where(state["done"], state["k"], state["k"] + 1)
         done = ops.logical_or(state["done"], k >= self.total)
         return {**kept, "k": k, "done": ops.logical_or(done, finished) if stop else done}
@@ -162,7 +162,7 @@ class Attack(Spec):
     def judge(self, task: Task, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(images, success, distance) of candidates, by the model's decision on what is returned."""
         finite = ops.all(ops.isfinite(flat(images)), axis=1)  # NaN gradients leave x as it is
-        images = ops.clip(ops.where(rows(finite, task.x), images, task.x), 0.0, 1.0)
+        images = ops.clip(select(finite, images, task.x), 0.0, 1.0)
         if self.contract == "bounded":
             images = self.threat.project(images, task.x, task.eps)
         z = task.see(images, draw=JUDGE)
@@ -198,7 +198,7 @@ class Attack(Spec):
         wrong = self.judge(task, task.x)[1]
         state["done"] = ops.logical_or(state["done"], wrong)
         state = self.advance(task, state, self.total)
-        images = ops.where(rows(wrong, task.x), task.x, self.candidate(state))
+        images = select(wrong, task.x, self.candidate(state))
         images, success, distance = self.judge(task, images)
         return Found(ops.stop_gradient(images), success, ops.stop_gradient(distance), state["k"])
 
@@ -239,6 +239,6 @@ class MinimalAttack(Attack):
         norm = self.threat.norm(tried - task.x)
         better = ops.logical_and(hit, norm < state["best_norm"])
         return {
-            "best": ops.where(rows(better, task.x), tried, state["best"]),
+            "best": select(better, tried, state["best"]),
             "best_norm": ops.where(better, norm, state["best_norm"]),
         }

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 from keras import ops
 
 from keras_adv import noise
 from keras_adv.attacks.base import MinimalAttack, State
 from keras_adv.attacks.task import Task
+from keras_adv.backend import select
 from keras_adv.registry import option, register
 from keras_adv.threats import L2, Threat
-from keras_adv.threats.base import TINY, Tensor, flat, only, rows
+from keras_adv.threats.base import TINY, Tensor, flat, only
 
 SEARCH, BLEND, WALK = 0, 1, 2
 DRAWS, BLENDS = 1000, 50
@@ -97,7 +97,7 @@ class Boundary(MinimalAttack):
         searches = state["phase"] == SEARCH
 
         def drawn() -> Tensor:
-            return ops.where(rows(searches, x), _noise(seeds, state["t"], tuple(x.shape[1:])), walked)
+            return select(searches, _noise(seeds, state["t"], tuple(x.shape[1:])), walked)
 
         return ops.cond(ops.any(searches), drawn, lambda: walked)  # not for its value, but for its time
 
@@ -131,10 +131,8 @@ def _direction(seeds: Tensor, count: int) -> Tensor:
     Normal numbers take as long as a small net, and in so many dimensions go in no other directions.
     """
     words = noise.fold(seeds[:, None], ops.arange(1, -(-count // 4) + 1, dtype="int32")[None, :])
-    places = ops.convert_to_tensor(np.array([0, 8, 16, 24], "uint32"))
-    parts = ops.bitwise_and(ops.right_shift(words[:, :, None], places), ops.cast(255, "uint32"))
-    values = ops.cast(ops.cast(parts, "int32"), "float32") - 127.5
-    return ops.reshape(values, (-1, 4 * words.shape[1]))[:, :count] / math.sqrt(count * (256**2 - 1) / 12)
+    values = ops.cast(ops.view(words, "uint8"), "float32") - 127.5
+    return values[:, :count] / math.sqrt(count * (256**2 - 1) / 12)
 
 
 def _noise(seeds: Tensor, t: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -144,4 +142,4 @@ def _noise(seeds: Tensor, t: Tensor, shape: tuple[int, ...]) -> Tensor:
     blocks = noise.uniform(seeds, (-(-height // side), -(-width // side), channels))
     blocks = ops.repeat(ops.repeat(blocks, side, axis=1), side, axis=2)[:, :height, :width]
     pixels = noise.uniform(seeds, shape)
-    return ops.where(rows(t % 2 == 0, pixels), pixels, blocks)
+    return select(t % 2 == 0, pixels, blocks)

@@ -10,7 +10,7 @@ from keras_adv import noise
 from keras_adv.attacks.base import MinimalAttack, State
 from keras_adv.attacks.task import Task
 from keras_adv.attacks.trust_region import advance, halfway
-from keras_adv.backend import value_and_grad
+from keras_adv.backend import select, value_and_grad
 from keras_adv.registry import option, register
 from keras_adv.threats import L2, Threat
 from keras_adv.threats.base import Tensor, rows
@@ -82,8 +82,8 @@ class BrendelBethge(MinimalAttack):
         def begun() -> State:
             """With the images that do not walk yet."""
             tried, halved = self._search(task, state, g), self._halve(task, state, hit)
-            tried = {name: ops.where(rows(found, v), halved[name], tried[name]) for name, v in tried.items()}
-            return {name: ops.where(rows(walking, v), v, tried.get(name, v)) for name, v in walked.items()}
+            tried = {name: select(found, halved[name], tried[name]) for name, v in tried.items()}
+            return {name: select(walking, v, tried.get(name, v)) for name, v in walked.items()}
 
         # not for their values, but for their time
         walked = ops.cond(ops.any(walking), lambda: self._walk(task, state, g, m), lambda: parts)
@@ -101,13 +101,13 @@ class BrendelBethge(MinimalAttack):
         share = ops.minimum((ops.cast(state["k"], "float32") + 2.0) / SWEEP, 1.0)
         blend = task.x + rows(share, g) * (state["far"] - task.x)
         uphill = ops.clip(state["x"] + 0.05 * ops.sign(g), 0.0, 1.0)
-        x = ops.where(rows(state["k"] + 2 <= SWEEP, g), blend, uphill)
+        x = select(state["k"] + 2 <= SWEEP, blend, uphill)
         return {"x": x, "far": state["far"], "low": state["low"], "high": state["high"]}
 
     def _halve(self, task: Task, state: State, hit: Tensor) -> State:
         """Between x and the first adversarial image; after the last bisection the upper end."""
         n = state["n"]
-        far = ops.where(rows(n == 0, state["x"]), state["x"], state["far"])
+        far = select(n == 0, state["x"], state["far"])
         middle = (state["low"] + state["high"]) / 2
         tried = n > 0
         low = ops.where(ops.logical_and(tried, ops.logical_not(hit)), middle, state["low"])

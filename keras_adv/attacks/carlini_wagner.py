@@ -9,7 +9,7 @@ from keras import ops
 from keras_adv.attacks.base import MinimalAttack, State
 from keras_adv.attacks.primal_dual import adam
 from keras_adv.attacks.task import Task
-from keras_adv.backend import value_and_grad
+from keras_adv.backend import select, value_and_grad
 from keras_adv.registry import option, register
 from keras_adv.threats import L2, Threat
 from keras_adv.threats.base import Tensor, flat, only, rows
@@ -111,7 +111,7 @@ class PenaltySearch(MinimalAttack):
         origin = self.origin(task)
         return {
             **state,
-            **{n: ops.where(rows(over, v), origin[n], v) for n, v in moved.items()},
+            **{n: select(over, origin[n], v) for n, v in moved.items()},
             "c": ops.where(over, other, c), "low": low, "high": high,
             "hit": ops.logical_and(hit, ops.logical_not(over)),
             "t": ops.where(over, zero, t + 1),

@@ -10,7 +10,7 @@ from keras_adv import noise
 from keras_adv.attacks.base import MinimalAttack, State
 from keras_adv.attacks.objectives import OBJECTIVES
 from keras_adv.attacks.task import Task
-from keras_adv.backend import value_and_grad
+from keras_adv.backend import select, value_and_grad
 from keras_adv.registry import option, register
 from keras_adv.threats import L2, Threat
 from keras_adv.threats.base import TINY, Tensor, flat, l2_norm, only, rows
@@ -66,7 +66,7 @@ class DDN(MinimalAttack):
         _, z, g = value_and_grad(ascended, now)
         hit = task.fooled(z)
         flatness = ops.max(ops.abs(flat(g)), axis=1) == 0.0
-        direction = ops.where(rows(flatness, g), state["spare"], self.threat.steepest(g))
+        direction = select(flatness, state["spare"], self.threat.steepest(g))
         r = now - x + rows(self._pace(state["k"]), x) * direction
         size = state["size"] * ops.where(hit, 1.0 - self.gamma, 1.0 + self.gamma)
         size = ops.minimum(size, state["most"])  # no image is further away

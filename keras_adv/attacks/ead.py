@@ -7,6 +7,7 @@ from keras import ops
 from keras_adv.attacks.base import State
 from keras_adv.attacks.carlini_wagner import PenaltySearch
 from keras_adv.attacks.task import Task
+from keras_adv.backend import select
 from keras_adv.registry import option, register
 from keras_adv.threats import L1, Threat
 from keras_adv.threats.base import Tensor, flat, only, rows
@@ -69,6 +70,6 @@ class EAD(PenaltySearch):
         size = self.size(tried - task.x)
         better = ops.logical_and(hit, size < state["best_norm"])
         return {
-            "best": ops.where(rows(better, tried), tried, state["best"]),
+            "best": select(better, tried, state["best"]),
             "best_norm": ops.where(better, size, state["best_norm"]),
         }

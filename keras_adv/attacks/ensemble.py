@@ -10,9 +10,10 @@ from keras_adv import noise
 from keras_adv.attacks.base import Attack, Found
 from keras_adv.attacks.pgd import PGD
 from keras_adv.attacks.task import Task
+from keras_adv.backend import select
 from keras_adv.registry import option, register
 from keras_adv.threats import Linf, Threat
-from keras_adv.threats.base import Tensor, rows
+from keras_adv.threats.base import Tensor
 from keras_adv.validate import fail
 
 
@@ -35,7 +36,7 @@ class Ensemble(Attack):
             mine = part.attempt(task._replace(seeds=seeds))
             images, success, distance = self.judge(task, mine.images)
             new = Found(images, success, distance, found.steps + mine.steps)
-            found = Found(*(ops.where(rows(found.success, a), a, b) for a, b in zip(found, new, strict=True)))
+            found = Found(*(select(found.success, a, b) for a, b in zip(found, new, strict=True)))
         return found
 
     def perturb(

@@ -8,7 +8,7 @@ from keras_adv import noise
 from keras_adv.attacks.base import MinimalAttack, Passes, State
 from keras_adv.attacks.linearise import differences, nearest
 from keras_adv.attacks.task import Task
-from keras_adv.backend import value_and_grad
+from keras_adv.backend import select, value_and_grad
 from keras_adv.losses import pick, wrong_classes
 from keras_adv.registry import option, register
 from keras_adv.threats import Linf, Threat
@@ -80,7 +80,7 @@ class FAB(MinimalAttack):
         tried = self._towards(x, now, gap, w)
         hit = task.fooled(task.see(tried))
         seen = self.record(task, state, tried, hit)
-        new = ops.where(rows(hit, x), x + self.beta * (tried - x), tried)
+        new = select(hit, x + self.beta * (tried - x), tried)
         again = rows((k + 1) % self.steps == 0, x)
         new = ops.where(again, self._origin(task, k + 1, seen["best_norm"]), new)
         runs = self.restarts * (state["classes"].shape[1] if "classes" in state else 1)
@@ -132,6 +132,6 @@ class FAB(MinimalAttack):
         radius = ops.minimum(best, RADIUS[self.threat.name] if task.eps is None else task.eps) / 2.0
 
         def drawn() -> Tensor:
-            return ops.where(rows(afresh, x), self.threat.sample(x, noise.fold(task.seeds, k), radius), x)
+            return select(afresh, self.threat.sample(x, noise.fold(task.seeds, k), radius), x)
 
         return ops.cond(ops.any(afresh), drawn, lambda: x)

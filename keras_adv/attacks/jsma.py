@@ -6,7 +6,7 @@ from keras import ops
 
 from keras_adv.attacks.base import MinimalAttack, Passes, State
 from keras_adv.attacks.task import Task
-from keras_adv.backend import value_and_grad
+from keras_adv.backend import select, value_and_grad
 from keras_adv.losses import pick, wrong_classes
 from keras_adv.registry import option, register
 from keras_adv.threats import L0, Threat
@@ -122,7 +122,7 @@ class JSMA(MinimalAttack):
         beaten = self.threat.norm(change) >= seen["best_norm"]
         over = ops.logical_or(ops.logical_or(hit, ops.logical_not(found)), ops.logical_or(spent, beaten))
         run = run + ops.cast(over, "int32")
-        return {**seen, "x": ops.where(rows(over, x), x, new), "aims": aims, "run": run}, run >= runs
+        return {**seen, "x": select(over, x, new), "aims": aims, "run": run}, run >= runs
 
     def _slopes(self, task: Task, v: Tensor, aim: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(logits, gradient of z_t, gradient of the sum of the other logits)."""

@@ -8,10 +8,10 @@ from keras_adv import noise, validate
 from keras_adv.attacks.base import BoundedAttack, Passes, State
 from keras_adv.attacks.objectives import OBJECTIVES
 from keras_adv.attacks.task import Task
-from keras_adv.backend import value_and_grad
+from keras_adv.backend import select, value_and_grad
 from keras_adv.registry import option, register
 from keras_adv.threats import Linf, Threat
-from keras_adv.threats.base import Tensor, beside, rows
+from keras_adv.threats.base import Tensor, beside
 
 
 class Climber(BoundedAttack):
@@ -108,7 +108,7 @@ class Ascent(Climber):
         if self.restarts > 1:
             again = (state["k"] + 1) % (self.steps + 1) == 0
             origin = {"x": self._origin(task, noise.fold(task.seeds, state["k"])), **self.memory(task)}
-            new = {n: ops.where(rows(again, v), origin[n], v) for n, v in new.items()}
+            new = {n: select(again, origin[n], v) for n, v in new.items()}
         return {**state, **new}, task.fooled(z)
 
 

@@ -16,7 +16,7 @@ from keras import ops
 from keras_adv import noise
 from keras_adv.attacks.base import MinimalAttack, State
 from keras_adv.attacks.task import Task
-from keras_adv.backend import value_and_grad
+from keras_adv.backend import select, value_and_grad
 from keras_adv.registry import option
 from keras_adv.threats import L2, Threat
 from keras_adv.threats.base import Tensor, rows
@@ -85,12 +85,12 @@ class PrimalDual(MinimalAttack):
             other = self._fresh(x)
             drawn = noise.uniform(noise.fold(task.seeds, k), tuple(x.shape[1:]))
             other["r"] = ops.clip(x + self.spread * (2.0 * drawn - 1.0), 0.0, 1.0) - x
-            new = {n: ops.where(rows(again, v), other[n], v) for n, v in new.items()}
+            new = {n: select(again, other[n], v) for n, v in new.items()}
         if self.finetune:
             last = k + 1 == self.restarts * self.steps
             other = {**self._fresh(x), "r": seen["best"] - x, "duals": seen["best_duals"]}
             other["mean"] = ops.exp(other["duals"])
-            new = {n: ops.where(rows(last, v), other[n], v) for n, v in new.items()}
+            new = {n: select(last, other[n], v) for n, v in new.items()}
         return new
 
     def _left(self, part: Tensor) -> Tensor:

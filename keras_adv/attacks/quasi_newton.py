@@ -18,6 +18,7 @@ from typing import NamedTuple
 from keras import ops
 
 from keras_adv.attacks.base import State
+from keras_adv.backend import select
 from keras_adv.threats.base import Tensor, dot, flat
 
 PAIRS = 5
@@ -64,7 +65,7 @@ def accept(state: State, value: Tensor, g: Tensor, low: Tensor, high: Tensor) ->
     lost = ops.logical_and(ops.logical_not(taken), -slope * share <= SMALL * size)
     stuck = ops.logical_and(lost, state["known"] == 0)
     pairs = remember(state, taken, x - at, g - state["g"])
-    base, slopes = ops.where(taken[:, None], x, at), ops.where(taken[:, None], g, state["g"])
+    base, slopes = select(taken, x, at), select(taken, g, state["g"])
     moved = {
         **state,
         "at": base,
@@ -105,7 +106,7 @@ def propose(state: State, verdict: Verdict, low: Tensor, high: Tensor, scale: Te
     t = ops.where(verdict.fresh, 1.0, state["t"])
     to = ops.clip(at - t[:, None] * d * free, low, high)
     plain = ops.clip(at - (t * gamma)[:, None] * g, low, high)  # always downhill
-    to = ops.where((dot(to - at, g) < 0)[:, None], to, plain)
+    to = select(dot(to - at, g) < 0, to, plain)
     return {**state, "x": ops.reshape(to, ops.shape(state["x"])), "t": t}
 
 

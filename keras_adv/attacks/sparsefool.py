@@ -7,6 +7,7 @@ from keras import ops
 from keras_adv.attacks.base import MinimalAttack, Passes, State
 from keras_adv.attacks.linearise import differences, nearest
 from keras_adv.attacks.task import Task
+from keras_adv.backend import select
 from keras_adv.losses import decision, pick
 from keras_adv.registry import option, register
 from keras_adv.threats import L1, L2, Threat
@@ -76,8 +77,8 @@ class SparseFool(MinimalAttack):
         length = ops.abs(gap) / ops.maximum(l2_norm(w), TINY) + 1e-4
         onward = r + rows(length, r) * L2().steepest(w)
         new = {
-            "point": ops.where(rows(across, point), self._cross(point, base + self.lam * r, w), point),
-            "r": ops.where(rows(across, r), ops.zeros_like(r), onward),
+            "point": select(across, self._cross(point, base + self.lam * r, w), point),
+            "r": select(across, ops.zeros_like(r), onward),
             "inner": ops.where(across, 0, inner + 1),
             "crossed": crossed + ops.cast(across, "int32"),
         }

@@ -12,6 +12,7 @@ from keras import ops
 from keras_adv import noise
 from keras_adv.attacks.base import BoundedAttack, State
 from keras_adv.attacks.task import Task
+from keras_adv.backend import select
 from keras_adv.registry import option, register
 from keras_adv.threats import Linf, Threat
 from keras_adv.threats.base import TINY, Tensor, l2_norm, only, rows
@@ -69,11 +70,11 @@ class Square(BoundedAttack):
         z = task.see(now)
         margin = task.margin(z)
         better = margin > state["margin"]
-        best = ops.where(rows(better, now), now, state["best"])
+        best = select(better, now, state["best"])
         new = WINDOWS[self.threat.name].next(
             x, best, task.eps, noise.fold(task.seeds, k + 1), self._halvings(k), self
         )
-        new = ops.where(rows(k + 1 >= self.steps, x), best, new)  # nobody will look at another try
+        new = select(k + 1 >= self.steps, best, new)  # nobody will look at another try
         return {"x": new, "best": best, "margin": ops.where(better, margin, state["margin"])}, task.fooled(z)
 
     def _halvings(self, k: Tensor) -> Tensor:
@@ -123,11 +124,14 @@ def _square(x: Tensor, best: Tensor, eps: Tensor, seeds: Tensor, halvings: Tenso
     drawn = noise.uniform(seeds, (2 + x.shape[3],))
     side = ops.take(ops.convert_to_tensor(np.array(attack.sides(x, 1), "int32")), halvings)
     window = _inside(*_offsets(drawn, side, x), side)
-    change = rows(eps, x) * _signs(drawn[:, 2:])[:, None, None, :]
-    up, down = (ops.clip(x + sign * change, 0.0, 1.0) for sign in (1.0, -1.0))
-    new = ops.where(window, up, best)
+    change = eps[:, None] * _signs(drawn[:, 2:])
+
+    def moved(change: Tensor) -> Tensor:
+        return ops.where(window, ops.clip(x + change[:, None, None, :], 0.0, 1.0), best)
+
+    new = moved(change)
     same = ops.max(ops.abs(new - best), axis=(1, 2, 3)) < 1e-6  # else up to half the queries were in vain
-    return ops.where(rows(same, x), ops.where(window, down, best), new)
+    return select(same, moved(-change), new)
 
 
 # -- l2 --------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from keras import ops
 from keras_adv.attacks.trust_newton import solve
 from keras_adv.attacks.trust_paths import Region, greedily, shortest
 from keras_adv.attacks.trust_search import search
+from keras_adv.backend import select
 from keras_adv.threats import Threat
 from keras_adv.threats.base import Tensor, dot, flat, rows
 
@@ -52,7 +53,7 @@ def advance(
         last = ops.where(found.open[:, None], 0.0, ops.stack([found.s, found.k], axis=1) / unit)
         d = ops.cond(
             ops.any(found.open),
-            lambda: ops.where(found.open[:, None], search(threat, region), found.d),
+            lambda: select(found.open, search(threat, region), found.d),
             lambda: found.d,
         )
     else:
@@ -120,12 +121,12 @@ def put_back(
         tried = cost(s) <= middle[:, None]
         new_s, _, fine = settle(tried)
         low, high = ops.where(fine, middle, low), ops.where(fine, high, middle)
-        return n + 1, low, high, ops.where(fine[:, None], tried, back), ops.where(fine, new_s, s)
+        return n + 1, low, high, select(fine, tried, back), ops.where(fine, new_s, s)
 
     wanted = ops.logical_and(reached, ops.logical_not(good))
     first = (ops.zeros((), "int32"), zero, k_max, ops.zeros_like(few), s)
     _, _, _, back, best_s = ops.while_loop(going, halve, first)
-    back = ops.where(good[:, None], few, back)
+    back = select(good, few, back)
     best_s = ops.where(good, few_s, best_s)
     back = ops.logical_and(back, reached[:, None])
     best_s = ops.where(reached, best_s, s)

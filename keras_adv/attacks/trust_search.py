@@ -7,6 +7,7 @@ from typing import NamedTuple
 from keras import ops
 
 from keras_adv.attacks.trust_paths import HUGE, PATHS, ROUNDS, Path, Region, shortest
+from keras_adv.backend import select
 from keras_adv.threats import Threat
 from keras_adv.threats.base import TINY, Tensor, dot
 
@@ -20,8 +21,8 @@ def search(threat: Threat, p: Region) -> Tensor:
         whole = ops.logical_and(reached, dot(path.end, path.end) <= ops.square(p.r))
     s, k = follow(p, path, s, ops.logical_and(reached, ops.logical_not(whole)))
     straight = ops.clip(s[:, None] * p.b, p.low, p.high)
-    d = ops.where(reached[:, None], path.curve(s, k)[0], straight)
-    return d if path.end is None else ops.where(whole[:, None], path.end, d)
+    d = select(reached, path.curve(s, k)[0], straight)
+    return d if path.end is None else select(whole, path.end, d)
 
 
 class Search(NamedTuple):

@@ -13,6 +13,7 @@ if keras.config.backend() == "tensorflow":
         chosen_grad,
         compile,
         jacobian,
+        select,
         value_and_grad,
     )
 elif keras.config.backend() == "jax":
@@ -26,4 +27,15 @@ else:
 
 from keras_adv.backend.pure import Net, View
 
-__all__ = ["ANY_SIZE", "Game", "Net", "View", "apart", "chosen_grad", "compile", "jacobian", "value_and_grad"]
+__all__ = [
+    "ANY_SIZE",
+    "Game",
+    "Net",
+    "View",
+    "apart",
+    "chosen_grad",
+    "compile",
+    "jacobian",
+    "select",
+    "value_and_grad",
+]

@@ -58,6 +58,11 @@ def _rows(outputs: Tensor, pull: Callable[[Tensor], tuple[Tensor]]) -> Tensor:
     return jnp.moveaxis(jax.vmap(pull)(columns)[0], 0, 1)
 
 
+def select(which: Tensor, yes: Tensor, no: Tensor) -> Tensor:
+    """yes[i] where which[i], else no[i]: (B,) bool, two (B, ...) of one shape."""
+    return jnp.where(jnp.reshape(which, (-1,) + (1,) * (jnp.ndim(yes) - 1)), yes, no)
+
+
 def compile(fn: Callable[..., Any], model: keras.layers.Layer | None = None) -> Callable[..., Any]:
     """`fn` jitted; the model's weights travel as arguments, so new weights are seen without retracing."""
     variables = [] if model is None else model.variables

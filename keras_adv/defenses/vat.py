@@ -7,13 +7,13 @@ from types import MappingProxyType
 from keras import ops
 
 from keras_adv import noise
-from keras_adv.backend import value_and_grad
+from keras_adv.backend import select, value_and_grad
 from keras_adv.defenses.base import Batch, Defense, Move, Nets, Tensor
 from keras_adv.losses import cross_entropy, kl_divergence
 from keras_adv.optimizers import Adam, Drop, Optimizer
 from keras_adv.registry import option, register, tunable
 from keras_adv.threats import L2
-from keras_adv.threats.base import flat, rows
+from keras_adv.threats.base import flat
 
 
 @register("defense", "vat")
@@ -66,7 +66,7 @@ class VAT(Defense):
         for _ in range(self.power):
             _, _, g = value_and_grad(change, d)
             known = ops.any(flat(g) != 0, axis=1)
-            d = ops.where(rows(known, d), L2().steepest(g), d)
+            d = select(known, L2().steepest(g), d)
         return {"virtual": x + self.eps * d}
 
     def passes(self, classes: int) -> dict[str, int]:

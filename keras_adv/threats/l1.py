@@ -7,6 +7,7 @@ import math
 from keras import ops
 
 from keras_adv import noise
+from keras_adv.backend import select
 from keras_adv.registry import option, register
 from keras_adv.threats.base import TINY, Tensor, Threat, fill_greedily, flat, room, rows
 
@@ -30,7 +31,7 @@ def shrink_l1(v: Tensor, radius: Tensor) -> Tensor:
     first = ops.zeros_like(radius)
     _, theta, _ = ops.while_loop(unsettled, newton, (ops.zeros((), "int32"), first, first - 1.0))
     shrunk = ops.sign(v) * ops.maximum(ops.abs(v) - rows(theta, v), 0.0)
-    return ops.where(rows(ops.sum(size, axis=1) <= radius, v), v, shrunk)
+    return select(ops.sum(size, axis=1) <= radius, v, shrunk)
 
 
 def boxed_threshold(size: Tensor, room: Tensor, radius: Tensor) -> Tensor:
