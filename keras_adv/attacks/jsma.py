@@ -35,28 +35,33 @@ def best_pair(u: Tensor, v: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
     """
     u, v = (s / ops.maximum(ops.max(ops.abs(s), axis=1, keepdims=True), TINY**3) for s in (u, v))
     index = ops.expand_dims(ops.arange(u.shape[1], dtype="int32"), 0)
+    left = _tops(u, v, free)
+    u, v = (ops.where(free, s, -1e30) for s in (u, v))  # with what is not free no sum is positive
 
-    def promising(left: Tensor, best: Tensor, p: Tensor, q: Tensor) -> Tensor:
-        return ops.any(ops.square(ops.maximum(ops.max(left, axis=1), 0.0)) > best)
+    def promising(left: Tensor, bound: Tensor, i: Tensor, best: Tensor, p: Tensor, q: Tensor) -> Tensor:
+        return ops.any(ops.square(ops.maximum(bound, 0.0)) > best)
 
-    def extend(left: Tensor, best: Tensor, p: Tensor, q: Tensor) -> tuple[Tensor, ...]:
-        i = ops.cast(ops.argmax(left, axis=1), "int32")
-        own = index == i[:, None]
-        a, b = (s + ops.sum(ops.where(own, s, 0.0), axis=1, keepdims=True) for s in (u, v))
-        valid = ops.logical_and(ops.logical_and(a > 0, b > 0), ops.logical_and(free, ops.logical_not(own)))
-        score = ops.where(valid, a * b, 0.0)
-        top = ops.max(score, axis=1)
-        better = top > best
-        j = ops.cast(ops.argmax(score, axis=1), "int32")
-        left = ops.where(own, -1.0, left)
-        return left, ops.maximum(top, best), ops.where(better, i, p), ops.where(better, j, q)
+    def extend(
+        left: Tensor, bound: Tensor, i: Tensor, best: Tensor, p: Tensor, q: Tensor
+    ) -> tuple[Tensor, ...]:
+        own = index == i
+        a, b = (ops.maximum(s + ops.take_along_axis(s, i, axis=1), 0.0) for s in (u, v))
+        top, j = ops.top_k(ops.where(own, 0.0, a * b), 1)
+        better, left = top > best, ops.where(own, -1.0, left)
+        return (
+            left,
+            *ops.top_k(left, 1),
+            ops.maximum(top, best),
+            ops.where(better, i, p),
+            ops.where(better, j, q),
+        )
 
-    none = ops.zeros_like(u[:, 0])
-    first = ops.cast(none, "int32")
-    _, best, p, q = ops.while_loop(promising, extend, (_tops(u, v, free), none, first, first))
-    pair = ops.logical_or(index == p[:, None], index == q[:, None])
-    found = best > 0
-    return ops.logical_and(pair, found[:, None]), found
+    none = ops.zeros_like(u[:, :1])
+    nobody = ops.cast(none, "int32")
+    found = ops.while_loop(promising, extend, (left, *ops.top_k(left, 1), none, nobody, nobody))
+    best, p, q = found[3:]  # (B, 1)
+    pair = ops.logical_and(ops.logical_or(index == p, index == q), best > 0)
+    return pair, best[:, 0] > 0
 
 
 @register("attack", "jsma")

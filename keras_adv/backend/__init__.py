@@ -17,7 +17,16 @@ if keras.config.backend() == "tensorflow":
         value_and_grad,
     )
 elif keras.config.backend() == "jax":
-    from keras_adv.backend.jax import ANY_SIZE, Game, apart, chosen_grad, compile, jacobian, value_and_grad
+    from keras_adv.backend.jax import (
+        ANY_SIZE,
+        Game,
+        apart,
+        chosen_grad,
+        compile,
+        jacobian,
+        select,
+        value_and_grad,
+    )
 else:
     raise ImportError(
         "keras_adv runs on the Keras backends 'tensorflow' and 'jax'. Received: "

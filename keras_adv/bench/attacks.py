@@ -44,8 +44,8 @@ def attacks(
         if issubclass(cls, Ensemble) or (only and name not in only):
             continue
         make: Any = cls
-        fields = {field.name for field in dataclasses.fields(make)}
-        attack = make(**{key: n for key, n in SHORT.items() if key in fields})
+        long = {f.name: f.default for f in dataclasses.fields(make) if isinstance(f.default, int)}
+        attack = make(**{key: min(n, long[key]) for key, n in SHORT.items() if key in long})
         work, floor, passes = (
             _host(attack, net, batch) if isinstance(attack, HostAttack) else _machine(attack, net, batch)
         )

@@ -7,18 +7,17 @@ import math
 from keras import ops
 
 from keras_adv import noise
-from keras_adv.backend import select
 from keras_adv.registry import option, register
-from keras_adv.threats.base import TINY, Tensor, Threat, fill_greedily, flat, room, rows
+from keras_adv.threats.base import TINY, Tensor, Threat, dot, fill_greedily, flat, room, rows
 
 
-def shrink_l1(v: Tensor, radius: Tensor) -> Tensor:
-    """Nearest point of the l1 ball, radius (B,); v itself inside. Not differentiable on JAX.
+def l1_threshold(size: Tensor, radius: Tensor) -> Tensor:
+    """(B,) least theta >= 0 with sum max(size - theta, 0) <= radius, for size >= 0 (B, D) and radius >= 0 (B,).
 
-    sign(v) max(|v| - theta, 0), where theta is found by Newton's method on the piecewise linear
-    sum max(|v| - theta, 0) = radius (Michelot, 1986): exact after finitely many rounds, about 6, without a sort.
+    The nearest point of the l1 ball is sign(v) max(|v| - theta, 0). Newton's method on that piecewise linear sum
+    (Michelot, 1986), from the bound that the largest entry alone gives: it rises to the root, exact after finitely many
+    rounds, without a sort. Not differentiable on JAX.
     """
-    size = ops.abs(flat(v))
 
     def unsettled(count: Tensor, theta: Tensor, before: Tensor) -> Tensor:
         return ops.logical_and(count < 50, ops.any(theta > before))
@@ -26,12 +25,10 @@ def shrink_l1(v: Tensor, radius: Tensor) -> Tensor:
     def newton(count: Tensor, theta: Tensor, before: Tensor) -> tuple[Tensor, ...]:
         active = ops.cast(size > theta[:, None], "float32")
         many = ops.maximum(ops.sum(active, axis=1), 1.0)
-        return count + 1, ops.maximum((ops.sum(size * active, axis=1) - radius) / many, theta), theta
+        return count + 1, ops.maximum((dot(size, active) - radius) / many, theta), theta
 
-    first = ops.zeros_like(radius)
-    _, theta, _ = ops.while_loop(unsettled, newton, (ops.zeros((), "int32"), first, first - 1.0))
-    shrunk = ops.sign(v) * ops.maximum(ops.abs(v) - rows(theta, v), 0.0)
-    return select(ops.sum(size, axis=1) <= radius, v, shrunk)
+    first = ops.maximum(ops.max(size, axis=1) - radius, 0.0)
+    return ops.while_loop(unsettled, newton, (ops.zeros((), "int32"), first, first - 1.0))[1]
 
 
 def boxed_threshold(size: Tensor, room: Tensor, radius: Tensor) -> Tensor:
@@ -104,7 +101,9 @@ class L1(Threat):
         return ops.reshape(step / length, ops.shape(g))
 
     def shrink(self, delta: Tensor, eps: Tensor | None = None) -> Tensor:
-        return shrink_l1(delta, ops.zeros((ops.shape(delta)[0],)) + self.radius(eps))
+        radius = ops.zeros((ops.shape(delta)[0],)) + self.radius(eps)
+        theta = l1_threshold(ops.abs(flat(delta)), radius)
+        return ops.sign(delta) * ops.maximum(ops.abs(delta) - rows(theta, delta), 0.0)
 
     def project(self, x: Tensor, origin: Tensor, eps: Tensor | None = None) -> Tensor:
         """Nearest point of ball and box, exact: sign(d) min(max(|d| - theta, 0), way to the box), d = x - origin."""

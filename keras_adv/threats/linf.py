@@ -6,8 +6,8 @@ from keras import ops
 
 from keras_adv import noise
 from keras_adv.registry import option, register
-from keras_adv.threats.base import Tensor, Threat, beside, fill_evenly, flat, room
-from keras_adv.threats.l1 import shrink_l1
+from keras_adv.threats.base import Tensor, Threat, beside, fill_evenly, flat, room, rows
+from keras_adv.threats.l1 import l1_threshold
 
 
 @register("threat", "linf")
@@ -38,8 +38,10 @@ class Linf(Threat):
         return self.project(origin + beside(self.radius(eps), origin) * drawn, origin, eps)
 
     def prox(self, v: Tensor, weight: Tensor) -> Tensor:
-        # Moreau: v - weight * P(v / weight), P the projection on the unit l1 ball (thesis 5.11)
-        return v - shrink_l1(v, weight)
+        # Moreau: v - weight * P(v / weight), P the projection on the unit l1 ball (thesis 5.11); the entries that P
+        # shrinks by theta come out as theta
+        theta = rows(l1_threshold(ops.abs(flat(v)), weight), v)
+        return ops.minimum(ops.maximum(v, -theta), theta)
 
     def to_plane(self, x: Tensor, w: Tensor, b: Tensor) -> Tensor:
         way = room(x, w, b)
