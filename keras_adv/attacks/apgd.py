@@ -14,7 +14,7 @@ from keras_adv.backend import select
 from keras_adv.losses import wrong_classes
 from keras_adv.registry import option, register
 from keras_adv.threats import Linf, Threat
-from keras_adv.threats.base import Tensor, only, rows
+from keras_adv.threats.base import Tensor, only
 from keras_adv.validate import fail
 
 
@@ -96,9 +96,8 @@ class APGD(Climber):
             seen[name] = select(higher, value, state[name])
         new = walk.step(self, task, {**seen, "k": k, "last": f, "g": g, "first": first})
         if self.restarts * max(1, self.targets) > 1:
-            again = rows(k == self.steps, task.x)
             fresh = walk.origin(self, task, noise.fold(task.seeds, state["k"]))
-            new["x"] = ops.where(again, fresh, new["x"])
+            new["x"] = select(k == self.steps, fresh, new["x"])
         inside = walk.last_stage(self, k)
         kept = {**state, **{n: seen[n] for n in ("best", "best_g", "best_f")}, "last": f}
         return {**kept, **new}, ops.logical_and(inside, task.fooled(z))

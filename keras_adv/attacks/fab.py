@@ -81,8 +81,7 @@ class FAB(MinimalAttack):
         hit = task.fooled(task.see(tried))
         seen = self.record(task, state, tried, hit)
         new = select(hit, x + self.beta * (tried - x), tried)
-        again = rows((k + 1) % self.steps == 0, x)
-        new = ops.where(again, self._origin(task, k + 1, seen["best_norm"]), new)
+        new = select((k + 1) % self.steps == 0, self._origin(task, k + 1, seen["best_norm"]), new)
         runs = self.restarts * (state["classes"].shape[1] if "classes" in state else 1)
         finished = k + 1 >= self.steps * runs
         if self.inside:

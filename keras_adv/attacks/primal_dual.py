@@ -60,8 +60,8 @@ class PrimalDual(MinimalAttack):
         x, now = task.x, state["r"]
         _, m, g = value_and_grad(lambda v: self._constraint(task, v), x + now)
         seen = self.record(task, state, x + now, m < 0)
-        nearer = rows(seen["best_norm"] < state["best_norm"], state["duals"])
-        seen["best_duals"] = ops.where(nearer, state["duals"], state["best_duals"])
+        nearer = seen["best_norm"] < state["best_norm"]
+        seen["best_duals"] = select(nearer, state["duals"], state["best_duals"])
         k, lr, dual_lr = self._rates(state["k"])
         duals = self._raise(state["duals"], m, dual_lr)
         mean = 0.9 * state["mean"] + 0.1 * ops.exp(duals)

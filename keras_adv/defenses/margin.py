@@ -34,7 +34,8 @@ class Margin(Defense):
         loss: "hinge", or "cross_entropy" (thesis, CIFAR-10).
         optimizer: of the classifier.
 
-    Cost a step: K - 1 backward passes (or `candidates`), and 2 forward-backward passes, one of them second order.
+    Cost a step: K - 1 backward passes (or `candidates`), and 2 forward-backward passes, one of them second order; they
+    share the forward pass where the net has neither dropout nor batch normalisation.
     """
 
     reference = "Matyasko, thesis, ch. 3; IJCNN 2017"
