@@ -23,6 +23,16 @@ if keras.config.backend() == "jax" and not os.environ.get("KERAS_ADV_ALL_TESTS")
 SHAPE = (8, 8, 1)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_for_one_file():
+    """JAX keeps what it compiled for ever, and dies of its memory maps after some thousand compilations."""
+    yield
+    if keras.config.backend() == "jax":
+        import jax
+
+        jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def digits():
     return data.load("digits")

@@ -17,6 +17,12 @@ from keras_adv.optimizers import SGD
 NAMES = list(registry.registered("defense"))
 
 
+@pytest.fixture(autouse=True)
+def _same_weights_in_any_order():
+    """What a defense adds to a net draws its weights from Keras' global stream."""
+    keras.utils.set_random_seed(0)
+
+
 def game_for(spec, digits, model=None):
     defense = registry.parse("defense", spec)
     net = defense.design(model or LeNet()).build(digits.shape, digits.classes)
