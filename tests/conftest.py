@@ -25,7 +25,7 @@ SHAPE = (8, 8, 1)
 
 @pytest.fixture(scope="module", autouse=True)
 def _compiled_for_one_file():
-    """JAX keeps what it compiled for ever, and dies of its memory maps after some thousand compilations."""
+    """JAX keeps what it compiled; a process that had compiled for half of the suite once died inside its compiler."""
     yield
     if keras.config.backend() == "jax":
         import jax

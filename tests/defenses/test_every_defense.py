@@ -17,12 +17,6 @@ from keras_adv.optimizers import SGD
 NAMES = list(registry.registered("defense"))
 
 
-@pytest.fixture(autouse=True)
-def _same_weights_in_any_order():
-    """What a defense adds to a net draws its weights from Keras' global stream."""
-    keras.utils.set_random_seed(0)
-
-
 def game_for(spec, digits, model=None):
     defense = registry.parse("defense", spec)
     net = defense.design(model or LeNet()).build(digits.shape, digits.classes)
@@ -103,13 +97,20 @@ def test_gradient_of_every_move_equals_finite_differences(name, number, smooth):
     rng = np.random.default_rng(0)
     x, y = rng.random((12, 4, 4, 1)).astype("float32"), (np.arange(12) % 3).astype("int32")
     start = smooth.get_weights()
+    keras.utils.set_random_seed(3)  # at these weights no kink of the critic lies between the two points
     game = Game(smooth, registry.parse("defense", name))
     move = moves(game.defense)[number]._replace(optimizer=SGD(learning_rate=1.0, momentum=0.0))
     game.start((move,), 1, 1)
     learned = game.learned(move)
     old = [np.array(v) for v in learned]
+    images, labels = ops.convert_to_tensor(x), ops.convert_to_tensor(y)
+    if "judge" in game.players:
+        # the vectors of its power method are constants of the gradient, which holds where they are at rest
+        nets, batch = batch_of(game, images, labels)
+        for _ in range(50):
+            move.loss(nets, batch)
     kept = [np.array(v) for v in game.variables]
-    nets, batch = batch_of(game, ops.convert_to_tensor(x), ops.convert_to_tensor(y))
+    nets, batch = batch_of(game, images, labels)
     batch = {key: ops.convert_to_tensor(np.array(value)) for key, value in batch.items()}
     for v, value in zip(game.variables, kept, strict=True):  # running means, clocks: as they were
         v.assign(value)
@@ -128,12 +129,10 @@ def test_gradient_of_every_move_equals_finite_differences(name, number, smooth):
         return sum(float(np.asarray(terms[term]).astype("float64").mean()) for term in move.terms)
 
     want = sum(float((g * d).sum()) for g, d in zip(gradient, direction, strict=True))
-    for step in (2e-3, 5e-4, 1e-4):  # a defense's own net has kinks: closer, fewer lie between the two points
-        slope = (total(step) - total(-step)) / (2 * step)
-        if right := slope == pytest.approx(want, rel=0.03, abs=2e-4):
-            break
+    step = 2e-3
+    slope = (total(step) - total(-step)) / (2 * step)
     smooth.set_weights(start)
-    assert right, (slope, want)
+    assert slope == pytest.approx(want, rel=0.03, abs=2e-4)
 
 
 @pytest.fixture(scope="module")
