@@ -11,6 +11,7 @@ import keras
 from keras import ops
 
 from keras_adv import validate
+from keras_adv.backend.convolution import quick_slopes
 
 Tensor = Any
 
@@ -83,7 +84,8 @@ class Net:
         if isinstance(model, keras.Model):
             kwargs.setdefault("training", False)
         trainable = [known[id(v)] for v in model.trainable_variables]
-        outputs, new = model.stateless_call(trainable, state, *inputs, **kwargs)
+        with quick_slopes(model):
+            outputs, new = model.stateless_call(trainable, state, *inputs, **kwargs)
         if update:
             for variable, value in zip(model.non_trainable_variables, new, strict=True):
                 # no path to the weights: on JAX a later read in the same gradient would find one
