@@ -7,6 +7,7 @@ one; nothing an image meets depends on the images beside it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -201,6 +202,16 @@ class Attack(Spec):
         images = select(wrong, task.x, self.candidate(state))
         images, success, distance = self.judge(task, images)
         return Found(ops.stop_gradient(images), success, ops.stop_gradient(distance), state["k"])
+
+
+def begun(which: Tensor, make: Callable[[], State], old: State) -> State:
+    """The state with the entries of `make()` for `which` (B,) images; nothing is made in a round where none begins."""
+
+    def changed() -> State:
+        made = make()
+        return {n: select(which, made[n], v) for n, v in old.items()}
+
+    return ops.cond(ops.any(which), changed, lambda: dict(old))
 
 
 def count(passes: Passes, classes: int) -> int:

@@ -55,18 +55,20 @@ class DAA(Climber):
     def start(self, task: Task) -> State:
         seeds = (noise.fold(task.seeds, n) for n in range(self.particles))
         first, *others = (self.threat.sample(task.x, seed, task.eps) for seed in seeds)
-        # the particles take turns: "x" is the one whose turn it is, "others" those after it
-        return {"x": first, "others": ops.stack(others, axis=1), **self.compare(task)}
+        # the particles take turns: "x" is the one whose turn it is, the others those after it
+        return {"x": first, **dict(zip(self._queue(), others, strict=True)), **self.compare(task)}
+
+    def _queue(self) -> list[str]:
+        return [f"other{n}" for n in range(1, self.particles)]
 
     def step(self, task: Task, state: State) -> tuple[State, Tensor]:
-        now, others = state["x"], state["others"]
+        now, others = state["x"], [state[name] for name in self._queue()]
         _, z, g = self.climb(task, state)
-        way = _unit(g) + self.c * _unit(repulsion(now - task.x, others - task.x[:, None]))
+        way = _unit(g) + self.c * _unit(repulsion([v - now for v in others]))
         length = 2.5 / self.steps if self.step_size is None else self.step_size
         moved = now + length * beside(task.eps, now) * self.threat.ascent(way, now)
-        moved = self.threat.project(moved, task.x, task.eps)
-        line = ops.concatenate([others[:, 1:], moved[:, None]], axis=1)
-        return {**state, "x": others[:, 0], "others": line}, task.fooled(z)
+        line = [*others, self.threat.project(moved, task.x, task.eps)]
+        return {**state, **dict(zip(["x", *self._queue()], line, strict=True))}, task.fooled(z)
 
 
 def _unit(v: Tensor) -> Tensor:
@@ -74,21 +76,19 @@ def _unit(v: Tensor) -> Tensor:
     return v / rows(ops.maximum(size, 1e-30), v)
 
 
-def repulsion(one: Tensor, others: Tensor) -> Tensor:
-    """b of the particle `one` (B, ...) among `others` (B, P - 1, ...), up to a factor.
+def repulsion(others: list[Tensor]) -> Tensor:
+    """b (B, ...) of a particle, up to a factor, from where the P - 1 others are as seen from it, (B, ...) each.
 
     From the gradient of the blob energy sum_i log sum_k K_ik (Carrillo, Craig & Patacchini, arXiv:1709.09195),
     whose descent spreads the particles.
     """
-    points = ops.concatenate([one[:, None], others], axis=1)
-    count = points.shape[1]
-    points = ops.reshape(points, (-1, count, math.prod(points.shape[2:])))
-    apart = points[:, :1] - points
+    points, count = ops.stack([flat(v) for v in others], axis=1), len(others) + 1
     gram = ops.matmul(points, ops.transpose(points, (0, 2, 1)))
+    gram = ops.pad(gram, [[0, 0], [1, 0], [1, 0]])  # the particle itself, at 0
     square = ops.diagonal(gram, axis1=1, axis2=2)
     distance = ops.maximum(square[:, :, None] + square[:, None, :] - 2.0 * gram, 0.0)
     mean = ops.sum(distance, axis=(1, 2), keepdims=True) / (count * (count - 1))
     kernel = ops.exp(-distance * math.log(count) / ops.maximum(mean, TINY))
     inverse = 1.0 / ops.sum(kernel, axis=2)
     weight = kernel[:, 0] * (inverse[:, :1] + inverse)
-    return ops.reshape(ops.sum(weight[:, :, None] * apart, axis=1), ops.shape(one))
+    return -ops.reshape(ops.matmul(weight[:, None, 1:], points), ops.shape(others[0]))

@@ -15,8 +15,8 @@ from keras_adv.threats.base import Tensor, flat, rows
 class PDPGD(PrimalDual):
     """Adam on the surrogate of the margin, then the proximal operator of (lam1/lam2) norm (thesis, Alg. 3).
 
-    The prox is taken in Adam's own metric H: z <- prox_mu(z - H/h_max (z - v)), a few inner rounds
-    (arXiv:1910.10094), with mu = lam1/lam2 lr/h_max, and the box after each.
+    The prox is taken in Adam's own metric H (arXiv:1910.10094), with mu = lam1/lam2 lr/h_max: for linf by its closed
+    form, a cap on |z|; else by a few inner rounds z <- prox_mu(z - H/h_max (z - v)), the box after each.
 
     Args:
         threat: linf, l1, l0 or l2; its eps, if any, is where the robust accuracy is reported.
@@ -32,7 +32,8 @@ class PDPGD(PrimalDual):
         finetune: steps of a last run from the best point, with its duals and a tenth of the last rates.
         optimizer: "adam" as above; "sgd": r <- prox_{lr lam1/lam2}(r - lr g); "accelerated": the same from a point
             0.9 of the last move further on, without that momentum after a move uphill.
-        inner: rounds of Adam's prox; None is 5 for l2 and 2 for the others, where more change nothing.
+        inner: rounds of Adam's prox, as in the author's code; None is the closed form for linf, 5 for l2 and 2 for
+            the others, where more change nothing.
 
     The defaults spend the thesis' 500 gradients as two runs of 250: one run from x often ends at a class that is
     not the nearest. The spec "pdpgd_thesis()" has the settings of the thesis (lr there: the best of 0.01 to 1).
@@ -56,11 +57,17 @@ class PDPGD(PrimalDual):
         v = r - rows(lr, r) * step / root
         largest = ops.max(flat(root), axis=1)
         mu = lam[:, 0] / lam[:, 1] * lr / largest
-        metric, z = root / rows(largest, r), v
+        return {"r": self._prox(x, v, mu, root / rows(largest, r)), **moments}
+
+    def _prox(self, x: Tensor, v: Tensor, mu: Tensor, metric: Tensor) -> Tensor:
+        """argmin_z mu norm(z) + |z - v|^2 / 2 in a metric of at most 1, in the box."""
+        if self.inner is None and (z := self.threat.metric_prox(v, mu, metric)) is not None:
+            return ops.clip(x + z, 0.0, 1.0) - x
+        z = v
         for _ in range(self.inner or self.threat.metric_rounds):
             z = self.threat.prox(z - metric * (z - v), mu)
             z = ops.clip(x + z, 0.0, 1.0) - x
-        return {"r": z, **moments}
+        return z
 
     def _descend_plainly(self, x: Tensor, state: State, g: Tensor, lr: Tensor) -> State:
         r, lam, before = state["r"], state["mean"], state["m"]

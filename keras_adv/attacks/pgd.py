@@ -5,10 +5,10 @@ from __future__ import annotations
 from keras import ops
 
 from keras_adv import noise, validate
-from keras_adv.attacks.base import BoundedAttack, Passes, State
+from keras_adv.attacks.base import BoundedAttack, Passes, State, begun
 from keras_adv.attacks.objectives import OBJECTIVES
 from keras_adv.attacks.task import Task
-from keras_adv.backend import select, value_and_grad
+from keras_adv.backend import value_and_grad
 from keras_adv.registry import option, register
 from keras_adv.threats import Linf, Threat
 from keras_adv.threats.base import Tensor, beside
@@ -107,8 +107,8 @@ class Ascent(Climber):
         new = {"x": self.threat.project(now + move, task.x, task.eps), **memory}
         if self.restarts > 1:
             again = (state["k"] + 1) % (self.steps + 1) == 0
-            origin = {"x": self._origin(task, noise.fold(task.seeds, state["k"])), **self.memory(task)}
-            new = {n: select(again, origin[n], v) for n, v in new.items()}
+            seeds = noise.fold(task.seeds, state["k"])
+            new = begun(again, lambda: {"x": self._origin(task, seeds), **self.memory(task)}, new)
         return {**state, **new}, task.fooled(z)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from keras import ops
 
 from keras_adv import noise
-from keras_adv.attacks.base import MinimalAttack, State
+from keras_adv.attacks.base import MinimalAttack, State, begun
 from keras_adv.attacks.task import Task
 from keras_adv.backend import select, value_and_grad
 from keras_adv.registry import option
@@ -80,17 +80,21 @@ class PrimalDual(MinimalAttack):
     def _turn(self, task: Task, k: Tensor, seen: State, new: State) -> State:
         """At the end of a run: a random start, or the best point so far for the fine-tuning."""
         x = task.x
+
+        def anew() -> State:
+            drawn = noise.uniform(noise.fold(task.seeds, k), tuple(x.shape[1:]))
+            start = ops.clip(x + self.spread * (2.0 * drawn - 1.0), 0.0, 1.0)
+            return {**self._fresh(x), "r": start - x}
+
+        def refined() -> State:
+            r, duals = seen["best"] - x, seen["best_duals"]
+            return {**self._fresh(x), "r": r, "duals": duals, "mean": ops.exp(duals)}
+
         if self.restarts > 1:
             again = ops.logical_and((k + 1) % self.steps == 0, k + 1 < self.restarts * self.steps)
-            other = self._fresh(x)
-            drawn = noise.uniform(noise.fold(task.seeds, k), tuple(x.shape[1:]))
-            other["r"] = ops.clip(x + self.spread * (2.0 * drawn - 1.0), 0.0, 1.0) - x
-            new = {n: select(again, other[n], v) for n, v in new.items()}
+            new = begun(again, anew, new)
         if self.finetune:
-            last = k + 1 == self.restarts * self.steps
-            other = {**self._fresh(x), "r": seen["best"] - x, "duals": seen["best_duals"]}
-            other["mean"] = ops.exp(other["duals"])
-            new = {n: select(last, other[n], v) for n, v in new.items()}
+            new = begun(k + 1 == self.restarts * self.steps, refined, new)
         return new
 
     def _left(self, part: Tensor) -> Tensor:

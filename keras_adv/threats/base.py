@@ -23,7 +23,7 @@ class Threat(Spec):
 
     eps: float | None
     metric_rounds: ClassVar[int] = 2
-    """Rounds after which the prox in a diagonal metric has settled (PDPGD)."""
+    """Rounds after which the prox in a diagonal metric has settled (PDPGD), where it has no closed form."""
 
     def radius(self, eps: Tensor | None = None) -> Tensor:
         """`eps`, or the threat's own, for those who need one. Raises InvalidInput when both are None."""
@@ -62,6 +62,11 @@ class Threat(Spec):
     def prox(self, v: Tensor, weight: Tensor) -> Tensor:
         """argmin_u weight * norm(u) + |u - v|_2^2 / 2, with one weight (B,) for each image."""
         raise NotImplementedError
+
+    def metric_prox(self, v: Tensor, weight: Tensor, metric: Tensor) -> Tensor | None:
+        """argmin_u weight * norm(u) + <u - v, metric (u - v)> / 2, metric > 0 shaped as v; None: no closed form."""
+        del v, weight, metric
+        return None
 
     def to_plane(self, x: Tensor, w: Tensor, b: Tensor) -> Tensor:
         """The point of {z in [0,1]^D: <w, z> = b} nearest to x in this norm, exact.

@@ -11,23 +11,29 @@ from keras_adv.registry import option, register
 from keras_adv.threats.base import TINY, Tensor, Threat, dot, fill_greedily, flat, room, rows
 
 
-def l1_threshold(size: Tensor, radius: Tensor) -> Tensor:
-    """(B,) least theta >= 0 with sum max(size - theta, 0) <= radius, for size >= 0 (B, D) and radius >= 0 (B,).
+def l1_threshold(size: Tensor, radius: Tensor, metric: Tensor | None = None) -> Tensor:
+    """(B,) least theta >= 0 with sum metric max(size - theta, 0) <= radius; size >= 0 and metric > 0 (None: 1) are
+    (B, D), radius >= 0 (B,).
 
     The nearest point of the l1 ball is sign(v) max(|v| - theta, 0). Newton's method on that piecewise linear sum
-    (Michelot, 1986), from the bound that the largest entry alone gives: it rises to the root, exact after finitely many
-    rounds, without a sort. Not differentiable on JAX.
+    (Michelot, 1986), from the better of the bounds that the largest entry and that the mean give: it rises to the root,
+    exact after finitely many rounds, without a sort. Not differentiable on JAX.
     """
+
+    def solve(weights: Tensor, before: Tensor) -> Tensor:
+        much = ops.maximum(ops.sum(weights, axis=1), 1e-30)
+        return ops.maximum((dot(size, weights) - radius) / much, before)
 
     def unsettled(count: Tensor, theta: Tensor, before: Tensor) -> Tensor:
         return ops.logical_and(count < 50, ops.any(theta > before))
 
     def newton(count: Tensor, theta: Tensor, before: Tensor) -> tuple[Tensor, ...]:
         active = ops.cast(size > theta[:, None], "float32")
-        many = ops.maximum(ops.sum(active, axis=1), 1.0)
-        return count + 1, ops.maximum((dot(size, active) - radius) / many, theta), theta
+        return count + 1, solve(active if metric is None else active * metric, theta), theta
 
-    first = ops.maximum(ops.max(size, axis=1) - radius, 0.0)
+    alone = radius[:, None] if metric is None else radius[:, None] / metric
+    first = ops.maximum(ops.max(size - alone, axis=1), 0.0)
+    first = solve(ops.ones_like(size) if metric is None else metric, first)
     return ops.while_loop(unsettled, newton, (ops.zeros((), "int32"), first, first - 1.0))[1]
 
 

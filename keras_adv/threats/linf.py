@@ -40,10 +40,18 @@ class Linf(Threat):
     def prox(self, v: Tensor, weight: Tensor) -> Tensor:
         # Moreau: v - weight * P(v / weight), P the projection on the unit l1 ball (thesis 5.11); the entries that P
         # shrinks by theta come out as theta
-        theta = rows(l1_threshold(ops.abs(flat(v)), weight), v)
-        return ops.minimum(ops.maximum(v, -theta), theta)
+        return _capped(v, l1_threshold(ops.abs(flat(v)), weight))
+
+    def metric_prox(self, v: Tensor, weight: Tensor, metric: Tensor) -> Tensor:
+        # as `prox`; at the cap theta the slope of the norm balances: sum metric max(|v| - theta, 0) = weight
+        return _capped(v, l1_threshold(ops.abs(flat(v)), weight, flat(metric)))
 
     def to_plane(self, x: Tensor, w: Tensor, b: Tensor) -> Tensor:
         way = room(x, w, b)
         move = way.direction * fill_evenly(way.gain, ops.abs(way.direction), way.free, way.need)
         return ops.clip(x + ops.reshape(move, ops.shape(x)), 0.0, 1.0)
+
+
+def _capped(v: Tensor, theta: Tensor) -> Tensor:
+    theta = rows(theta, v)
+    return ops.minimum(ops.maximum(v, -theta), theta)

@@ -110,6 +110,26 @@ def test_prox_is_the_minimiser(spec):
         assert (objective(threat, other.astype("float32"), v, weight) >= value - 1e-5).all()
 
 
+def test_the_closed_prox_in_a_metric_is_the_minimiser_and_what_rounds_of_the_plain_one_come_to():
+    threat, v, metric = make("linf"), draw(0.5), 0.05 + 0.95 * RNG.random(draw().shape).astype("float32")
+    metric /= metric.reshape(6, -1).max(1).reshape(6, 1, 1, 1)
+    weight = np.linspace(0.01, 0.4, 6).astype("float32")
+    best = np.asarray(threat.metric_prox(v, weight, metric))
+    z = v
+    for _ in range(300):
+        z = np.asarray(threat.prox(z - metric * (z - v), weight))
+    np.testing.assert_allclose(best, z, atol=1e-5)
+
+    def value(u):
+        return weight * np.asarray(threat.norm(u)) + (metric * np.square(u - v)).reshape(6, -1).sum(1) / 2
+
+    others = [v, np.zeros_like(v)] + [best + draw(s) * (RNG.random(v.shape) < 0.3) for s in [0.1, 0.01] * 100]
+    assert all((value(u.astype("float32")) >= value(best) - 1e-5).all() for u in others)
+    np.testing.assert_allclose(
+        threat.metric_prox(v, weight, np.ones_like(v)), threat.prox(v, weight), atol=1e-6
+    )
+
+
 def test_the_two_thirds_prox_is_the_global_minimiser():
     u, weight = (
         v.ravel().astype("float32") for v in np.meshgrid(np.linspace(0, 2, 81), [0.01, 0.1, 0.3, 0.7])
