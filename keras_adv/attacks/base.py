@@ -131,7 +131,7 @@ class Attack(Spec):
         rest = state["done"]
         if self.contract == "bounded" and stop:
             rest = ops.logical_or(rest, finished)  # a fooling image stays as it is
-        kept = {n: select(rest, v, new[n]) for n, v in own.items()}
+        kept = begun(rest, lambda: own, {n: new[n] for n in own})
         k = ops.where(state["done"], state["k"], state["k"] + 1)
         done = ops.logical_or(state["done"], k >= self.total)
         return {**kept, "k": k, "done": ops.logical_or(done, finished) if stop else done}
