@@ -1,7 +1,7 @@
-"""Cost of attacks or of training steps: python scripts/bench.py attacks|training|jacobians|refill|memory
+"""Cost of attacks or of training steps: python scripts/bench.py attacks|training|gradient|jacobians|refill|memory
 
 attacks, training: over their floor, the bare forward and backward passes that each needs, timed in the same process,
-alternating. jacobians: cheaper forms of the Jacobian penalties over the full second-order one, and how their gradients
+alternating. gradient: the input gradient of attacks over the model's own. jacobians: cheaper forms of the Jacobian penalties over the full second-order one, and how their gradients
 agree. refill: an evaluation with refilled slots over one with fixed batches. memory: GiB above the model.
 """
 
@@ -23,7 +23,7 @@ BATCH = flags.DEFINE_integer(
 MODEL = flags.DEFINE_string(
     "model",
     None,
-    "for refill: a zoo name, a run folder, or FILE.keras; for attacks, training: a network, default lenet()",
+    "for refill: a zoo name, a run folder, or FILE.keras; else (attacks, training, gradient) a network, default lenet()",
 )
 DATA = flags.DEFINE_string("data", "digits", "for refill: its images")
 ONLY = flags.DEFINE_list("only", None, "names of attacks, or of defenses for training; not for refill")
@@ -34,6 +34,7 @@ def main() -> None:
     titles = {
         "attacks": (f"attacks, {network}: time over the floor of bare passes", "ratio"),
         "training": (f"training, {network}: time over the floor of bare passes", "ratio"),
+        "gradient": (f"input gradient of attacks over the model's own, {network}", "ratio"),
         "jacobians": ("training steps over the full second-order Jacobian's, LeNet 28x28", "ratio"),
         "refill": ("PGD-40 with refilled slots over fixed batches", "ratio"),
         "memory": ("memory of an evaluation above the model, CIFAR size", "GiB"),
@@ -43,7 +44,11 @@ def main() -> None:
     options = {} if WHAT == "memory" else {"repeats": REPEATS.value}
     options |= {"batch": BATCH.value} if BATCH.value and WHAT != "memory" else {}
     options |= {"images": DATA.value} if WHAT == "refill" else {}
-    options |= {"model": MODEL.value} if MODEL.value and WHAT in ("attacks", "refill", "training") else {}
+    options |= (
+        {"model": MODEL.value}
+        if MODEL.value and WHAT in ("attacks", "gradient", "refill", "training")
+        else {}
+    )
     options |= {"only": ONLY.value} if ONLY.value and WHAT in ("attacks", "memory", "training") else {}
     title, unit = titles[WHAT]
     table = Table(title=title)

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_adv import noise
-from keras_adv.attacks.base import BoundedAttack, State
+from keras_adv.attacks.base import BoundedAttack, State, begun
 from keras_adv.attacks.task import Task
 from keras_adv.backend import select
 from keras_adv.registry import option, register
@@ -74,8 +74,10 @@ class Square(BoundedAttack):
         new = WINDOWS[self.threat.name].next(
             x, best, task.eps, noise.fold(task.seeds, k + 1), self._halvings(k), self
         )
-        new = select(k + 1 >= self.steps, best, new)  # nobody will look at another try
-        return {"x": new, "best": best, "margin": ops.where(better, margin, state["margin"])}, task.fooled(z)
+        # nobody will look at another try
+        new = begun(k + 1 >= self.steps, lambda: {"x": best}, {"x": new})
+        margin = ops.where(better, margin, state["margin"])
+        return {**new, "best": best, "margin": margin}, task.fooled(z)
 
     def _halvings(self, k: Tensor) -> Tensor:
         """(B,) int32: how often the share has been halved before query k."""

@@ -42,19 +42,20 @@ def quick_slopes(model: keras.layers.Layer) -> Iterator[None]:
 
 
 def _plain(layer: Any) -> bool:
-    """Is it Keras' convolution with stride 1, and not looked after yet?"""
+    """Is it Keras' convolution of few channels with stride 1, and not looked after yet?"""
     kind = keras.layers.Conv2D
     if not isinstance(layer, kind) or type(layer).convolution_op is not kind.convolution_op:
         return False
     once = (layer.strides, layer.dilation_rate, layer.groups) == ((1, 1), (1, 1), 1)
-    return once and layer.data_format == "channels_last" and "convolution_op" not in vars(layer)
+    if not once or layer.data_format != "channels_last" or "convolution_op" in vars(layer):
+        return False
+    return layer.built and layer.kernel.shape[2] in BLOCKS
 
 
 def convolve(x: Tensor, kernel: Tensor, padding: str) -> Tensor:
-    """Convolution with stride 1 of x (B, H, W, C) with kernel (k, l, C, F); padding "VALID" or "SAME"."""
+    """Convolution with stride 1 of x (B, H, W, C) with kernel (k, l, C, F), C in `BLOCKS`; "VALID" or "SAME"."""
     x, kernel = tf.convert_to_tensor(x), tf.convert_to_tensor(kernel)  # a custom gradient is of tensors
-    *sides, channels = x.shape[1:]
-    if channels not in BLOCKS or any(side is None or side < SMALLEST for side in sides):
+    if any(side is None or side < SMALLEST for side in x.shape[1:3]):
         return tf.nn.conv2d(x, kernel, 1, padding)
 
     @tf.custom_gradient

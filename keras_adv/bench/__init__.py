@@ -6,7 +6,8 @@ machine otherwise idle.
 
 from keras_adv.bench.attacks import attacks
 from keras_adv.bench.evaluation import memory, refill
+from keras_adv.bench.gradient import gradient
 from keras_adv.bench.jacobians import jacobians
 from keras_adv.bench.training import training
 
-__all__ = ["attacks", "jacobians", "memory", "refill", "training"]
+__all__ = ["attacks", "gradient", "jacobians", "memory", "refill", "training"]
