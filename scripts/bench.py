@@ -1,8 +1,9 @@
 """Cost of attacks or of training steps: python scripts/bench.py attacks|training|gradient|jacobians|refill|memory
 
 attacks, training: over their floor, the bare forward and backward passes that each needs, timed in the same process,
-alternating. gradient: the input gradient of attacks over the model's own. jacobians: cheaper forms of the Jacobian penalties over the full second-order one, and how their gradients
-agree. refill: an evaluation with refilled slots over one with fixed batches. memory: GiB above the model.
+alternating. gradient: the input gradient of attacks over the model's own. jacobians: cheaper forms of the Jacobian
+penalties over the full second-order one, and how their gradients agree. refill: an evaluation with refilled slots over
+one with fixed batches. memory: GiB above the model.
 """
 
 import os

@@ -1,9 +1,9 @@
-"""A faster input gradient of the convolutions that look at images, for TensorFlow on CPUs.
+"""A faster input gradient of the convolutions that look at grey images, for TensorFlow on CPUs.
 
-With one or three channels TensorFlow's kernel uses a small part of the processor's vectors: on LeNet it takes nearly
-half of a whole gradient. A block of s x s pixels is s*s times as many channels: the same gradient is one convolution
-with stride s and s*s kernels, each the reversed kernel at another place of a window, and its outputs are put side by
-side.
+For one channel TensorFlow's kernel uses a small part of the processor's vectors: on LeNet it takes nearly half of a
+whole gradient. A block of s x s pixels is s*s channels: the same gradient is one convolution with stride s and s*s
+kernels, each the reversed kernel at another place of a window, and its outputs are put side by side. For three channels
+nothing is gained.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ import keras
 
 Tensor = Any
 SMALLEST = 16  # images of fewer pixels a side gain nothing
-BLOCKS = {1: 4, 2: 2, 3: 2}
-"""Channels of the image -> pixels a side of a block, by timing."""
+BLOCK = 4  # pixels a side of a block, by timing
 
 if keras.config.backend() == "tensorflow":
     import tensorflow as tf
@@ -30,7 +29,7 @@ else:
 
 @contextlib.contextmanager
 def quick_slopes(model: keras.layers.Layer) -> Iterator[None]:
-    """Inside, the model's convolutions of images have the faster gradient, to every order; values are untouched."""
+    """Inside, the model's convolutions of grey images have the faster gradient, to every order; values are untouched."""
     layers = [layer for layer in model._flatten_layers() if PAYS and _plain(layer)]
     for layer in layers:
         layer.convolution_op = partial(convolve, padding=layer.padding.upper())
@@ -42,18 +41,18 @@ def quick_slopes(model: keras.layers.Layer) -> Iterator[None]:
 
 
 def _plain(layer: Any) -> bool:
-    """Is it Keras' convolution of few channels with stride 1, and not looked after yet?"""
+    """Is it Keras' convolution of one channel with stride 1, and not looked after yet?"""
     kind = keras.layers.Conv2D
     if not isinstance(layer, kind) or type(layer).convolution_op is not kind.convolution_op:
         return False
     once = (layer.strides, layer.dilation_rate, layer.groups) == ((1, 1), (1, 1), 1)
     if not once or layer.data_format != "channels_last" or "convolution_op" in vars(layer):
         return False
-    return layer.built and layer.kernel.shape[2] in BLOCKS
+    return layer.built and layer.kernel.shape[2] == 1
 
 
 def convolve(x: Tensor, kernel: Tensor, padding: str) -> Tensor:
-    """Convolution with stride 1 of x (B, H, W, C) with kernel (k, l, C, F), C in `BLOCKS`; "VALID" or "SAME"."""
+    """Convolution with stride 1 of x (B, H, W, 1) with kernel (k, l, 1, F), padding "VALID" or "SAME"."""
     x, kernel = tf.convert_to_tensor(x), tf.convert_to_tensor(kernel)  # a custom gradient is of tensors
     if any(side is None or side < SMALLEST for side in x.shape[1:3]):
         return tf.nn.conv2d(x, kernel, 1, padding)
@@ -66,7 +65,7 @@ def convolve(x: Tensor, kernel: Tensor, padding: str) -> Tensor:
     @tf.custom_gradient
     def backward(g: Tensor, kernel: Tensor) -> Any:
         pull = lambda u: (forward(u, kernel), by_kernel(u, g))  # noqa: E731
-        return _in_blocks(g, kernel, x.shape[1:], padding), pull
+        return _in_blocks(g, kernel, x.shape[1:3], padding), pull
 
     def by_kernel(x: Tensor, g: Tensor) -> Tensor:
         sizes, strides = kernel.shape, [1, 1, 1, 1]
@@ -77,22 +76,22 @@ def convolve(x: Tensor, kernel: Tensor, padding: str) -> Tensor:
     return forward(x, kernel)
 
 
-def _in_blocks(g: Tensor, kernel: Tensor, shape: tuple[int, int, int], padding: str) -> Tensor:
-    """The gradient by images of `shape` (H, W, C), from that by the outputs g (B, ., ., F)."""
-    s, window = BLOCKS[shape[2]], kernel.shape[:2]
+def _in_blocks(g: Tensor, kernel: Tensor, shape: tuple[int, int], padding: str) -> Tensor:
+    """The gradient by images of `shape` (H, W), from that by the outputs g (B, ., ., F)."""
+    s, window = BLOCK, kernel.shape[:2]
     turned = tf.transpose(tf.reverse(kernel, [0, 1]), [0, 1, 3, 2])
     placed = [
         tf.pad(turned, [[i, s - 1 - i], [j, s - 1 - j], [0, 0], [0, 0]]) for i in range(s) for j in range(s)
     ]
     kernels = tf.stack(placed, axis=3)
-    kernels = tf.reshape(kernels, (*kernels.shape[:3], s * s * shape[2]))
-    sides = zip(shape[:2], g.shape[1:3], window, strict=True)
-    pads = [_pads(side, out, k, s, padding) for side, out, k in sides]
+    kernels = tf.reshape(kernels, (*kernels.shape[:3], s * s))
+    sides = zip(shape, g.shape[1:3], window, strict=True)
+    pads = [_pads(side, out, k, padding) for side, out, k in sides]
     blocks = tf.nn.conv2d(g, kernels, s, [[0, 0], *pads, [0, 0]])
     return tf.nn.depth_to_space(blocks, s)[:, : shape[0], : shape[1]]
 
 
-def _pads(side: int, out: int, kernel: int, s: int, padding: str) -> list[int]:
-    """Zeros before and after `out` gradients, for windows that cover `side` pixels in blocks of s."""
+def _pads(side: int, out: int, kernel: int, padding: str) -> list[int]:
+    """Zeros before and after `out` gradients, for windows that cover `side` pixels in whole blocks."""
     before = kernel - 1 if padding == "VALID" else kernel - 1 - (kernel - 1) // 2
-    return [before, -(-side // s) * s + kernel - 1 - out - before]
+    return [before, -(-side // BLOCK) * BLOCK + kernel - 1 - out - before]

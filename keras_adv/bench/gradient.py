@@ -1,4 +1,4 @@
-"""What the faster convolutions of images save."""
+"""What the faster convolutions of grey images save."""
 
 from __future__ import annotations
 

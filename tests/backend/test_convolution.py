@@ -1,7 +1,5 @@
 """The faster input gradient of convolutions is TensorFlow's own, to second order, and leaves the model as it was."""
 
-import itertools
-
 import keras
 import numpy as np
 import pytest
@@ -29,11 +27,11 @@ def orders(convolve, x, kernel, aim, v):
 
 @pytest.mark.parametrize("sides", SIZES, ids=str)
 @pytest.mark.parametrize("window", [(5, 5), (3, 3), (2, 4), (1, 1)], ids=str)
-@pytest.mark.parametrize(("channels", "padding"), itertools.product((1, 3), ("VALID", "SAME")))
-def test_gradients_to_second_order_are_tensorflows(sides, window, channels, padding):
+@pytest.mark.parametrize("padding", ["VALID", "SAME"])
+def test_gradients_to_second_order_are_tensorflows(sides, window, padding):
     rng = np.random.default_rng(0)
-    x, v = rng.standard_normal((2, 2, *sides, channels)) / 4
-    kernel = rng.standard_normal((*window, channels, 3)) / 4
+    x, v = rng.standard_normal((2, 2, *sides, 1)) / 4
+    kernel = rng.standard_normal((*window, 1, 3)) / 4
     plain = lambda x, kernel: tf.nn.conv2d(x, kernel, 1, padding)  # noqa: E731
     aim = rng.standard_normal(plain(x, kernel).shape)
     want = orders(plain, x, kernel, aim, v)
@@ -42,8 +40,8 @@ def test_gradients_to_second_order_are_tensorflows(sides, window, channels, padd
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)  # in float64
 
 
-def small(**options):
-    inputs = keras.Input((20, 20, 1))
+def small(channels=1, **options):
+    inputs = keras.Input((20, 20, channels))
     h = keras.layers.Conv2D(4, 3, **options)(inputs)
     return keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(h)))
 
@@ -70,10 +68,10 @@ class Own(keras.layers.Conv2D):
         return 2 * super().convolution_op(inputs, kernel)
 
 
-@pytest.mark.parametrize("options", [{"strides": 2}, {"dilation_rate": 2}], ids=str)
+@pytest.mark.parametrize("options", [{"strides": 2}, {"dilation_rate": 2}, {"channels": 3}], ids=str)
 def test_other_convolutions_keep_their_own(options, monkeypatch):
     monkeypatch.setattr(convolution, "convolve", lambda *a, **k: pytest.fail("used"))
-    x = np.random.default_rng(0).random((5, 20, 20, 1), "float32")
+    x = np.random.default_rng(0).random((5, 20, 20, options.get("channels", 1)), "float32")
     Net(small(**options))(x)
-    inputs = keras.Input((20, 20, 1))
+    inputs = keras.Input(x.shape[1:])
     Net(keras.Model(inputs, Own(4, 3)(inputs)))(x)
