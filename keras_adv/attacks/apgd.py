@@ -6,7 +6,7 @@ from keras import ops
 
 from keras_adv import noise
 from keras_adv.attacks.apgd_walks import WALKS
-from keras_adv.attacks.base import Passes, State, begun
+from keras_adv.attacks.base import Passes, State, where_any
 from keras_adv.attacks.objectives import OBJECTIVES
 from keras_adv.attacks.pgd import Climber
 from keras_adv.attacks.task import Task
@@ -97,7 +97,7 @@ class APGD(Climber):
         new = walk.step(self, task, {**seen, "k": k, "last": f, "g": g, "first": first})
         if self.restarts * max(1, self.targets) > 1:
             seeds = noise.fold(task.seeds, state["k"])
-            new |= begun(k == self.steps, lambda: {"x": walk.origin(self, task, seeds)}, {"x": new["x"]})
+            new |= where_any(k == self.steps, lambda: {"x": walk.origin(self, task, seeds)}, {"x": new["x"]})
         inside = walk.last_stage(self, k)
         kept = {**state, **{n: seen[n] for n in ("best", "best_g", "best_f")}, "last": f}
         return {**kept, **new}, ops.logical_and(inside, task.fooled(z))

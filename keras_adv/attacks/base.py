@@ -131,7 +131,7 @@ class Attack(Spec):
         rest = state["done"]
         if self.contract == "bounded" and stop:
             rest = ops.logical_or(rest, finished)  # a fooling image stays as it is
-        kept = begun(rest, lambda: own, {n: new[n] for n in own})
+        kept = where_any(rest, lambda: own, {n: new[n] for n in own})
         k = ops.where(state["done"], state["k"], state["k"] + 1)
         done = ops.logical_or(state["done"], k >= self.total)
         return {**kept, "k": k, "done": ops.logical_or(done, finished) if stop else done}
@@ -204,8 +204,8 @@ class Attack(Spec):
         return Found(ops.stop_gradient(images), success, ops.stop_gradient(distance), state["k"])
 
 
-def begun(which: Tensor, make: Callable[[], State], old: State) -> State:
-    """The state with the entries of `make()` for `which` (B,) images; nothing is made in a round where none begins."""
+def where_any(which: Tensor, make: Callable[[], State], old: State) -> State:
+    """The state with the entries of `make()` for `which` (B,) images; in a round without any, nothing is made."""
 
     def changed() -> State:
         made = make()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from keras import ops
 
 from keras_adv import noise
-from keras_adv.attacks.base import MinimalAttack, Passes, State, begun
+from keras_adv.attacks.base import MinimalAttack, Passes, State, where_any
 from keras_adv.attacks.linearise import differences, nearest
 from keras_adv.attacks.task import Task
 from keras_adv.backend import select, value_and_grad
@@ -130,4 +130,4 @@ class FAB(MinimalAttack):
         afresh = ops.logical_and(k % self.steps == 0, k // self.steps % self.restarts > 0)
         radius = ops.minimum(best, RADIUS[self.threat.name] if task.eps is None else task.eps) / 2.0
         seeds = noise.fold(task.seeds, k)
-        return begun(afresh, lambda: {"x": self.threat.sample(x, seeds, radius)}, {"x": x})["x"]
+        return where_any(afresh, lambda: {"x": self.threat.sample(x, seeds, radius)}, {"x": x})["x"]

@@ -60,7 +60,7 @@ class PDPGD(PrimalDual):
         return {"r": self._prox(x, v, mu, root / rows(largest, r)), **moments}
 
     def _prox(self, x: Tensor, v: Tensor, mu: Tensor, metric: Tensor) -> Tensor:
-        """argmin_z mu norm(z) + |z - v|^2 / 2 in a metric of at most 1, in the box."""
+        """argmin_z mu norm(z) + |z - v|^2 / 2 in a metric of at most 1; the box after it."""
         if self.inner is None and (z := self.threat.metric_prox(v, mu, metric)) is not None:
             return ops.clip(x + z, 0.0, 1.0) - x
         z = v

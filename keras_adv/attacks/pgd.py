@@ -5,7 +5,7 @@ from __future__ import annotations
 from keras import ops
 
 from keras_adv import noise, validate
-from keras_adv.attacks.base import BoundedAttack, Passes, State, begun
+from keras_adv.attacks.base import BoundedAttack, Passes, State, where_any
 from keras_adv.attacks.objectives import OBJECTIVES
 from keras_adv.attacks.task import Task
 from keras_adv.backend import value_and_grad
@@ -108,7 +108,7 @@ class Ascent(Climber):
         if self.restarts > 1:
             again = (state["k"] + 1) % (self.steps + 1) == 0
             seeds = noise.fold(task.seeds, state["k"])
-            new = begun(again, lambda: {"x": self._origin(task, seeds), **self.memory(task)}, new)
+            new = where_any(again, lambda: {"x": self._origin(task, seeds), **self.memory(task)}, new)
         return {**state, **new}, task.fooled(z)
 
 

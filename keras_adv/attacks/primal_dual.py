@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from keras import ops
 
 from keras_adv import noise
-from keras_adv.attacks.base import MinimalAttack, State, begun
+from keras_adv.attacks.base import MinimalAttack, State, where_any
 from keras_adv.attacks.task import Task
 from keras_adv.backend import select, value_and_grad
 from keras_adv.registry import option
@@ -92,9 +92,9 @@ class PrimalDual(MinimalAttack):
 
         if self.restarts > 1:
             again = ops.logical_and((k + 1) % self.steps == 0, k + 1 < self.restarts * self.steps)
-            new = begun(again, anew, new)
+            new = where_any(again, anew, new)
         if self.finetune:
-            new = begun(k + 1 == self.restarts * self.steps, refined, new)
+            new = where_any(k + 1 == self.restarts * self.steps, refined, new)
         return new
 
     def _left(self, part: Tensor) -> Tensor:

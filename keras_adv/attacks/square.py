@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_adv import noise
-from keras_adv.attacks.base import BoundedAttack, State, begun
+from keras_adv.attacks.base import BoundedAttack, State, where_any
 from keras_adv.attacks.task import Task
 from keras_adv.backend import select
 from keras_adv.registry import option, register
@@ -75,7 +75,7 @@ class Square(BoundedAttack):
             x, best, task.eps, noise.fold(task.seeds, k + 1), self._halvings(k), self
         )
         # nobody will look at another try
-        new = begun(k + 1 >= self.steps, lambda: {"x": best}, {"x": new})
+        new = where_any(k + 1 >= self.steps, lambda: {"x": best}, {"x": new})
         margin = ops.where(better, margin, state["margin"])
         return {**new, "best": best, "margin": margin}, task.fooled(z)
 

@@ -37,7 +37,7 @@ def quick_slopes(model: keras.layers.Layer) -> Iterator[None]:
         yield
     finally:
         for layer in layers:
-            del layer.convolution_op
+            vars(layer).pop("convolution_op", None)  # another thread may have been here
 
 
 def _plain(layer: Any) -> bool:
