@@ -16,7 +16,7 @@ from typing import Any
 import keras
 
 Tensor = Any
-SMALLEST = 16  # images of fewer pixels a side gain nothing
+SMALLEST = 16  # images of fewer pixels a side gain little, by timing
 BLOCK = 4  # pixels a side of a block, by timing
 
 if keras.config.backend() == "tensorflow":
