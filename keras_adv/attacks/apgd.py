@@ -97,7 +97,7 @@ class APGD(Climber):
         new = walk.step(self, task, {**seen, "k": k, "last": f, "g": g, "first": first})
         if self.restarts * max(1, self.targets) > 1:
             seeds = noise.fold(task.seeds, state["k"])
-            new |= where_any(k == self.steps, lambda: {"x": walk.origin(self, task, seeds)}, {"x": new["x"]})
+            new["x"] = where_any(k == self.steps, lambda: walk.origin(self, task, seeds), new["x"])
         inside = walk.last_stage(self, k)
         kept = {**state, **{n: seen[n] for n in ("best", "best_g", "best_f")}, "last": f}
         return {**kept, **new}, ops.logical_and(inside, task.fooled(z))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -204,14 +205,13 @@ class Attack(Spec):
         return Found(ops.stop_gradient(images), success, ops.stop_gradient(distance), state["k"])
 
 
-def where_any(which: Tensor, make: Callable[[], State], old: State) -> State:
-    """The state with the entries of `make()` for `which` (B,) images; in a round without any, nothing is made."""
+def where_any(which: Tensor, make: Callable[[], Any], old: Any) -> Any:
+    """`make()` for `which` (B,) images, `old` for the others: a tensor or a state. Where there are none, nothing is made."""
 
-    def changed() -> State:
-        made = make()
-        return {n: select(which, made[n], v) for n, v in old.items()}
+    def changed() -> Any:
+        return keras.tree.map_structure(lambda new, kept: select(which, new, kept), make(), old)
 
-    return ops.cond(ops.any(which), changed, lambda: dict(old))
+    return ops.cond(ops.any(which), changed, lambda: old)
 
 
 def count(passes: Passes, classes: int) -> int:

@@ -7,7 +7,7 @@ import math
 from keras import ops
 
 from keras_adv import noise
-from keras_adv.attacks.base import MinimalAttack, State
+from keras_adv.attacks.base import MinimalAttack, State, where_any
 from keras_adv.attacks.task import Task
 from keras_adv.backend import select
 from keras_adv.registry import option, register
@@ -95,11 +95,7 @@ class Boundary(MinimalAttack):
         moved = ops.reshape(onward[:, None] * r + aside[:, None] * u, ops.shape(x))
         walked = ops.clip(x + moved, 0.0, 1.0)
         searches = state["phase"] == SEARCH
-
-        def drawn() -> Tensor:
-            return select(searches, _noise(seeds, state["t"], tuple(x.shape[1:])), walked)
-
-        return ops.cond(ops.any(searches), drawn, lambda: walked)  # not for its value, but for its time
+        return where_any(searches, lambda: _noise(seeds, state["t"], tuple(x.shape[1:])), walked)
 
     @staticmethod
     def _adapt(state: State, on_sphere: Tensor, hit: Tensor) -> State:

@@ -7,7 +7,7 @@ import math
 from keras import ops
 
 from keras_adv import noise
-from keras_adv.attacks.base import MinimalAttack, State
+from keras_adv.attacks.base import MinimalAttack, State, where_any
 from keras_adv.attacks.task import Task
 from keras_adv.attacks.trust_region import advance, halfway
 from keras_adv.backend import select, value_and_grad
@@ -80,14 +80,13 @@ class BrendelBethge(MinimalAttack):
         parts = {name: state[name] for name in ("x", "far", "low", "high", "last")}
 
         def begun() -> State:
-            """With the images that do not walk yet."""
+            """The images that do not walk yet."""
             tried, halved = self._search(task, state, g), self._halve(task, state, hit)
-            tried = {name: select(found, halved[name], tried[name]) for name, v in tried.items()}
-            return {name: select(walking, v, tried.get(name, v)) for name, v in walked.items()}
+            return {**walked, **{name: select(found, halved[name], v) for name, v in tried.items()}}
 
-        # not for their values, but for their time
+        # not for its value, but for its time
         walked = ops.cond(ops.any(walking), lambda: self._walk(task, state, g, m), lambda: parts)
-        new = ops.cond(ops.all(walking), lambda: walked, begun)
+        new = where_any(ops.logical_not(walking), begun, walked)
         n = ops.where(found, n + 1, n)
         lost = ops.logical_and(n == 0, state["k"] + 1 >= 2 * SWEEP)
         return {**seen, **new, "n": n}, ops.logical_or(lost, n > self.steps + BISECTIONS + 1)

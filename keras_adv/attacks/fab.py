@@ -81,7 +81,8 @@ class FAB(MinimalAttack):
         hit = task.fooled(task.see(tried))
         seen = self.record(task, state, tried, hit)
         new = select(hit, x + self.beta * (tried - x), tried)
-        new = select((k + 1) % self.steps == 0, self._origin(task, k + 1, seen["best_norm"]), new)
+        over = (k + 1) % self.steps == 0
+        new = where_any(over, lambda: self._origin(task, k + 1, seen["best_norm"]), new)
         runs = self.restarts * (state["classes"].shape[1] if "classes" in state else 1)
         finished = k + 1 >= self.steps * runs
         if self.inside:
@@ -127,7 +128,6 @@ class FAB(MinimalAttack):
         x = task.x
         if self.restarts == 1:
             return x
-        afresh = ops.logical_and(k % self.steps == 0, k // self.steps % self.restarts > 0)
+        afresh = k // self.steps % self.restarts > 0
         radius = ops.minimum(best, RADIUS[self.threat.name] if task.eps is None else task.eps) / 2.0
-        seeds = noise.fold(task.seeds, k)
-        return where_any(afresh, lambda: {"x": self.threat.sample(x, seeds, radius)}, {"x": x})["x"]
+        return select(afresh, self.threat.sample(x, noise.fold(task.seeds, k), radius), x)

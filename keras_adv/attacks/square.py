@@ -75,9 +75,8 @@ class Square(BoundedAttack):
             x, best, task.eps, noise.fold(task.seeds, k + 1), self._halvings(k), self
         )
         # nobody will look at another try
-        new = where_any(k + 1 >= self.steps, lambda: {"x": best}, {"x": new})
-        margin = ops.where(better, margin, state["margin"])
-        return {**new, "best": best, "margin": margin}, task.fooled(z)
+        new = where_any(k + 1 >= self.steps, lambda: best, new)
+        return {"x": new, "best": best, "margin": ops.where(better, margin, state["margin"])}, task.fooled(z)
 
     def _halvings(self, k: Tensor) -> Tensor:
         """(B,) int32: how often the share has been halved before query k."""

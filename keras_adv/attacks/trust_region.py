@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from keras import ops
 
+from keras_adv.attacks.base import where_any
 from keras_adv.attacks.trust_newton import solve
 from keras_adv.attacks.trust_paths import Region, greedily, shortest
 from keras_adv.attacks.trust_search import search
@@ -51,11 +52,7 @@ def advance(
         unit = ops.stack([size * r, r], axis=1)
         found = solve(region, last[:, 0] * unit[:, 0], ops.minimum(last[:, 1] * r, 1.0))
         last = ops.where(found.open[:, None], 0.0, ops.stack([found.s, found.k], axis=1) / unit)
-        d = ops.cond(
-            ops.any(found.open),
-            lambda: select(found.open, search(threat, region), found.d),
-            lambda: found.d,
-        )
+        d = where_any(found.open, lambda: search(threat, region), found.d)
     else:
         d = search(threat, region)
     return ops.clip(x + ops.reshape(d, ops.shape(x)), 0.0, 1.0), last

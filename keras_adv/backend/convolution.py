@@ -30,7 +30,7 @@ else:
 @contextlib.contextmanager
 def quick_slopes(model: keras.layers.Layer) -> Iterator[None]:
     """Inside, the model's convolutions of grey images have the faster gradient, to every order; values are untouched."""
-    layers = [layer for layer in model._flatten_layers() if PAYS and _plain(layer)]
+    layers = [layer for layer in model._flatten_layers() if _plain(layer)] if PAYS else []
     for layer in layers:
         layer.convolution_op = partial(convolve, padding=layer.padding.upper())
     try:
