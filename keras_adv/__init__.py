@@ -10,11 +10,11 @@ from keras_adv import attacks, data, defenses, models, registry, threats, zoo
 from keras_adv._version import __version__
 from keras_adv.card import ModelCard
 from keras_adv.evaluation import attack, audit, evaluate, transfer
-from keras_adv.export import export
 from keras_adv.fit import defend
 from keras_adv.recipes import Recipe
-from keras_adv.search import search
-from keras_adv.train import train
+from keras_adv.serving.export import export
+from keras_adv.training import train
+from keras_adv.tuning import search
 from keras_adv.validate import InvalidInput
 
 __all__ = [

@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_adv import heads, layers, models, noise  # noqa: F401  registers the layers that files may name
+from keras_adv import layers, models, noise  # noqa: F401  registers the layers that files may name
 from keras_adv.validate import InvalidInput
 
 

@@ -1,4 +1,4 @@
-"""Keras callbacks of a run: resume, history, the order of the batches."""
+"""Keras callbacks of a run: resume, history, the order of the batches, and two that stop what has gone wrong."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import csv
 import math
 import os
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+from keras import ops
 
+from keras_adv.backend import FrozenNet, compile
 from keras_adv.data import Batches
+from keras_adv.defenses.base import CollapseGuard
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -72,7 +77,7 @@ class History(keras.callbacks.Callback):
         os.replace(part, self.path)
 
 
-class Order(keras.callbacks.Callback):
+class EpochOrder(keras.callbacks.Callback):
     """Gives each epoch its own order of the images, the same in a resumed run."""
 
     def __init__(self, batches: Batches) -> None:
@@ -80,7 +85,7 @@ class Order(keras.callbacks.Callback):
         self.batches = batches
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.batches.turn(epoch)
+        self.batches.set_epoch(epoch)
 
 
 class StopOnNaN(keras.callbacks.Callback):
@@ -93,3 +98,93 @@ class StopOnNaN(keras.callbacks.Callback):
                 f"Training diverged in epoch {epoch + 1}: {', '.join(bad)} not finite. Lower the learning "
                 "rate or the weight of the defense; the last finite epoch is kept."
             )
+
+
+BEST_WEIGHTS = "best_weights"
+"""The player of a game that keeps them."""
+
+
+class BestWeights(keras.layers.Layer):
+    """The weights of the best epoch so far: a layer, so that a checkpoint of the game holds them too.
+
+    Args:
+        net: whose weights to keep.
+    """
+
+    def __init__(self, net: keras.Model) -> None:
+        super().__init__(name=BEST_WEIGHTS)
+        fixed: dict[str, Any] = {"initializer": "zeros", "trainable": False}
+        self.best = self.add_weight(shape=(), name="best", **fixed)
+        self.epoch = self.add_weight(shape=(), dtype="int32", name="epoch", **fixed)
+        self.collapsed = self.add_weight(shape=(), dtype="int32", name="collapsed", **fixed)
+        self.copies = [
+            self.add_weight(shape=v.shape, dtype=v.dtype, name=f"copy_{number}", **fixed)
+            for number, v in enumerate(net.weights)
+        ]
+        self.built = True
+
+    def keep(self, net: keras.Model, accuracy: float, epoch: int) -> None:
+        """Takes the weights of `net` as the best."""
+        self.best.assign(accuracy)
+        self.epoch.assign(epoch)
+        for copy, value in zip(self.copies, net.get_weights(), strict=True):
+            copy.assign(value)
+
+    def restore(self, net: keras.Model) -> None:
+        """Puts the best weights back into `net`."""
+        net.set_weights([ops.convert_to_numpy(copy) for copy in self.copies])
+
+
+class StopOnCollapse(keras.callbacks.Callback):
+    """After each epoch measures the accuracy under an attack, `pgd_accuracy` in the logs; when it has collapsed,
+    restores the best epoch and ends the training.
+
+    It comes before the checkpoint: what is saved are the restored weights, with the mark that the training was over. A
+    run resumed from there takes one step, restores again and ends. The game must hold a `BestWeights` as a player.
+
+    Args:
+        guard: what to measure with, and what counts as a collapse.
+        net: the classifier.
+        x: training images; the first ones are measured on.
+        y: their labels.
+    """
+
+    def __init__(self, guard: CollapseGuard, net: keras.Model, x: Any, y: Any) -> None:
+        super().__init__()
+        frozen = FrozenNet(net)
+        self.net, self.drop = net, guard.drop
+        self.x, self.y = x[: guard.images], y[: guard.images]
+        self._attack = compile(lambda images, labels: guard.attack(frozen, images, labels).success, net)
+
+    def accuracy(self) -> float:
+        """Share of the images that the attack, with the same random start each time, does not fool."""
+        return 1.0 - float(np.mean(np.asarray(self._attack(self.x, self.y))))
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        if int(self._best.collapsed):
+            self.model.stop_training = True
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        kept = self._best
+        if not int(kept.collapsed):
+            accuracy, best = self.accuracy(), float(kept.best)
+            if logs is not None:
+                logs["pgd_accuracy"] = accuracy
+            if accuracy >= best:
+                kept.keep(self.net, accuracy, epoch)
+            if best - accuracy <= self.drop:
+                return
+            kept.collapsed.assign(1)
+            warnings.warn(
+                f"Catastrophic overfitting in epoch {epoch + 1}: accuracy under PGD on training images fell from "
+                f"{best:.1%} to {accuracy:.1%}. The weights of epoch {int(kept.epoch) + 1} are restored and "
+                "training ends here. A smaller `step`, or adversarial(...) with more steps, avoids it.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        kept.restore(self.net)
+        self.model.stop_training = True
+
+    @property
+    def _best(self) -> BestWeights:
+        return self.model.players[BEST_WEIGHTS]

@@ -12,7 +12,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from keras_adv.validate import InvalidInput, fail
+from keras_adv.validate import InvalidInput, invalid
 
 SCHEMA = 1
 
@@ -89,9 +89,9 @@ class ModelCard:
         """Raises InvalidInput unless the card was measured on `n` images of this split of these data."""
         ours, theirs = (self.data["name"], self.data["split"], self.results["n"]), (data, split, n)
         if ours != theirs:
-            raise fail("data, split, n", f"the card's {ours}", theirs)
+            raise invalid("data, split, n", f"the card's {ours}", theirs)
 
-    def extended(self, results: dict[str, Any]) -> ModelCard:
+    def with_attacks(self, results: dict[str, Any]) -> ModelCard:
         """The card with the attacks of `results`, of the same images, too; one of the same spec replaces the old one.
 
         Raises:
@@ -100,7 +100,7 @@ class ModelCard:
         old = self.results
         for name in ("n", "clean_accuracy"):
             if results[name] != old[name]:
-                raise fail(name, f"the card's, {old[name]}", results[name])
+                raise invalid(name, f"the card's, {old[name]}", results[name])
         rows = {row["full_spec"]: row for row in [*old["attacks"], *results["attacks"]]}
         return dataclasses.replace(self, results={**old, "attacks": [*rows.values()]})
 

@@ -15,7 +15,7 @@ from keras_adv import registry, zoo
 from keras_adv.card import ModelCard
 from keras_adv.data import AUGMENTS
 from keras_adv.recipes import Recipe
-from keras_adv.validate import InvalidInput, fail
+from keras_adv.validate import InvalidInput, invalid
 
 FLAGS = flags.FLAGS
 
@@ -56,7 +56,7 @@ def show(table: Table) -> None:
 def card(where: str) -> ModelCard:
     """The card of a zoo name or a run folder. Raises InvalidInput where there is none."""
     if Path(where).suffix == ".keras":
-        raise fail("model", "a zoo name or a run folder, which say how it was defended", where)
+        raise invalid("model", "a zoo name or a run folder, which say how it was defended", where)
     return ModelCard.read(Path(where)) if Path(where).is_dir() else zoo.card(where)
 
 

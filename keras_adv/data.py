@@ -66,7 +66,7 @@ def load(source: str, validation: float = 0.1) -> Data:
         InvalidInput: unknown name, unreadable file, images outside [0, 1], labels that do not fit.
     """
     if not isinstance(source, str) or not source:
-        raise validate.fail("data", "'digits', a TFDS name or FILE.npz", source)
+        raise validate.invalid("data", "'digits', a TFDS name or FILE.npz", source)
     validate.number("validation", validation, above=0.0, high=0.9)
     if source == "digits":
         train, test = _digits()
@@ -77,10 +77,10 @@ def load(source: str, validation: float = 0.1) -> Data:
     train = _checked(train, "train")
     test = _checked(test, "test", int(train[1].max()) + 1, train[0].shape[1:])
     if train[1].max() < 1:
-        raise validate.fail("y_train", "of at least 2 classes", "class 0 alone")
+        raise validate.invalid("y_train", "of at least 2 classes", "class 0 alone")
     held = max(1, round(len(train[0]) * validation))
     if held >= len(train[0]):
-        raise validate.fail("data", "more than one training image", source)
+        raise validate.invalid("data", "more than one training image", source)
     (x, y) = train
     name = Path(source).stem if source.endswith(".npz") else source
     return Data(name, (x[:-held], y[:-held]), (x[-held:], y[-held:]), test)
@@ -142,7 +142,7 @@ def _tfds(name: str) -> tuple[Split, Split]:
 class Batches(keras.utils.PyDataset):
     """Training batches, shuffled anew each epoch by (seed, epoch) alone, so that a resumed run sees the same.
 
-    The last, smaller batch of an epoch is dropped (a ragged batch would be compiled apart).
+    The last, smaller batch of an epoch is dropped (a ragged batch would be compiled separate_graph).
 
     Args:
         split: (images, labels).
@@ -155,9 +155,9 @@ class Batches(keras.utils.PyDataset):
         super().__init__()
         self.images, self.labels = split
         self.batch, self.seed, self.augment = min(batch, len(self.images)), seed, augment
-        self.turn(0)
+        self.set_epoch(0)
 
-    def turn(self, epoch: int) -> None:
+    def set_epoch(self, epoch: int) -> None:
         """Sets the order of `epoch`."""
         self.epoch = epoch
         self.order = np.random.default_rng((self.seed, epoch)).permutation(len(self.images))

@@ -10,10 +10,10 @@ import keras
 
 from keras_adv import registry, validate
 from keras_adv.backend import Game
-from keras_adv.callbacks import Checkpoint, Order, StopOnNaN
+from keras_adv.callbacks import BEST_WEIGHTS, BestWeights, Checkpoint, EpochOrder, StopOnCollapse, StopOnNaN
+from keras_adv.classifier import check_logits, check_model
 from keras_adv.data import AUGMENTS, Batches, Split
 from keras_adv.defenses import Defense
-from keras_adv.evaluation.checks import check_logits, check_model
 
 
 def defend(
@@ -60,24 +60,25 @@ def defend(
     validate.seed(seed)
     held = None if validation_data is None else _held_out(validation_data, shape, classes)
     check_logits(model.predict(x[:100], verbose=0))
-    game = Game(model, chosen, seed)
-    batches = Batches(chosen.enrich(game.predictor, x, y), batch_size, seed, augment)
+    guard = chosen.collapse_guard()
+    game = Game(model, chosen, seed, lambda net: {BEST_WEIGHTS: BestWeights(net)} if guard else {})
+    batches = Batches(chosen.extend_data(game.predictor, x, y), batch_size, seed, augment)
     checkpoint = next((c for c in callbacks if isinstance(c, Checkpoint)), None)
     done, saved = checkpoint.latest() if checkpoint else (0, None)
-    watch = chosen.callbacks(game.predictor, x, y)
-    fitted = {
+    watch = [StopOnCollapse(guard, game.predictor, x, y)] if guard else []
+    options = {
         "shuffle": False,  # the batches have their own order
         "validation_data": held,
-        "callbacks": [Order(batches), StopOnNaN(), *watch, *callbacks],
+        "callbacks": [EpochOrder(batches), StopOnNaN(), *watch, *callbacks],
         "verbose": verbose,
     }
     start = 0
     for phase in chosen.phases(epochs):
-        game.start(phase.moves, len(batches), epochs)
+        game.compile_moves(phase.moves, len(batches), epochs)
         if start < done <= phase.until and saved is not None:
             _restore(game, saved)
         if done < phase.until:
-            game.fit(batches, initial_epoch=max(start, done), epochs=phase.until, **fitted)
+            game.fit(batches, initial_epoch=max(start, done), epochs=phase.until, **options)
         start = phase.until
     return game.predictor
 
@@ -85,7 +86,7 @@ def defend(
 def _held_out(given: Any, shape: tuple[int, ...], classes: int) -> Split:
     """The images and labels of a validation, checked."""
     if not isinstance(given, (tuple, list)) or len(given) != 2:
-        raise validate.fail("validation_data", "(images, labels)", type(given).__name__)
+        raise validate.invalid("validation_data", "(images, labels)", type(given).__name__)
     images = validate.images(given[0], "validation_data", shape)
     return images, validate.labels(given[1], len(images), classes, "validation_data")
 
@@ -94,6 +95,6 @@ def _restore(game: Game, saved: Path) -> None:
     try:
         game.load_weights(saved)
     except (OSError, KeyError, ValueError) as error:
-        raise validate.fail(
+        raise validate.invalid(
             "backup", "a checkpoint of this run; remove it to start anew", str(saved)
         ) from error

@@ -1,15 +1,17 @@
-"""Keras layers of the papers."""
+"""Keras layers that are saved in model files, and how a net gets them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_adv import noise, validate
-
-Tensor = Any
+from keras_adv.arrays import Tensor
+from keras_adv.classifier import feature_layer
+from keras_adv.numerics.simplex import simplex
 
 
 @keras.saving.register_keras_serializable(package="keras_adv")
@@ -43,49 +45,101 @@ class Noise(keras.layers.Layer):
         return {**super().get_config(), "stddev": self.stddev, "seed": self.seed}
 
 
-class ClassMeans(keras.layers.Layer):
-    """Running mean of one number for each class: m_c <- decay m_c + (1 - decay) mean of the batch.
-
-    A class absent from the batch keeps its value. Call with values (B,) and classes (B,); returns the means
-    after the update, shape (classes,).
+class CentreHead(keras.layers.Layer):
+    """Base of the heads: `centres` (classes, D) of length `scale`, saved with the model and never trained.
 
     Args:
-        classes: number of classes.
-        decay: share of the old mean that is kept, in [0, 1].
-        initial: mean before the first batch.
+        classes: number of logits, at least 2.
+        scale: length C of the centres, above 0.
     """
 
-    def __init__(self, classes: int, decay: float = 0.5, initial: float = 1.0) -> None:
-        super().__init__(name="class_means")
-        self.decay = decay
-        self.means = self.add_weight(
-            shape=(classes,), initializer=keras.initializers.Constant(initial), trainable=False
+    def __init__(self, classes: int, scale: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        validate.number("classes", classes, low=2, whole=True)
+        validate.number("scale", scale, above=0.0)
+        self.classes, self.scale = classes, scale
+
+    def build(self, input_shape: tuple[int, ...]) -> None:
+        if len(input_shape) != 2 or input_shape[1] is None:
+            raise validate.invalid("features", "of shape (B, D)", tuple(input_shape))
+        centres = simplex(self.classes, input_shape[1], self.scale)
+        self.centres = self.add_weight(
+            name="centres",
+            shape=centres.shape,
+            initializer=lambda shape, dtype: ops.convert_to_tensor(centres, dtype),
+            trainable=False,
         )
-        self.built = True
 
-    def call(self, values: Tensor, labels: Tensor) -> Tensor:
-        hot = ops.one_hot(labels, self.means.shape[0], dtype=values.dtype)
-        count = ops.sum(hot, axis=0)
-        batch = ops.sum(hot * values[:, None], axis=0) / ops.maximum(count, 1.0)
-        old = ops.convert_to_tensor(self.means)
-        new = ops.where(count > 0, self.decay * old + (1.0 - self.decay) * batch, old)
-        self.means.assign(new)
-        return new
+    def compute_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (input_shape[0], self.classes)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "classes": self.classes, "scale": self.scale}
 
 
-class MeanImage(keras.layers.Layer):
-    """Mean of all images that it was called with, the present ones included: (B, H, W, C) -> (H, W, C)."""
+@keras.saving.register_keras_serializable(package="keras_adv")
+class MaxMahalanobisHead(CentreHead):
+    """phi (B, D) -> logits phi . mu_k (B, classes), without bias: Manifold-Aware Training (sec. 3.3).
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        super().__init__(name="mean_image")
-        self.mean = self.add_weight(shape=shape, initializer="zeros", trainable=False)
-        self.count = self.add_weight(shape=(), initializer="zeros", trainable=False)
-        self.built = True
+    All centres have one length, so the largest logit is the largest cosine.
 
-    def call(self, x: Tensor) -> Tensor:
-        old, more = ops.convert_to_tensor(self.mean), ops.cast(ops.shape(x)[0], "float32")
-        count = ops.convert_to_tensor(self.count) + more
-        new = old + (ops.mean(x, axis=0) - old) * (more / count)
-        self.count.assign(count)
-        self.mean.assign(new)
-        return new
+    Args:
+        classes: number of logits, at least 2.
+        scale: length C of the centres, above 0.
+    """
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return ops.matmul(inputs, ops.transpose(self.centres))
+
+
+@keras.saving.register_keras_serializable(package="keras_adv")
+class CentreDistanceHead(CentreHead):
+    """phi (B, D) -> logits -|phi - mu_k|_2^2 (B, classes): Pang et al., arXiv:1905.10626, in the form of their code.
+
+    Differences are squared, not expanded into |phi|^2 - 2 phi . mu + C^2: that would lose the digits of a small
+    distance.
+
+    Args:
+        classes: number of logits, at least 2.
+        scale: length C of the centres, above 0; 10 in the paper.
+    """
+
+    def call(self, inputs: Tensor) -> Tensor:
+        gaps = ops.expand_dims(inputs, 1) - ops.expand_dims(self.centres, 0)
+        return -ops.sum(ops.square(gaps), axis=2)
+
+
+def replace_head(net: keras.Model, head: CentreHead, dim: int | None) -> keras.Model:
+    """A model of the layers of `net` up to "features", a linear layer of `dim` units, and `head`.
+
+    The linear layer carries the name "features": it is what the head, attacks on features and exports see. Two layers
+    of one model may not share a name, so what comes before stands inside it as one layer, the model "body" of the
+    very layers of `net`. With dim=None the head sits on the layer "features" of `net` itself.
+
+    Args:
+        net: a model with a layer named "features"; what follows that layer is left out.
+        head: a new head. A net that ends in one of this type is returned as it is.
+        dim: D, the width of the linear layer, or None.
+
+    Raises:
+        InvalidInput: no layer "features", or dim=None on features that are never negative (a ReLU's): they reach only
+            the first centre.
+    """
+    if type(net.layers[-1]) is type(head):
+        return net
+    features = feature_layer(net).output
+    if len(features.shape) > 2:
+        features = keras.layers.Flatten()(features)
+    body = keras.Model(net.inputs, features, name="body")
+    if dim is None:
+        if not _takes_both_signs(body):
+            raise validate.invalid("dim", "a width: this net's features are never negative, centres are", dim)
+        return keras.Model(net.inputs, head(features), name=net.name)
+    inputs = keras.Input(net.input_shape[1:], name="images")
+    linear = keras.layers.Dense(dim, name="features")
+    return keras.Model(inputs, head(linear(body(inputs))), name=net.name)
+
+
+def _takes_both_signs(body: keras.Model) -> bool:
+    images = noise.uniform(noise.seeds(0, np.arange(16, dtype="uint32")), tuple(body.input_shape[1:]))
+    return bool(np.asarray(body(images, training=False)).min() < 0)

@@ -30,7 +30,7 @@ def log_odds(logits: Tensor, y: Tensor) -> Tensor:
     return ops.logsumexp(ops.where(hot, -1e30, logits), axis=1) - pick(logits, y)
 
 
-def decision(logits: Tensor) -> Tensor:
+def predicted_class(logits: Tensor) -> Tensor:
     """(B,) int32: the class of the largest logit, the first of several."""
     # Keras ranks -0.0 below 0.0, NumPy does not
     return ops.cast(ops.argmax(ops.where(logits == 0, 0.0, logits), axis=1), "int32")
@@ -43,7 +43,7 @@ def pick(values: Tensor, index: Tensor) -> Tensor:
     return ops.sum(values * hot, axis=1)
 
 
-def best_other(logits: Tensor, y: Tensor) -> Tensor:
+def largest_other(logits: Tensor, y: Tensor) -> Tensor:
     """max_{j != y} z_j."""
     hot = ops.one_hot(y, logits.shape[1], dtype="bool")
     return ops.max(ops.where(hot, -1e30, logits), axis=1)
@@ -58,7 +58,7 @@ def wrong_classes(logits: Tensor, y: Tensor) -> Tensor:
 
 def margin(logits: Tensor, y: Tensor) -> Tensor:
     """max_{j != y} z_j - z_y (Carlini & Wagner without the clamp)."""
-    return best_other(logits, y) - pick(logits, y)
+    return largest_other(logits, y) - pick(logits, y)
 
 
 def dlr(logits: Tensor, y: Tensor) -> Tensor:
@@ -68,7 +68,7 @@ def dlr(logits: Tensor, y: Tensor) -> Tensor:
         InvalidInput: fewer than 3 classes.
     """
     if logits.shape[1] < 3:
-        raise validate.fail("loss", "'cross_entropy' or 'margin' for fewer than 3 classes", "dlr")
+        raise validate.invalid("loss", "'cross_entropy' or 'margin' for fewer than 3 classes", "dlr")
     order = ops.sort(logits, axis=1)
     return margin(logits, y) / (order[:, -1] - order[:, -3] + 1e-12)
 
@@ -80,7 +80,7 @@ def dlr_targeted(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
         InvalidInput: fewer than 4 classes.
     """
     if logits.shape[1] < 4:
-        raise validate.fail(
+        raise validate.invalid(
             "loss", "'cross_entropy' or 'margin' for a target among fewer than 4 classes", "dlr"
         )
     order = ops.sort(logits, axis=1)

@@ -10,6 +10,8 @@ from keras_adv.registry import Spec, option, register, tunable
 class Schedule(Spec):
     """How a learning rate changes; counts in epochs."""
 
+    kind = "schedule"
+
     def build(self, rate: float, steps_per_epoch: int, epochs: int) -> object:
         """A Keras LearningRateSchedule."""
         raise NotImplementedError
@@ -52,6 +54,8 @@ class Cosine(Schedule):
 
 class Optimizer(Spec):
     """A Keras optimizer to be built for a run."""
+
+    kind = "optimizer"
 
     def build(self, steps_per_epoch: int, epochs: int) -> keras.optimizers.Optimizer:
         """A new Keras optimizer whose schedule fits a run of this length."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 from keras_adv.data import AUGMENTS
 from keras_adv.defenses import Critic, Defense
 from keras_adv.models import Architecture, LeNet
-from keras_adv.registry import Spec, option, register
+from keras_adv.registry import Spec, option, preset, presets, register
 
 
 @register("recipe", "recipe")
 class Recipe(Spec):
     """What to train, on what, how long. Its spec in a card reproduces the run.
+
+    The papers' own experiments are presets: "trades_cifar" is the defense with its settings, its network, data, epochs,
+    batch size and augmentation; `registry.presets("recipe")` lists them.
 
     Args:
         defense: the defense.
@@ -26,6 +29,7 @@ class Recipe(Spec):
             `model` and `normalize` then have no say.
     """
 
+    kind = "recipe"
     defense: Defense = option(default=Critic())
     model: Architecture = option(default=LeNet())
     data: str = option(default="digits")
@@ -42,3 +46,8 @@ class Recipe(Spec):
         """<defense>_<model>_<data>, the name in the zoo."""
         stem = self.data.rsplit("/", 1)[-1].removesuffix(".npz")
         return f"{self.defense.name}_{self.model.name}_{stem}"
+
+
+for _name, _preset in presets("defense").items():
+    if _preset.recipe:
+        preset(_name, Recipe(defense=_preset.made, **_preset.recipe), _preset.note)

@@ -14,7 +14,7 @@ class InvalidInput(ValueError):
     """Raised before any work starts when an argument, a file or a model cannot be used."""
 
 
-def fail(name: str, allowed: str, value: Any) -> InvalidInput:
+def invalid(name: str, allowed: str, value: Any) -> InvalidInput:
     """The house sentence: "`steps` must be a positive integer. Received: steps=0"."""
     return InvalidInput(f"`{name}` must be {allowed}. Received: {name}={value!r}")
 
@@ -39,11 +39,11 @@ def number(
 ) -> None:
     """Raises InvalidInput unless value is a finite number, low <= value <= high and value > above.
 
-    `whole` asks for an integer.
+    `whole` passes_per_round for an integer.
     """
     kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
     if isinstance(value, bool) or not isinstance(value, kinds):
-        raise fail(name, "a whole number" if whole else "a number", value)
+        raise invalid(name, "a whole number" if whole else "a number", value)
     limits = [
         (low is not None and not value >= low, f"at least {low}"),
         (above is not None and not value > above, f"greater than {above}"),
@@ -53,7 +53,7 @@ def number(
     if endless or any(broken for broken, _ in limits):
         bounds = [low is not None, above is not None, high is not None]
         words = [text for (_, text), given in zip(limits, bounds, strict=True) if given]
-        raise fail(name, "a number " + " and ".join(words or ["that is finite"]), value)
+        raise invalid(name, "a number " + " and ".join(words or ["that is finite"]), value)
 
 
 def images(x: Any, name: str = "x", shape: tuple[int, ...] | None = None) -> np.ndarray:
@@ -64,11 +64,11 @@ def images(x: Any, name: str = "x", shape: tuple[int, ...] | None = None) -> np.
     """
     array = as_array(name, x, "images of shape (N, H, W, C)")
     if array.ndim != 4 or not array.size:
-        raise fail(name, "images of shape (N, H, W, C), N > 0, none of them 0", array.shape)
+        raise invalid(name, "images of shape (N, H, W, C), N > 0, none of them 0", array.shape)
     if array.dtype.kind not in "iufb":
-        raise fail(name, "images of numbers", f"{array.dtype} values")
+        raise invalid(name, "images of numbers", f"{array.dtype} values")
     if shape is not None and tuple(array.shape[1:]) != tuple(shape):
-        raise fail(name, f"images of shape (N, {', '.join(map(str, shape))})", array.shape)
+        raise invalid(name, f"images of shape (N, {', '.join(map(str, shape))})", array.shape)
     array = array.astype("float32")
     if not np.isfinite(array).all():
         bad = int((~np.isfinite(array).reshape(len(array), -1).all(1)).sum())
@@ -85,9 +85,9 @@ def as_array(name: str, value: Any, allowed: str) -> np.ndarray:
     try:
         array = np.asarray(value)
     except ValueError as error:
-        raise fail(name, allowed, "rows of different shape") from error
+        raise invalid(name, allowed, "rows of different shape") from error
     if array.dtype == object:
-        raise fail(name, allowed, "rows of different shape")
+        raise invalid(name, allowed, "rows of different shape")
     return array
 
 
@@ -107,15 +107,15 @@ def labels(y: Any, count: int, classes: int | None = None, name: str = "y") -> n
             f"Received: shape {array.shape}. Use {name}.argmax(axis=1)."
         )
     if array.ndim != 1 or len(array) != count:
-        raise fail(name, f"integer labels of shape ({count},)", array.shape)
+        raise invalid(name, f"integer labels of shape ({count},)", array.shape)
     if array.dtype.kind not in "iuf":
-        raise fail(name, f"integer labels of shape ({count},)", f"{array.dtype} values")
+        raise invalid(name, f"integer labels of shape ({count},)", f"{array.dtype} values")
     whole = array.astype("int32")
     if not np.array_equal(whole, array):
-        raise fail(name, "whole class numbers", array[whole != array][:3].tolist())
+        raise invalid(name, "whole class numbers", array[whole != array][:3].tolist())
     top = "" if classes is None else f"..{classes - 1}"
     if whole.min() < 0 or (classes is not None and whole.max() >= classes):
-        raise fail(name, f"class numbers 0{top}", [int(whole.min()), int(whole.max())])
+        raise invalid(name, f"class numbers 0{top}", [int(whole.min()), int(whole.max())])
     return whole
 
 
@@ -127,7 +127,7 @@ def seed(value: Any) -> None:
 def path(value: Any, name: str = "out") -> Path:
     """A writable folder, made where it is not there. Raises InvalidInput."""
     if not isinstance(value, (str, Path)):
-        raise fail(name, "a folder", value)
+        raise invalid(name, "a folder", value)
     folder(Path(value), name)
     return Path(value)
 
@@ -141,4 +141,4 @@ def folder(path: Path, name: str = "out") -> None:
         trial.unlink()
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise fail(name, "a writable folder", f"{path} ({reason})") from error
+        raise invalid(name, "a writable folder", f"{path} ({reason})") from error

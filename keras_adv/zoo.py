@@ -12,8 +12,8 @@ import numpy as np
 
 from keras_adv import artifact
 from keras_adv.card import ModelCard, sha256
-from keras_adv.evaluation.checks import check_model
-from keras_adv.validate import InvalidInput, fail, folder, one_of
+from keras_adv.classifier import check_model
+from keras_adv.validate import InvalidInput, folder, invalid, one_of
 
 
 def roots() -> builtins.list[Path]:
@@ -95,7 +95,7 @@ def publish(run: str | Path) -> Path:
     run = Path(run)
     found = verify(run)
     if not (run / "README.md").is_file():
-        raise fail("run", "a finished run with a README.md", str(run))
+        raise invalid("run", "a finished run with a README.md", str(run))
     target = roots()[0] / found.name
     part = target.with_name(f".{found.name}.part")
     shutil.rmtree(part, ignore_errors=True)

@@ -36,9 +36,9 @@ CARD = flags.DEFINE_bool("card", False, "add what is measured to the card of --m
 
 def main() -> None:
     if CARD.value and not Path(MODEL.value).is_dir():
-        raise validate.fail("model", "a run folder, with --card", MODEL.value)
+        raise validate.invalid("model", "a run folder, with --card", MODEL.value)
     if CARD.value and TARGETS.value:
-        raise validate.fail("targets", "none, with --card", TARGETS.value)
+        raise validate.invalid("targets", "none, with --card", TARGETS.value)
     attacks = [registry.parse("attack", spec) for spec in ATTACK.value]
     if ADAPTIVE.value:
         recipe = registry.parse("recipe", cli.card(MODEL.value).recipe)
@@ -52,13 +52,13 @@ def main() -> None:
     if OUT.value:
         file = validate.path(OUT.value) / "results.json"
         if file.is_dir():
-            raise validate.fail("out", "a folder whose results.json is a file", OUT.value)
+            raise validate.invalid("out", "a folder whose results.json is a file", OUT.value)
     options = {"targets": TARGETS.value, "batch_size": BATCH.value, "seed": SEED.value, "resume": partial}
     results = keras_adv.evaluate(model, x, y, attacks, verbose=True, **options)
     results = {"model": MODEL.value, "data": DATA.value, "targets": TARGETS.value, **results}
     cli.show(table(results, f"{MODEL.value} on {DATA.value}"))
     if CARD.value:
-        cli.card(MODEL.value).extended(results).save(Path(MODEL.value))
+        cli.card(MODEL.value).with_attacks(results).save(Path(MODEL.value))
     if OUT.value:
         file.write_text(json.dumps(results, indent=1) + "\n")
         shutil.rmtree(partial, ignore_errors=True)

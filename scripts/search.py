@@ -12,7 +12,7 @@ from rich.table import Table
 
 import keras_adv
 from keras_adv import cli
-from keras_adv.search import OBJECTIVES
+from keras_adv.tuning import OBJECTIVES
 
 cli.recipe_flags()
 flags.adopt_module_key_flags(cli)  # so that --help shows them

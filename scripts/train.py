@@ -13,7 +13,7 @@ from absl import flags
 import keras_adv
 from keras_adv import cli
 from keras_adv.evaluation.report import table
-from keras_adv.train import ATTACKS
+from keras_adv.training import ATTACKS
 
 cli.recipe_flags()
 flags.adopt_module_key_flags(cli)  # so that --help shows them

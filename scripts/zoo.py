@@ -13,7 +13,8 @@ from pathlib import Path
 from absl import flags
 
 import keras_adv
-from keras_adv import cli, pages
+from keras_adv import cli
+from keras_adv.pages import zoo as pages
 
 README = flags.DEFINE_string("readme", None, "page whose zoo table is rewritten")
 RESULTS = flags.DEFINE_string("results", None, "page that is written anew with every measurement")

@@ -49,7 +49,7 @@ def main():
         worst = np.nanmax(list(size.values()), axis=0)
         for spec, r in found.items():
             mean = np.where(np.isnan(size[spec]), worst, size[spec])[r.clean].mean()
-            cells = (f"{mean:.4f}", f"{r.success[r.clean].mean():.1%}", f"{r.gradients[r.clean].mean():.0f}")
+            cells = (f"{mean:.4f}", f"{r.success[r.clean].mean():.1%}", f"{r.passes[r.clean].mean():.0f}")
             table.add_row(norm, spec, *cells, f"{r.seconds:.0f}")
             print(norm, spec, *cells, flush=True)
     cli.show(table)

@@ -98,7 +98,7 @@ def main():
         optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
         defense = registry.parse("defense", ours[name])
         game = Game(LeNet().build((28, 28, 1), 10), defense)
-        game.start(defense.moves(), 100, 1)
+        game.compile_moves(defense.moves(), 100, 1)
         runs = (
             lambda game=game: game.train_on_batch(x, y),
             lambda step=theirs, m=model, o=optimizer: step(m, o, tx, ty),

@@ -23,10 +23,10 @@ def test_a_search_keeps_its_hands_off_other_folders(tmp_path):
 
 @pytest.mark.parametrize("left", ["recipe.txt", ".writable", "recipe.part"])
 def test_a_claim_that_was_killed_does_not_lock_the_folder(left, tmp_path):
-    from keras_adv.train import claim
+    from keras_adv.training import claim_folder
 
     (tmp_path / left).write_text("")
-    claim(tmp_path, TINY)
+    claim_folder(tmp_path, TINY)
     assert (tmp_path / "recipe.txt").read_text().strip() == TINY
 
 

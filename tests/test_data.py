@@ -43,7 +43,7 @@ def test_an_epoch_shows_each_image_once_in_an_order_of_its_own(digits):
     assert len(batches) == 3
     orders = []
     for epoch in (0, 1, 0):
-        batches.turn(epoch)
+        batches.set_epoch(epoch)
         orders.append(np.concatenate([batches[i][0] for i in range(3)]))
     assert sorted(i.tobytes() for i in orders[0]) == sorted(i.tobytes() for i in digits.train[0])
     np.testing.assert_array_equal(orders[0], orders[2])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_adv import InvalidInput
-from keras_adv.heads import CentreDistanceHead, MaxMahalanobisHead, crown, largest_cosine, simplex
+from keras_adv.layers import CentreDistanceHead, MaxMahalanobisHead, replace_head, largest_cosine, simplex
 from keras_adv.models import LeNet
 
 HEADS = [MaxMahalanobisHead, CentreDistanceHead]
@@ -89,7 +89,7 @@ def test_logits_by_hand():
 
 @pytest.mark.parametrize("head", HEADS)
 def test_a_crowned_net_saves_and_loads_and_its_centres_do_not_learn(head, fresh, digits, tmp_path):
-    model = crown(fresh, head(10, 2.0, name="logits"), 4)  # fewer dimensions than a simplex needs
+    model = replace_head(fresh, head(10, 2.0, name="logits"), 4)  # fewer dimensions than a simplex needs
     assert not any("centres" in v.path for v in model.trainable_variables)
     model.layers[-1].centres.assign(np.asarray(model.layers[-1].centres)[::-1])  # kept, not computed again
     model.save(tmp_path / "m.keras")
@@ -100,9 +100,9 @@ def test_a_crowned_net_saves_and_loads_and_its_centres_do_not_learn(head, fresh,
 
 
 def test_crown_keeps_the_layers_and_names_the_linear_one_features(fresh, digits):
-    model = crown(fresh, MaxMahalanobisHead(10), 16)
+    model = replace_head(fresh, MaxMahalanobisHead(10), 16)
     assert model.get_layer("features").output.shape == (None, 16)
-    assert crown(model, MaxMahalanobisHead(10), 8) is model
+    assert replace_head(model, MaxMahalanobisHead(10), 8) is model
     before = model.predict(digits.test[0][:5], verbose=0)
     fresh.get_layer("features").kernel.assign(fresh.get_layer("features").kernel * 2.0)
     assert np.abs(model.predict(digits.test[0][:5], verbose=0) - before).max() > 1e-3
@@ -113,15 +113,15 @@ def test_crown_keeps_the_layers_and_names_the_linear_one_features(fresh, digits)
 
 def test_a_head_on_a_relu_is_refused_and_on_a_linear_layer_is_not(digits):
     with pytest.raises(InvalidInput, match="`dim` must be a width"):
-        crown(LeNet().build(digits.shape, 10), MaxMahalanobisHead(10), None)
+        replace_head(LeNet().build(digits.shape, 10), MaxMahalanobisHead(10), None)
     inputs = keras.Input(digits.shape)
     maps = keras.layers.Conv2D(3, 3, name="features")(inputs)  # features of rank 4
     net = keras.Model(inputs, keras.layers.Dense(10)(keras.layers.Flatten()(maps)))
-    assert crown(net, MaxMahalanobisHead(10), None).layers[-1].centres.shape == (10, 108)
+    assert replace_head(net, MaxMahalanobisHead(10), None).layers[-1].centres.shape == (10, 108)
 
 
 def test_a_net_without_features_is_refused(digits):
     inputs = keras.Input(digits.shape)
     net = keras.Model(inputs, keras.layers.Dense(10)(keras.layers.Flatten()(inputs)))
     with pytest.raises(InvalidInput, match="named 'features'"):
-        crown(net, MaxMahalanobisHead(10), 4)
+        replace_head(net, MaxMahalanobisHead(10), 4)

@@ -160,7 +160,7 @@ def test_a_registered_class_gets_its_name_its_checks_and_its_spec(monkeypatch):
 
         def check(self):
             if self.share is not None and self.parts * self.share > 1:
-                raise validate.fail("share", "at most 1 / parts", self.share)
+                raise validate.invalid("share", "at most 1 / parts", self.share)
 
     Sum.__annotations__ = {"parts": int, "share": float | None}
     made = registry.register("sum", "sum")(Sum)

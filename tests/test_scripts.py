@@ -225,7 +225,7 @@ def test_evaluate_adds_rows_to_a_card(results, folder):
     assert "fgsm(threat=linf(eps=0.02))" in (folder / "entry" / "README.md").read_text()
     assert new == dataclasses.replace(old, results=new.results)
     with pytest.raises(InvalidInput, match="`clean_accuracy` must be the card's"):
-        old.extended({**new.results, "clean_accuracy": 0.5})
+        old.with_attacks({**new.results, "clean_accuracy": 0.5})
 
 
 def test_a_script_that_is_not_forked_does_the_same(folder):

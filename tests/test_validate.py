@@ -21,10 +21,10 @@ def complaint(call, *args, **kwargs):
 
 
 def test_a_complaint_is_a_value_error_that_names_what_is_allowed_and_what_came():
-    error = validate.fail("steps", "a positive integer", 0)
+    error = validate.invalid("steps", "a positive integer", 0)
     assert isinstance(error, ValueError) and isinstance(error, InvalidInput)
     assert str(error) == "`steps` must be a positive integer. Received: steps=0"
-    assert "'a\\nb'" in str(validate.fail("name", "one word", "a\nb"))  # one line, whatever came
+    assert "'a\\nb'" in str(validate.invalid("name", "one word", "a\nb"))  # one line, whatever came
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,11 @@ from keras_adv.attacks.apgd import APGD
 from keras_adv.attacks.base import Attack
 from keras_adv.attacks.ensemble import Ensemble
 from keras_adv.attacks.fab import FAB
+from keras_adv.attacks.objectives import DLR, MarginObjective, Objective
 from keras_adv.attacks.square import Square
 from keras_adv.registry import option, register
 from keras_adv.threats import Linf, Threat
-from keras_adv.threats.base import only
+from keras_adv.threats.base import require_norm
 
 
 @register("attack", "autoattack")
@@ -31,7 +32,7 @@ class AutoAttack(Ensemble):
         queries: of Square.
 
     Cost, 10 classes, an image that survives: 101 + 9 x 101 + 9 x 100 forward-backward passes and 5000 forward
-    passes. A broken image costs what broke it.
+    passes. An image that is broken costs the passes up to there.
     """
 
     reference = "arXiv:2003.01690"
@@ -42,18 +43,18 @@ class AutoAttack(Ensemble):
 
     def check(self) -> None:
         super().check()
-        only(self.threat, "linf", "l2", "l1")
+        require_norm(self.threat, "linf", "l2", "l1")
 
     def parts(self, classes: int) -> tuple[Attack, ...]:
         l1, plus = self.threat.name == "l1", self.version == "plus"
         most: dict[str, Any] = {"threat": self.threat, "steps": self.steps}
         restarts = 5 if l1 or plus else 1
         targets = min(5 if l1 and not plus else 9, classes - 1)
-        ratio = "dlr" if classes > 2 else "margin"
+        ratio: Objective = DLR() if classes > 2 else MarginObjective()
         if self.version == "rand":
             return APGD(**most, eot=20), APGD(**most, loss=ratio, eot=20)
         entropy = APGD(**most, restarts=restarts)
-        reach = APGD(**most, loss="dlr" if classes > 3 else "margin", targets=targets)
+        reach = APGD(**most, loss=ratio if classes > 3 else MarginObjective(), targets=targets)
         fab = FAB(**most, targets=min(9, classes - 1), inside=True)
         square = () if l1 else (Square(threat=self.threat, steps=self.queries),)
         if not plus:

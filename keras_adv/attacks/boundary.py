@@ -7,12 +7,15 @@ import math
 from keras import ops
 
 from keras_adv import noise
-from keras_adv.attacks.base import MinimalAttack, State, where_any
+from keras_adv.arrays import TINY, Tensor, flatten
+from keras_adv.attacks.base import State
+from keras_adv.attacks.contracts import MinimalAttack
 from keras_adv.attacks.task import Task
-from keras_adv.backend import select
+from keras_adv.backend import where_rows
+from keras_adv.numerics.rows import update_rows
 from keras_adv.registry import option, register
 from keras_adv.threats import L2, Threat
-from keras_adv.threats.base import TINY, Tensor, flat, only
+from keras_adv.threats.base import require_norm
 
 SEARCH, BLEND, WALK = 0, 1, 2
 DRAWS, BLENDS = 1000, 50
@@ -55,10 +58,10 @@ class Boundary(MinimalAttack):
     source: float = option(default=0.01, above=0.0, high=1.0)
 
     def check(self) -> None:
-        only(self.threat, "l2")
+        require_norm(self.threat, "l2")
 
     @property
-    def total(self) -> int:
+    def rounds(self) -> int:
         return self.steps
 
     def start(self, task: Task) -> State:
@@ -66,14 +69,14 @@ class Boundary(MinimalAttack):
         lengths = {"spherical": zero + self.spherical, "source": zero + self.source}
         # of the queries on the sphere, then of the others: how many, how many mistakes
         counts = ops.stack([zero, zero, zero, zero], axis=1)
-        return {**self.nothing_yet(task), **lengths, "counts": counts, "phase": none, "t": none}
+        return {**self.no_best_yet(task), **lengths, "counts": counts, "phase": none, "t": none}
 
     def step(self, task: Task, state: State) -> tuple[State, Tensor]:
         phase, t = state["phase"], state["t"]
         on_sphere = t % CYCLE == CYCLE - 1
         tried = self._next(task, state, on_sphere)
-        hit = task.fooled(task.see(tried))
-        new = {**state, **self.record(task, state, tried, hit), **self._adapt(state, on_sphere, hit)}
+        hit = task.fooled(task.logits(tried))
+        new = {**state, **self.update_best(task, state, tried, hit), **self._adapt(state, on_sphere, hit)}
         blended = ops.logical_and(phase == BLEND, t + 1 >= BLENDS)
         ahead = ops.logical_and(phase != WALK, ops.logical_or(hit, blended))
         new["phase"], new["t"] = ops.where(ahead, phase + 1, phase), ops.where(ahead, 0, t + 1)
@@ -83,7 +86,7 @@ class Boundary(MinimalAttack):
     def _next(self, task: Task, state: State, on_sphere: Tensor) -> Tensor:
         """The image to ask about."""
         x, seeds, walks = task.x, noise.fold(task.seeds, state["k"]), state["phase"] == WALK
-        r, u = flat(state["best"] - x), _direction(seeds, math.prod(x.shape[1:]))
+        r, u = flatten(state["best"] - x), _direction(seeds, math.prod(x.shape[1:]))
         norm = ops.minimum(state["best_norm"], 1e15)
         along = ops.sum(u * r, axis=1) / ops.maximum(ops.square(norm), TINY)
         size = ops.sqrt(ops.maximum(1.0 - ops.square(along * norm), TINY))  # of u without its part along r
@@ -95,7 +98,7 @@ class Boundary(MinimalAttack):
         moved = ops.reshape(onward[:, None] * r + aside[:, None] * u, ops.shape(x))
         walked = ops.clip(x + moved, 0.0, 1.0)
         searches = state["phase"] == SEARCH
-        return where_any(searches, lambda: _noise(seeds, state["t"], tuple(x.shape[1:])), walked)
+        return update_rows(searches, lambda: _noise(seeds, state["t"], tuple(x.shape[1:])), walked)
 
     @staticmethod
     def _adapt(state: State, on_sphere: Tensor, hit: Tensor) -> State:
@@ -138,4 +141,4 @@ def _noise(seeds: Tensor, t: Tensor, shape: tuple[int, ...]) -> Tensor:
     blocks = noise.uniform(seeds, (-(-height // side), -(-width // side), channels))
     blocks = ops.repeat(ops.repeat(blocks, side, axis=1), side, axis=2)[:, :height, :width]
     pixels = noise.uniform(seeds, shape)
-    return select(t % 2 == 0, pixels, blocks)
+    return where_rows(t % 2 == 0, pixels, blocks)

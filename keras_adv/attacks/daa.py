@@ -7,22 +7,21 @@ import math
 from keras import ops
 
 from keras_adv import noise
+from keras_adv.arrays import TINY, Tensor, expand_like, flatten
+from keras_adv.attacks.ascent import ObjectiveAscent
 from keras_adv.attacks.base import State
-from keras_adv.attacks.pgd import Climber
 from keras_adv.attacks.task import Task
 from keras_adv.registry import option, register
-from keras_adv.threats import Linf, Threat
-from keras_adv.threats.base import TINY, Tensor, beside, flat, rows
 
 
 @register("attack", "daa")
-class DAA(Climber):
+class DAA(ObjectiveAscent):
     """Distributionally adversarial attack, Lagrangian BLOB (Zheng et al., arXiv:1808.05537).
 
     P particles maximise E[loss] + c entropy of their distribution inside the ball, by a gradient flow:
     x_i <- P(x_i + step eps ascent(g_i / mean|g_i| + c b_i / mean|b_i|)), g_i the gradient of the loss,
     b_i = sum_j K_ij (x_i - x_j) (1 / sum_k K_ik + 1 / sum_k K_jk) the blob form of -grad log density, which
-    drives particles apart, and K_ij = exp(-|x_i - x_j|^2 log P / mean |x_i - x_j|^2).
+    drives particles separate_graph, and K_ij = exp(-|x_i - x_j|^2 log P / mean |x_i - x_j|^2).
 
     The particles are random starts of one image. In the paper they are the images of the batch, so that an
     image's result depends on the images beside it; and g and b are not scaled there: a confident net's gradient
@@ -34,21 +33,19 @@ class DAA(Climber):
         step_size: length of a step in units of eps; None is 2.5 / steps (the thesis takes the best of 1 to 1/100).
         particles: random starts, P.
         c: mean size of the repulsion beside that of the gradient; 0 gives independent runs of PGD.
-        loss: what is ascended, as for "pgd".
+        loss: the objective that is ascended, as in `pgd`.
 
     Cost: particles x steps forward-backward passes, fewer for images that are fooled on the way.
     """
 
     reference = "arXiv:1808.05537"
-    threat: Threat = option(default=Linf(eps=0.1))
     steps: int = option(default=200, low=1)
     step_size: float | None = option(default=None, above=0.0)
     particles: int = option(default=4, low=2)
     c: float = option(default=0.1, low=0.0)
-    loss: str = option(default="cross_entropy")
 
     @property
-    def total(self) -> int:
+    def rounds(self) -> int:
         # the last iterate of each particle gets a round of its own to be looked at
         return self.particles * (self.steps + 1) - 1
 
@@ -56,24 +53,24 @@ class DAA(Climber):
         seeds = (noise.fold(task.seeds, n) for n in range(self.particles))
         first, *others = (self.threat.sample(task.x, seed, task.eps) for seed in seeds)
         # the particles take turns: "x" is the one whose turn it is, the others those after it
-        return {"x": first, **dict(zip(self._queue(), others, strict=True)), **self.compare(task)}
+        return {"x": first, **dict(zip(self._queue(), others, strict=True)), **self.reference_state(task)}
 
     def _queue(self) -> list[str]:
         return [f"other{n}" for n in range(1, self.particles)]
 
     def step(self, task: Task, state: State) -> tuple[State, Tensor]:
         now, others = state["x"], [state[name] for name in self._queue()]
-        _, z, g = self.climb(task, state)
+        _, z, g = self.objective_and_gradient(task, state)
         way = _unit(g) + self.c * _unit(repulsion([v - now for v in others]))
         length = 2.5 / self.steps if self.step_size is None else self.step_size
-        moved = now + length * beside(task.eps, now) * self.threat.ascent(way, now)
+        moved = now + length * expand_like(task.eps, now) * self.threat.ascent(way, now)
         line = [*others, self.threat.project(moved, task.x, task.eps)]
         return {**state, **dict(zip(["x", *self._queue()], line, strict=True))}, task.fooled(z)
 
 
 def _unit(v: Tensor) -> Tensor:
-    size = ops.mean(ops.abs(flat(v)), axis=1)
-    return v / rows(ops.maximum(size, 1e-30), v)
+    size = ops.mean(ops.abs(flatten(v)), axis=1)
+    return v / expand_like(ops.maximum(size, 1e-30), v)
 
 
 def repulsion(others: list[Tensor]) -> Tensor:
@@ -82,7 +79,7 @@ def repulsion(others: list[Tensor]) -> Tensor:
     From the gradient of the blob energy sum_i log sum_k K_ik (Carrillo, Craig & Patacchini, arXiv:1709.09195),
     whose descent spreads the particles.
     """
-    points, count = ops.stack([flat(v) for v in others], axis=1), len(others) + 1
+    points, count = ops.stack([flatten(v) for v in others], axis=1), len(others) + 1
     gram = ops.matmul(points, ops.transpose(points, (0, 2, 1)))
     gram = ops.pad(gram, [[0, 0], [1, 0], [1, 0]])  # the particle itself, at 0
     square = ops.diagonal(gram, axis1=1, axis2=2)

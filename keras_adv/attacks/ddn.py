@@ -7,13 +7,15 @@ import math
 from keras import ops
 
 from keras_adv import noise
-from keras_adv.attacks.base import MinimalAttack, State
-from keras_adv.attacks.objectives import OBJECTIVES
+from keras_adv.arrays import TINY, Tensor, expand_like, flatten, l2_norm, never
+from keras_adv.attacks.base import State
+from keras_adv.attacks.contracts import MinimalAttack
+from keras_adv.attacks.objectives import CrossEntropy
 from keras_adv.attacks.task import Task
-from keras_adv.backend import select, value_and_grad
+from keras_adv.backend import value_and_grad, where_rows
 from keras_adv.registry import option, register
 from keras_adv.threats import L2, Threat
-from keras_adv.threats.base import TINY, Tensor, flat, l2_norm, only, rows
+from keras_adv.threats.base import require_norm
 
 
 @register("attack", "ddn")
@@ -42,10 +44,10 @@ class DDN(MinimalAttack):
     levels: int | None = option(default=None, low=2)
 
     def check(self) -> None:
-        only(self.threat, "l2")
+        require_norm(self.threat, "l2")
 
     @property
-    def total(self) -> int:
+    def rounds(self) -> int:
         return self.steps
 
     def start(self, task: Task) -> State:
@@ -53,27 +55,26 @@ class DDN(MinimalAttack):
         drawn = noise.normal(task.seeds, tuple(x.shape[1:]))
         size = ops.full_like(x[:, 0, 0, 0], self.init_norm)
         kept = {"spare": self.threat.steepest(drawn), "most": l2_norm(ops.maximum(x, 1.0 - x))}
-        return {**self.nothing_yet(task), **kept, "x": x, "size": size}
+        return {**self.no_best_yet(task), **kept, "x": x, "size": size}
 
     def step(self, task: Task, state: State) -> tuple[State, Tensor]:
         x, now = task.x, state["x"]
-        value = OBJECTIVES["cross_entropy"].value
 
-        def ascended(v: Tensor) -> tuple[Tensor, Tensor]:
-            z = task.see(v)
-            return value(task, v, z, None), z
+        def cross_entropy(images: Tensor) -> tuple[Tensor, Tensor]:
+            logits = task.logits(images)
+            return CrossEntropy().value(task, images, logits, None), logits
 
-        _, z, g = value_and_grad(ascended, now)
-        hit = task.fooled(z)
-        flatness = ops.max(ops.abs(flat(g)), axis=1) == 0.0
-        direction = select(flatness, state["spare"], self.threat.steepest(g))
-        r = now - x + rows(self._pace(state["k"]), x) * direction
+        _, logits, g = value_and_grad(cross_entropy, now)
+        hit = task.fooled(logits)
+        flatness = ops.max(ops.abs(flatten(g)), axis=1) == 0.0
+        direction = where_rows(flatness, state["spare"], self.threat.steepest(g))
+        r = now - x + expand_like(self._pace(state["k"]), x) * direction
         size = state["size"] * ops.where(hit, 1.0 - self.gamma, 1.0 + self.gamma)
         size = ops.minimum(size, state["most"])  # no image is further away
-        new = ops.clip(x + rows(size / ops.maximum(l2_norm(r), TINY), r) * r, 0.0, 1.0)
+        new = ops.clip(x + expand_like(size / ops.maximum(l2_norm(r), TINY), r) * r, 0.0, 1.0)
         if self.levels is not None:
             new = ops.round(new * (self.levels - 1)) / (self.levels - 1)
-        return {**state, **self.record(task, state, now, hit), "x": new, "size": size}, hit != hit
+        return {**state, **self.update_best(task, state, now, hit), "x": new, "size": size}, never(hit)
 
     def _pace(self, k: Tensor) -> Tensor:
         """Length a of the step: a cosine from 1 to 0.01."""

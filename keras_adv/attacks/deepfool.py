@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from keras import ops
 
-from keras_adv.attacks.base import MinimalAttack, Passes, State
-from keras_adv.attacks.linearise import differences, nearest
+from keras_adv.arrays import TINY, Tensor, expand_like, l2_norm
+from keras_adv.attacks.base import Passes, State
+from keras_adv.attacks.contracts import MinimalAttack
 from keras_adv.attacks.task import Task
 from keras_adv.losses import pick
+from keras_adv.numerics.linearise import logit_differences, nearest_class
 from keras_adv.registry import option, register
 from keras_adv.threats import L2, Threat
-from keras_adv.threats.base import TINY, Tensor, l2_norm, only, rows
+from keras_adv.threats.base import require_norm
 
 
 @register("attack", "deepfool")
@@ -37,29 +39,29 @@ class DeepFool(MinimalAttack):
     max_step: float | None = option(default=None, above=0.0)
 
     def check(self) -> None:
-        only(self.threat, "l2", "linf")
+        require_norm(self.threat, "l2", "linf")
 
     @property
-    def total(self) -> int:
+    def rounds(self) -> int:
         return self.steps + 1  # one more round to look at the last image
 
     @property
-    def asks(self) -> Passes:
+    def passes_per_round(self) -> Passes:
         return {"jacobian": 1}
 
     def start(self, task: Task) -> State:
-        return {**self.nothing_yet(task), "x": task.x}
+        return {**self.no_best_yet(task), "x": task.x}
 
     def step(self, task: Task, state: State) -> tuple[State, Tensor]:
         now = state["x"]
-        z, gaps, slopes = differences(task.see, now, task.y)
+        z, gaps, slopes = logit_differences(task.logits, now, task.y)
         fooled = task.fooled(z)
-        k = nearest(self.threat, task.y, gaps, slopes)
+        k = nearest_class(self.threat, task.y, gaps, slopes)
         gap, w = ops.abs(pick(gaps, k)), pick(slopes, k)
         length = gap / ops.maximum(self.threat.dual(w), TINY) + 1e-4
-        move = (1.0 + self.overshoot) * rows(length, now) * self.threat.steepest(w)
+        move = (1.0 + self.overshoot) * expand_like(length, now) * self.threat.steepest(w)
         if self.max_step is not None:
             size = ops.maximum(l2_norm(move), TINY)
-            move = move * rows(ops.minimum(1.0, self.max_step / size), now)
+            move = move * expand_like(ops.minimum(1.0, self.max_step / size), now)
         new = ops.clip(now + move, 0.0, 1.0)
-        return {**self.record(task, state, now, fooled), "x": new}, fooled
+        return {**self.update_best(task, state, now, fooled), "x": new}, fooled

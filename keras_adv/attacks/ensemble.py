@@ -7,14 +7,15 @@ from typing import Any
 from keras import ops
 
 from keras_adv import noise
+from keras_adv.arrays import Tensor
 from keras_adv.attacks.base import Attack, Found
+from keras_adv.attacks.objectives import MarginObjective
 from keras_adv.attacks.pgd import PGD
-from keras_adv.attacks.task import Task
-from keras_adv.backend import select
+from keras_adv.attacks.task import Examples, Task
+from keras_adv.backend import where_rows
 from keras_adv.registry import option, register
 from keras_adv.threats import Linf, Threat
-from keras_adv.threats.base import Tensor
-from keras_adv.validate import fail
+from keras_adv.validate import invalid
 
 
 class Ensemble(Attack):
@@ -26,23 +27,24 @@ class Ensemble(Attack):
         self.threat.radius()
 
     @property
-    def total(self) -> int:
-        return sum(part.total for part in self.parts(10))
+    def rounds(self) -> int:
+        return sum(part.rounds for part in self.parts(10))
 
-    def attempt(self, task: Task) -> Found:
-        found = Found(*self.judge(task, task.x), ops.zeros_like(task.y))
-        for number, part in enumerate(self.parts(task.see(task.x).shape[1])):
+    def run(self, task: Task) -> Found:
+        found = Found(*self.verify(task, task.x), ops.zeros_like(task.y))
+        for number, part in enumerate(self.parts(task.logits(task.x).shape[1])):
             seeds = noise.fold(task.seeds, number) if number else task.seeds
-            mine = part.attempt(task._replace(seeds=seeds))
-            images, success, distance = self.judge(task, mine.images)
-            new = Found(images, success, distance, found.steps + mine.steps)
-            found = Found(*(select(found.success, a, b) for a, b in zip(found, new, strict=True)))
+            more = part.run(task.with_goal(seeds=seeds))
+            new = Found(*self.verify(task, more.images), found.rounds + more.rounds)
+            found = Found(*(where_rows(found.success, a, b) for a, b in zip(found, new, strict=True)))
         return found
 
     def perturb(
         self, logits: Any, x: Tensor, y: Tensor, seeds: Tensor, target: Tensor | None = None
     ) -> Tensor:
-        return ops.stop_gradient(self.attempt(Task(logits, x, y, seeds, self.threat.each(x), target)).images)
+        numbers = ops.arange(ops.shape(x)[0], dtype="int32")
+        examples = Examples(x, y, numbers, seeds, self.threat.radii(x), target)
+        return ops.stop_gradient(self.run(Task(logits, examples)).images)
 
 
 @register("attack", "worst")
@@ -57,18 +59,18 @@ class Worst(Ensemble):
     """
 
     threat: Threat = option(default=Linf(eps=0.1))
-    attacks: tuple[Attack, ...] = option(default=(PGD(), PGD(loss="margin")))
+    attacks: tuple[Attack, ...] = option(default=(PGD(), PGD(loss=MarginObjective())))
 
     def check(self) -> None:
         super().check()
         for attack in self.attacks:
             one = attack.replace(threat=self.threat)  # has this norm
             if one.guided:
-                raise fail("attacks", "attacks without a guide image", attack)
+                raise invalid("attacks", "attacks without a guide image", attack)
 
     @property
-    def least_classes(self) -> int:
-        return max(attack.least_classes for attack in self.attacks)
+    def min_classes(self) -> int:
+        return max(attack.min_classes for attack in self.attacks)
 
     def parts(self, classes: int) -> tuple[Attack, ...]:
         given = (attack.replace(threat=self.threat) for attack in self.attacks)

@@ -5,14 +5,17 @@ from __future__ import annotations
 from keras import ops
 
 from keras_adv import noise
-from keras_adv.attacks.base import MinimalAttack, Passes, State, where_any
-from keras_adv.attacks.linearise import differences, nearest
+from keras_adv.arrays import Tensor, expand_like, flatten
+from keras_adv.attacks.base import Passes, State
+from keras_adv.attacks.contracts import MinimalAttack
 from keras_adv.attacks.task import Task
-from keras_adv.backend import select, value_and_grad
+from keras_adv.backend import value_and_grad, where_rows
 from keras_adv.losses import pick, wrong_classes
+from keras_adv.numerics.linearise import logit_differences, nearest_class
+from keras_adv.numerics.rows import update_rows
 from keras_adv.registry import option, register
 from keras_adv.threats import Linf, Threat
-from keras_adv.threats.base import Tensor, flat, only, rows
+from keras_adv.threats.base import require_norm
 
 RADIUS = {"linf": 0.3, "l2": 1.0, "l1": 5.0}
 """Of the ball for random starts where there is no eps."""
@@ -52,37 +55,37 @@ class FAB(MinimalAttack):
     inside: bool = option(default=False)
 
     def check(self) -> None:
-        only(self.threat, "linf", "l2", "l1")
+        require_norm(self.threat, "linf", "l2", "l1")
 
     @property
-    def total(self) -> int:
+    def rounds(self) -> int:
         return self.steps * self.restarts * max(self.targets, 1)
 
     @property
-    def asks(self) -> Passes:
+    def passes_per_round(self) -> Passes:
         return {"gradient" if self.targets else "jacobian": 1, "forward": 1}
 
     @property
-    def opens(self) -> Passes:
+    def passes_at_start(self) -> Passes:
         return {"forward": int(self.targets > 0)}
 
     def start(self, task: Task) -> State:
         if self.inside:
             self.threat.radius(task.eps)
-        state = {**self.nothing_yet(task), "x": task.x}
+        state = {**self.no_best_yet(task), "x": task.x}
         if self.targets and task.target is None:
-            state["classes"] = wrong_classes(task.see(task.x), task.y)[:, : self.targets]
+            state["classes"] = wrong_classes(task.logits(task.x), task.y)[:, : self.targets]
         return state
 
     def step(self, task: Task, state: State) -> tuple[State, Tensor]:
         x, now, k = task.x, state["x"], state["k"]
         gap, w = self._boundary(task, state)
         tried = self._towards(x, now, gap, w)
-        hit = task.fooled(task.see(tried))
-        seen = self.record(task, state, tried, hit)
-        new = select(hit, x + self.beta * (tried - x), tried)
+        hit = task.fooled(task.logits(tried))
+        seen = self.update_best(task, state, tried, hit)
+        new = where_rows(hit, x + self.beta * (tried - x), tried)
         over = (k + 1) % self.steps == 0
-        new = where_any(over, lambda: self._origin(task, k + 1, seen["best_norm"]), new)
+        new = update_rows(over, lambda: self._origin(task, k + 1, seen["best_norm"]), new)
         runs = self.restarts * (state["classes"].shape[1] if "classes" in state else 1)
         finished = k + 1 >= self.steps * runs
         if self.inside:
@@ -93,18 +96,18 @@ class FAB(MinimalAttack):
         """(f (B,), its gradient) at state["x"]; f = 0 is the boundary to cross."""
         now = state["x"]
         if task.target is not None:
-            m, _, w = value_and_grad(lambda v: (task.margin(task.see(v)), ()), now)
+            m, _, w = value_and_grad(lambda v: (task.margin(task.logits(v)), ()), now)
             return m, w
         if "classes" not in state:
-            _, gaps, slopes = differences(task.see, now, task.y)
-            j = nearest(self.threat, task.y, gaps, slopes)
+            _, gaps, slopes = logit_differences(task.logits, now, task.y)
+            j = nearest_class(self.threat, task.y, gaps, slopes)
             return pick(gaps, j), pick(slopes, j)
         classes = state["classes"]
         turn = ops.minimum(state["k"] // (self.steps * self.restarts), classes.shape[1] - 1)
         aim = pick(classes, turn)
 
         def lead(v: Tensor) -> tuple[Tensor, tuple[()]]:
-            z = task.see(v)
+            z = task.logits(v)
             return pick(z, aim) - pick(z, task.y), ()
 
         f, _, w = value_and_grad(lead, now)
@@ -112,7 +115,7 @@ class FAB(MinimalAttack):
 
     def _towards(self, x: Tensor, now: Tensor, gap: Tensor, w: Tensor) -> Tensor:
         """The next image: over the hyperplane, from `now` and a little from x."""
-        b = ops.sum(flat(w * now), axis=1) - gap
+        b = ops.sum(flatten(w * now), axis=1) - gap
         both = ops.concatenate([now, x], axis=0)
         ways = (
             self.threat.to_plane(both, ops.concatenate([w, w], axis=0), ops.concatenate([b, b], axis=0))
@@ -120,7 +123,7 @@ class FAB(MinimalAttack):
         )
         lengths = ops.maximum(self.threat.norm(ways), 1e-8)
         (d, d_x), (a, a_x) = ops.split(ways, 2, axis=0), ops.split(lengths, 2, axis=0)
-        bias = rows(ops.minimum(a / (a + a_x), self.alpha_max), x)
+        bias = expand_like(ops.minimum(a / (a + a_x), self.alpha_max), x)
         return ops.clip((1.0 - bias) * (now + self.eta * d) + bias * (x + self.eta * d_x), 0.0, 1.0)
 
     def _origin(self, task: Task, k: Tensor, best: Tensor) -> Tensor:
@@ -130,4 +133,4 @@ class FAB(MinimalAttack):
             return x
         afresh = k // self.steps % self.restarts > 0
         radius = ops.minimum(best, RADIUS[self.threat.name] if task.eps is None else task.eps) / 2.0
-        return select(afresh, self.threat.sample(x, noise.fold(task.seeds, k), radius), x)
+        return where_rows(afresh, self.threat.sample(x, noise.fold(task.seeds, k), radius), x)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from keras import ops
 
 from keras_adv import validate
-from keras_adv.attacks import quasi_newton
-from keras_adv.attacks.base import BoundedAttack, Passes, State
+from keras_adv.arrays import Tensor, flatten
+from keras_adv.attacks.base import Passes, State
+from keras_adv.attacks.contracts import BoundedAttack
 from keras_adv.attacks.task import Task
 from keras_adv.backend import value_and_grad
+from keras_adv.numerics import quasi_newton
 from keras_adv.registry import option, register
 from keras_adv.threats import Linf, Threat
-from keras_adv.threats.base import Tensor, flat, only
+from keras_adv.threats.base import require_norm
 
 
 @register("attack", "feature_adversary")
@@ -37,27 +39,27 @@ class FeatureAdversary(BoundedAttack):
 
     def check(self) -> None:
         super().check()
-        only(self.threat, "linf")
+        require_norm(self.threat, "linf")
 
     @property
-    def total(self) -> int:
+    def rounds(self) -> int:
         return self.steps
 
     @property
-    def opens(self) -> Passes:
+    def passes_at_start(self) -> Passes:
         return {"forward": 1}
 
     def start(self, task: Task) -> State:
-        if task.guide is None:
-            raise validate.fail("guide", "an image for each image; keras_adv.attack chooses them", None)
-        return {**quasi_newton.begin(task.x), "aim": task.features(task.guide)}
+        if task.examples.guide is None:
+            raise validate.invalid("guide", "an image for each image; keras_adv.attack chooses them", None)
+        return {**quasi_newton.begin(task.x), "aim": task.features(task.examples.guide)}
 
     def step(self, task: Task, state: State) -> tuple[State, Tensor]:
-        x, eps = flat(task.x), task.eps[:, None]
+        x, eps = flatten(task.x), task.eps[:, None]
         low, high = ops.maximum(x - eps, 0.0), ops.minimum(x + eps, 1.0)
 
         def far(v: Tensor) -> tuple[Tensor, Tensor]:
-            phi, z = task.featured(v)
+            phi, z = task.features_and_logits(v)
             return ops.sum(ops.square(phi - state["aim"]), axis=1), z
 
         value, z, g = value_and_grad(far, state["x"])

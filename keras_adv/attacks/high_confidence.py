@@ -6,14 +6,16 @@ import math
 
 from keras import ops
 
-from keras_adv.attacks.base import MinimalAttack, Passes, State
-from keras_adv.attacks.linearise import differences, nearest
-from keras_adv.attacks.task import Logits, Task
+from keras_adv.arrays import Logits, Tensor, expand_like
+from keras_adv.attacks.base import Passes, State
+from keras_adv.attacks.contracts import MinimalAttack
+from keras_adv.attacks.task import Task
 from keras_adv.backend import value_and_grad
-from keras_adv.losses import cross_entropy, decision
+from keras_adv.losses import cross_entropy, predicted_class
+from keras_adv.numerics.linearise import logit_differences, nearest_class
 from keras_adv.registry import option, register
 from keras_adv.threats import L2, Threat
-from keras_adv.threats.base import Tensor, only, rows
+from keras_adv.threats.base import require_norm
 
 CEILING = math.log1p(-1e-5)
 
@@ -31,7 +33,7 @@ def log_p(logits: Logits, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Te
 def newton(value: Tensor, w: Tensor, log_c: Tensor) -> tuple[Tensor, Tensor]:
     """(length, direction) of the least l2 move to log p = log C on the linearised model (thesis, Alg. 1)."""
     n = ops.sqrt(1e-8 + ops.sum(ops.square(w), axis=tuple(range(1, len(w.shape)))))
-    return 1e-4 + ops.abs(log_c - value) / n, w / rows(n, w)
+    return 1e-4 + ops.abs(log_c - value) / n, w / expand_like(n, w)
 
 
 @register("attack", "high_confidence")
@@ -60,38 +62,38 @@ class HighConfidence(MinimalAttack):
     max_step: float | None = option(default=0.1, above=0.0)
 
     def check(self) -> None:
-        only(self.threat, "l2")
+        require_norm(self.threat, "l2")
 
     @property
-    def total(self) -> int:
+    def rounds(self) -> int:
         return self.steps + 1
 
     @property
-    def opens(self) -> Passes:
+    def passes_at_start(self) -> Passes:
         return {"jacobian": 1}
 
     def start(self, task: Task) -> State:
-        z, gaps, slopes = differences(task.see, task.x, task.y)
+        z, gaps, slopes = logit_differences(task.logits, task.x, task.y)
         # float32 cannot climb to 1: near it the gradient of log p drowns
         log_c = ops.minimum(ops.max(ops.log_softmax(z, axis=1), axis=1), CEILING)
         if self.confidence is not None:
             log_c = ops.full_like(log_c, ops.log(self.confidence))
         # a target of the caller's stands in place of the class across the nearest boundary
-        target = nearest(self.threat, task.y, gaps, slopes) if task.target is None else task.target
-        return {**self.nothing_yet(task), "x": task.x, "target": target, "log_c": log_c}
+        target = nearest_class(self.threat, task.y, gaps, slopes) if task.target is None else task.target
+        return {**self.no_best_yet(task), "x": task.x, "target": target, "log_c": log_c}
 
     def step(self, task: Task, state: State) -> tuple[State, Tensor]:
         now, target = state["x"], state["target"]
-        value, z, w = log_p(task.see, now, target)
-        sure = decision(z) == target
+        value, z, w = log_p(task.logits, now, target)
+        sure = predicted_class(z) == target
         there = ops.logical_and(sure, value >= state["log_c"])
         length, direction = newton(value, w, state["log_c"])
         length = (1.0 + self.overshoot) * length
         if self.max_step is not None:
             length = ops.minimum(length, self.max_step)
-        new = ops.clip(now + rows(length, now) * direction, 0.0, 1.0)
+        new = ops.clip(now + expand_like(length, now) * direction, 0.0, 1.0)
         kept = {"target": target, "log_c": state["log_c"], "x": new}
-        return {**self.record(task, state, now, there), **kept}, there
+        return {**self.update_best(task, state, now, there), **kept}, there
 
     def unrolled(self, logits: Logits, x: Tensor, target: Tensor, log_c: Tensor) -> Tensor:
         """Images that gradients flow *through*, into the weights of `logits` (thesis 4.4).
@@ -116,5 +118,5 @@ class HighConfidence(MinimalAttack):
             below = ops.cast(value < log_c, "float32")
             gate = gate * (soft + ops.stop_gradient(below - soft))
             length, direction = newton(value, w, log_c)
-            r = r + rows(gate * length, x) * direction
+            r = r + expand_like(gate * length, x) * direction
         return x + (1.0 + self.overshoot) * r

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from keras import ops
 
-from keras_adv.attacks.base import MinimalAttack, Passes, State
+from keras_adv.arrays import TINY, Tensor, expand_like, flatten
+from keras_adv.attacks.base import Passes, State
+from keras_adv.attacks.contracts import MinimalAttack
 from keras_adv.attacks.task import Task
-from keras_adv.backend import select, value_and_grad
+from keras_adv.backend import value_and_grad, where_rows
 from keras_adv.losses import pick, wrong_classes
 from keras_adv.registry import option, register
 from keras_adv.threats import L0, Threat
-from keras_adv.threats.base import TINY, Tensor, flat, only, rows
+from keras_adv.threats.base import require_norm
 
 TILTS = tuple(2.0**n for n in (-3, -2, -1, 0, 1, 2, 3))
 
@@ -90,54 +92,54 @@ class JSMA(MinimalAttack):
     steps: int = option(default=10000, low=1)
 
     def check(self) -> None:
-        only(self.threat, "l0")
+        require_norm(self.threat, "l0")
 
     @property
-    def total(self) -> int:
+    def rounds(self) -> int:
         return self.steps
 
     @property
-    def asks(self) -> Passes:
+    def passes_per_round(self) -> Passes:
         return {"gradient": 2}
 
     @property
-    def opens(self) -> Passes:
+    def passes_at_start(self) -> Passes:
         return {"forward": 1}
 
     def start(self, task: Task) -> State:
-        aims = wrong_classes(task.see(task.x), task.y)
+        aims = wrong_classes(task.logits(task.x), task.y)
         if task.target is not None:
             aims = ops.cast(task.target, "int32")[:, None]
-        return {**self.nothing_yet(task), "x": task.x, "aims": aims, "run": ops.zeros_like(task.y)}
+        return {**self.no_best_yet(task), "x": task.x, "aims": aims, "run": ops.zeros_like(task.y)}
 
     def step(self, task: Task, state: State) -> tuple[State, Tensor]:
         x, now, aims, run = task.x, state["x"], state["aims"], state["run"]
         runs = 2 * aims.shape[1]
         aim = pick(aims, ops.minimum(run, runs - 1) // 2)
-        sign = rows(ops.where(run % 2 == 0, 1.0, -1.0), x)
+        sign = expand_like(ops.where(run % 2 == 0, 1.0, -1.0), x)
         z, up, others = self._slopes(task, now, aim)
         hit = task.fooled(z)
-        seen = self.record(task, state, now, hit)
+        seen = self.update_best(task, state, now, hit)
         free = ops.logical_and(now == x, ops.where(sign > 0, x < 1.0, x > 0.0))
-        pair, found = best_pair(flat(sign * up), flat(-sign * others), flat(free))
+        pair, found = best_pair(flatten(sign * up), flatten(-sign * others), flatten(free))
         move = sign * self.theta * ops.cast(ops.reshape(pair, ops.shape(x)), "float32")
         new = ops.clip(now + move, 0.0, 1.0)
         change = new - x
-        spent = ops.mean(ops.cast(flat(change) != 0, "float32"), axis=1) > self.gamma
+        spent = ops.mean(ops.cast(flatten(change) != 0, "float32"), axis=1) > self.gamma
         beaten = self.threat.norm(change) >= seen["best_norm"]
         over = ops.logical_or(ops.logical_or(hit, ops.logical_not(found)), ops.logical_or(spent, beaten))
         run = run + ops.cast(over, "int32")
-        return {**seen, "x": select(over, x, new), "aims": aims, "run": run}, run >= runs
+        return {**seen, "x": where_rows(over, x, new), "aims": aims, "run": run}, run >= runs
 
     def _slopes(self, task: Task, v: Tensor, aim: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(logits, gradient of z_t, gradient of the sum of the other logits)."""
 
         def chosen(v: Tensor) -> tuple[Tensor, Tensor]:
-            z = task.see(v)
+            z = task.logits(v)
             return pick(z, aim), z
 
         def rest(v: Tensor) -> tuple[Tensor, tuple[()]]:
-            z = task.see(v)
+            z = task.logits(v)
             return ops.sum(z, axis=1) - pick(z, aim), ()
 
         _, z, up = value_and_grad(chosen, v)

@@ -1,96 +1,124 @@
-"""What a bounded attack ascends, by name; a defense adds its own (`objective`).
+"""What a bounded attack ascends: `pgd(loss=dlr())`, or by the bare word, `pgd(loss='dlr')`.
 
-Each is (B,), higher nearer to the goal: away from y, or towards a target. Those that compare with the clean image
-keep what they compare with (`reference`), found once at the start.
+A defense adds its own beside its mathematics: one class with one `@register("objective", ...)`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import ClassVar
 
 from keras import ops
 
-from keras_adv import losses, validate
+from keras_adv import losses
+from keras_adv.arrays import Tensor
 from keras_adv.attacks.task import Task
-from keras_adv.threats.base import Tensor
-
-Value = Callable[[Task, Tensor, Tensor, Tensor], Tensor]
+from keras_adv.registry import Spec, register
 
 
-class Objective(NamedTuple):
-    """A loss to ascend.
+class Objective(Spec):
+    """Base of objectives: (B,), higher nearer to the goal (away from y, or towards a target).
 
-    Attributes:
-        value: (task, images, their logits, reference) -> (B,).
-        reference: what to keep of the clean images, task -> (B, ...), or None.
-        targetable: has a form for `task.target`.
-        least: the fewest classes; one more with a target.
+    An objective that compares with the clean image keeps what it compares with, found once at the start: its
+    `clean_reference`.
     """
 
-    value: Value
-    reference: Callable[[Task], Tensor] | None = None
-    targetable: bool = True
-    least: int = 2
+    kind = "objective"
+    targetable: ClassVar[bool] = True
+    """Whether it has a form for `task.target`."""
+    min_classes: ClassVar[int] = 2
+    """The fewest classes; one more with a target."""
+    compares: ClassVar[bool] = False
+    """Whether it has a `clean_reference`, which costs a forward pass."""
+
+    def clean_reference(self, task: Task) -> Tensor:
+        """(B, ...) what to keep of the clean images."""
+        raise NotImplementedError
+
+    def value(self, task: Task, images: Tensor, logits: Tensor, reference: Tensor | None) -> Tensor:
+        """(B,) of `images` and their `logits`; `reference` is None where the objective does not compare."""
+        raise NotImplementedError
 
 
-OBJECTIVES: dict[str, Objective] = {}
-
-
-def objective(
-    name: str, reference: Callable[[Task], Tensor] | None = None, targetable: bool = True, least: int = 2
-) -> Callable[[Value], Value]:
-    """Decorator: makes `value` known to every attack's `loss=` option."""
-
-    def add(value: Value) -> Value:
-        if name in OBJECTIVES:
-            raise validate.fail("name", "a new name", name)
-        OBJECTIVES[name] = Objective(value, reference, targetable, least)
-        return value
-
-    return add
-
-
-def _surprise(task: Task, z: Tensor) -> Tensor:
+def _cross_entropy(task: Task, logits: Tensor) -> Tensor:
     if task.target is None:
-        return ops.softplus(losses.log_odds(z, task.y))
-    return -ops.softplus(losses.log_odds(z, task.target))
+        return ops.softplus(losses.log_odds(logits, task.y))
+    return -ops.softplus(losses.log_odds(logits, task.target))
 
 
-@objective("cross_entropy")
-def cross_entropy(task: Task, images: Tensor, z: Tensor, reference: Tensor) -> Tensor:
-    """-log p_y, or log p_t: in the form whose gradient does not vanish (`losses.log_odds`)."""
-    return _surprise(task, z)
+@register("objective", "cross_entropy")
+class CrossEntropy(Objective):
+    """-log p_y, or log p_t, from log odds: its gradient does not vanish in float32 (`losses.log_odds`)."""
+
+    def value(self, task: Task, images: Tensor, logits: Tensor, reference: Tensor | None) -> Tensor:
+        return _cross_entropy(task, logits)
 
 
-@objective("scaled")
-def scaled(task: Task, images: Tensor, z: Tensor, reference: Tensor) -> Tensor:
-    """Cross-entropy of z / (z_1st - mean z), detached: logits made too large or too small hide no gradient."""
-    spread = ops.max(z, axis=1, keepdims=True) - ops.mean(z, axis=1, keepdims=True)
-    return _surprise(task, z / ops.stop_gradient(ops.maximum(spread, 1e-30)))
+@register("objective", "softmax_cross_entropy")
+class SoftmaxCrossEntropy(Objective):
+    """-log p_y, or log p_t, as plain softmax in float32, as most papers' code has it.
+
+    Where p_y is within 6e-8 of 1 its gradient by the true logit is exactly 0: a PGD on it is weaker than on
+    `cross_entropy`. For the columns of papers whose claims rest on that, such as Manifold-Aware Training.
+    """
+
+    def value(self, task: Task, images: Tensor, logits: Tensor, reference: Tensor | None) -> Tensor:
+        if task.target is None:
+            return losses.cross_entropy(logits, task.y)
+        return -losses.cross_entropy(logits, task.target)
 
 
-@objective("margin")
-def margin(task: Task, images: Tensor, z: Tensor, reference: Tensor) -> Tensor:
-    """max_{j != y} z_j - z_y, or z_t - max_{j != t} z_j (Carlini & Wagner, arXiv:1608.04644, f_6, no clamp)."""
-    return task.margin(z)
+@register("objective", "scaled")
+class Scaled(Objective):
+    """Cross-entropy of z / (z_1st - mean z), the divisor detached: a large or small scale of logits hides no gradient."""
+
+    def value(self, task: Task, images: Tensor, logits: Tensor, reference: Tensor | None) -> Tensor:
+        spread = ops.max(logits, axis=1, keepdims=True) - ops.mean(logits, axis=1, keepdims=True)
+        return _cross_entropy(task, logits / ops.stop_gradient(ops.maximum(spread, 1e-30)))
 
 
-@objective("dlr", least=3)
-def dlr(task: Task, images: Tensor, z: Tensor, reference: Tensor) -> Tensor:
+@register("objective", "margin")
+class MarginObjective(Objective):
+    """max_{j != y} z_j - z_y, or z_t - max_{j != t} z_j (Carlini & Wagner, arXiv:1608.04644, f_6 without the clamp)."""
+
+    def value(self, task: Task, images: Tensor, logits: Tensor, reference: Tensor | None) -> Tensor:
+        return task.margin(logits)
+
+
+@register("objective", "dlr")
+class DLR(Objective):
     """Difference of logits ratio, with a target its targeted form (arXiv:2003.01690, eq. 6 and 7)."""
-    if task.target is None:
-        return losses.dlr(z, task.y)
-    return losses.dlr_targeted(z, task.y, task.target)
+
+    min_classes = 3
+
+    def value(self, task: Task, images: Tensor, logits: Tensor, reference: Tensor | None) -> Tensor:
+        if task.target is None:
+            return losses.dlr(logits, task.y)
+        return losses.dlr_targeted(logits, task.y, task.target)
 
 
-@objective("kl", reference=lambda task: task.see(task.x), targetable=False)
-def kl(task: Task, images: Tensor, z: Tensor, reference: Tensor) -> Tensor:
+@register("objective", "kl")
+class KL(Objective):
     """KL(p(x) || p(x')), what TRADES ascends (arXiv:1901.08573, eq. 5). 0 with gradient 0 at x: start at random."""
-    return losses.kl_divergence(reference, z)
+
+    targetable = False
+    compares = True
+
+    def clean_reference(self, task: Task) -> Tensor:
+        return task.logits(task.x)
+
+    def value(self, task: Task, images: Tensor, logits: Tensor, reference: Tensor | None) -> Tensor:
+        return losses.kl_divergence(reference, logits)
 
 
-@objective("features", reference=lambda task: task.features(task.x), targetable=False)
-def features(task: Task, images: Tensor, z: Tensor, reference: Tensor) -> Tensor:
+@register("objective", "features")
+class FeatureDistance(Objective):
     """|phi(x') - phi(x)|_2^2 / 2 in the layer named "features". Gradient 0 at x: start at random."""
-    return ops.sum(ops.square(task.features(images) - reference), axis=1) / 2
+
+    targetable = False
+    compares = True
+
+    def clean_reference(self, task: Task) -> Tensor:
+        return task.features(task.x)
+
+    def value(self, task: Task, images: Tensor, logits: Tensor, reference: Tensor | None) -> Tensor:
+        return ops.sum(ops.square(task.features(images) - reference), axis=1) / 2

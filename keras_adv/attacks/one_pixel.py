@@ -11,12 +11,14 @@ from keras import ops
 from scipy.optimize import differential_evolution
 
 from keras_adv import validate
-from keras_adv.attacks.base import BoundedAttack, Passes
-from keras_adv.attacks.host import Arrays, HostAttack
-from keras_adv.attacks.task import Logits, Task
+from keras_adv.arrays import Logits
+from keras_adv.attacks.base import Passes
+from keras_adv.attacks.contracts import BoundedAttack
+from keras_adv.attacks.host import HostAttack, Search
+from keras_adv.attacks.task import Examples, Task
 from keras_adv.registry import option, register
 from keras_adv.threats import L0, Threat
-from keras_adv.threats.base import only
+from keras_adv.threats.base import require_norm
 
 Score = Callable[[np.ndarray], np.ndarray]
 
@@ -55,33 +57,36 @@ class OnePixel(HostAttack, BoundedAttack):
 
     def check(self) -> None:
         super().check()
-        only(self.threat, "l0")
+        require_norm(self.threat, "l0")
         if not getattr(self.threat, "pixels", False):
-            raise validate.fail("threat", "l0(pixels=True): whole pixels change", self.threat)
+            raise validate.invalid("threat", "l0(pixels=True): whole pixels change", self.threat)
 
     @property
-    def total(self) -> int:
+    def rounds(self) -> int:
         return self.steps + 1
 
     @property
-    def asks(self) -> Passes:
+    def passes_per_round(self) -> Passes:
         return {"forward": self.population}
 
-    def search(
-        self, logits: Logits, compile: Callable[..., Any]
-    ) -> Callable[[Arrays], tuple[np.ndarray, np.ndarray]]:
+    def search(self, model: Logits, compile: Callable[..., Any]) -> Search:
         def margins(images: Any, y: Any, target: Any) -> Any:
-            return Task(logits, images, y, y, target=target).margin(ops.cast(logits(images), "float32"))
+            task = Task(model, Examples.of_batch(images, y, target=target))
+            return task.margin(ops.cast(model(images), "float32"))
 
-        ask = compile(margins)
+        compiled = compile(margins)
 
-        def run(fields: Arrays) -> tuple[np.ndarray, np.ndarray]:
-            x, y, seeds, eps, target = fields[:5]
-            images, rounds = np.array(x, "float32"), np.zeros(len(x), "int32")
-            for i in range(len(x)):
-                goal = [None if v is None else np.full(self.population, v[i], "int32") for v in (y, target)]
-                score = partial(lambda goal, made: np.asarray(ask(made, *goal)), goal)
-                images[i], rounds[i] = self._evolve(images[i], score, int(seeds[i]), int(eps[i]))
+        def run(examples: Examples) -> tuple[np.ndarray, np.ndarray]:
+            radii: Any = examples.eps
+            images, rounds = np.array(examples.x, "float32"), np.zeros(len(examples.x), "int32")
+            for i in range(len(images)):
+                goal = [
+                    None if v is None else np.full(self.population, v[i], "int32")
+                    for v in (examples.y, examples.target)
+                ]
+                score = partial(lambda goal, made: np.asarray(compiled(made, *goal)), goal)
+                pixels, seed = int(radii[i]), int(examples.seeds[i])
+                images[i], rounds[i] = self._evolve(images[i], score, seed, pixels)
             return images, rounds
 
         return run
@@ -90,11 +95,11 @@ class OnePixel(HostAttack, BoundedAttack):
         """(image, generations used) of one image."""
         if pixels < 1:
             return x, 0
-        rng, asked = np.random.default_rng(seed), 0
+        rng, generations = np.random.default_rng(seed), 0
 
         def energy(columns: np.ndarray) -> np.ndarray:
-            nonlocal asked
-            asked += 1
+            nonlocal generations
+            generations += 1
             made = paint(x, columns.T)
             margin = score(made)
             if margin.max() > 0:
@@ -108,8 +113,8 @@ class OnePixel(HostAttack, BoundedAttack):
                 vectorized=True, updating="deferred",
             ).x  # fmt: skip
         except _Solved as solved:
-            return solved.args[0], asked
-        return paint(x, best[None])[0], asked
+            return solved.args[0], generations
+        return paint(x, best[None])[0], generations
 
     def _bounds(self, x: np.ndarray, pixels: int) -> list[tuple[float, float]]:
         height, width, channels = x.shape

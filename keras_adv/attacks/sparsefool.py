@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from keras import ops
 
-from keras_adv.attacks.base import MinimalAttack, Passes, State
-from keras_adv.attacks.linearise import differences, nearest
+from keras_adv.arrays import TINY, Tensor, expand_like, flatten, l2_norm
+from keras_adv.attacks.base import Passes, State
+from keras_adv.attacks.contracts import MinimalAttack
 from keras_adv.attacks.task import Task
-from keras_adv.backend import select
-from keras_adv.losses import decision, pick
+from keras_adv.backend import where_rows
+from keras_adv.losses import pick, predicted_class
+from keras_adv.numerics.linearise import logit_differences, nearest_class
 from keras_adv.registry import option, register
 from keras_adv.threats import L1, L2, Threat
-from keras_adv.threats.base import TINY, Tensor, flat, l2_norm, only, rows
+from keras_adv.threats.base import require_norm
 
 BEYOND = 1e-3
 """How far beyond the hyperplane the crossing aims, in l2."""
@@ -44,20 +46,20 @@ class SparseFool(MinimalAttack):
     inner: int = option(default=50, low=1)
 
     def check(self) -> None:
-        only(self.threat, "l1", "l0")
+        require_norm(self.threat, "l1", "l0")
 
     @property
-    def total(self) -> int:
+    def rounds(self) -> int:
         return self.steps * (self.inner + 1) + 1  # one more round to look at the last crossing
 
     @property
-    def asks(self) -> Passes:
+    def passes_per_round(self) -> Passes:
         return {"jacobian": 1}
 
     def start(self, task: Task) -> State:
         none = ops.zeros_like(task.y)
         return {
-            **self.nothing_yet(task),
+            **self.no_best_yet(task),
             "point": task.x,
             "r": ops.zeros_like(task.x),
             "inner": none,
@@ -68,23 +70,23 @@ class SparseFool(MinimalAttack):
         point, r, inner, crossed = (state[n] for n in ("point", "r", "inner", "crossed"))
         base = self._seen(task.x, point)
         now = base + (1.0 + DEEPFOOL) * r
-        z, gaps, slopes = differences(task.see, now, task.y)
+        z, gaps, slopes = logit_differences(task.logits, now, task.y)
         fooled = task.fooled(z)
         fresh = inner == 0  # a crossing is looked at, else DeepFool is on its way
-        k = ops.where(fooled, decision(z), nearest(L2(), task.y, gaps, slopes))
+        k = ops.where(fooled, predicted_class(z), nearest_class(L2(), task.y, gaps, slopes))
         gap, w = pick(gaps, k), pick(slopes, k)
         across = ops.logical_and(fooled, ops.logical_not(fresh))
         length = ops.abs(gap) / ops.maximum(l2_norm(w), TINY) + 1e-4
-        onward = r + rows(length, r) * L2().steepest(w)
+        onward = r + expand_like(length, r) * L2().steepest(w)
         new = {
-            "point": select(across, self._cross(point, base + self.lam * r, w), point),
-            "r": select(across, ops.zeros_like(r), onward),
+            "point": where_rows(across, self._cross(point, base + self.lam * r, w), point),
+            "r": where_rows(across, ops.zeros_like(r), onward),
             "inner": ops.where(across, 0, inner + 1),
             "crossed": crossed + ops.cast(across, "int32"),
         }
         done = ops.logical_and(fresh, ops.logical_or(fooled, crossed >= self.steps))
         done = ops.logical_or(done, ops.logical_and(inner >= self.inner, ops.logical_not(fooled)))
-        return {**new, **self.record(task, state, now, ops.logical_and(fooled, fresh))}, done
+        return {**new, **self.update_best(task, state, now, ops.logical_and(fooled, fresh))}, done
 
     def _seen(self, x: Tensor, point: Tensor) -> Tensor:
         return ops.clip(x + (1.0 + self.overshoot) * (point - x), 0.0, 1.0)
@@ -92,8 +94,8 @@ class SparseFool(MinimalAttack):
     def _cross(self, point: Tensor, boundary: Tensor, w: Tensor) -> Tensor:
         """The point of the box nearest to `point` on the plane through `boundary` with normal w, or just ahead."""
         w = L2().steepest(w)
-        ahead = ops.maximum(ops.sum(flat(w * (boundary - point)), axis=1), 0.0) + BEYOND
-        return self.threat.to_plane(point, w, ops.sum(flat(w * point), axis=1) + ahead)
+        ahead = ops.maximum(ops.sum(flatten(w * (boundary - point)), axis=1), 0.0) + BEYOND
+        return self.threat.to_plane(point, w, ops.sum(flatten(w * point), axis=1) + ahead)
 
 
 DEEPFOOL = 0.02

@@ -10,12 +10,15 @@ import numpy as np
 from keras import ops
 
 from keras_adv import noise
-from keras_adv.attacks.base import BoundedAttack, State, where_any
+from keras_adv.arrays import TINY, Tensor, expand_like, l2_norm
+from keras_adv.attacks.base import State
+from keras_adv.attacks.contracts import BoundedAttack
 from keras_adv.attacks.task import Task
-from keras_adv.backend import select
+from keras_adv.backend import where_rows
+from keras_adv.numerics.rows import update_rows
 from keras_adv.registry import option, register
 from keras_adv.threats import Linf, Threat
-from keras_adv.threats.base import TINY, Tensor, l2_norm, only, rows
+from keras_adv.threats.base import require_norm
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """Of 10000 queries, those after which the share of the image that a window covers is halved."""
@@ -53,29 +56,29 @@ class Square(BoundedAttack):
 
     def check(self) -> None:
         super().check()
-        only(self.threat, *WINDOWS)
+        require_norm(self.threat, *WINDOWS)
 
     @property
-    def total(self) -> int:
+    def rounds(self) -> int:
         return self.steps
 
     def start(self, task: Task) -> State:
         x = task.x
-        first = x + rows(task.eps, x) * WINDOWS[self.threat.name].first(x, noise.fold(task.seeds, 0))
+        first = x + expand_like(task.eps, x) * WINDOWS[self.threat.name].first(x, noise.fold(task.seeds, 0))
         lowest = ops.full_like(x[:, 0, 0, 0], -1e30)
         return {"x": ops.clip(first, 0.0, 1.0), "best": x, "margin": lowest}
 
     def step(self, task: Task, state: State) -> tuple[State, Tensor]:
         x, now, k = task.x, state["x"], state["k"]
-        z = task.see(now)
+        z = task.logits(now)
         margin = task.margin(z)
         better = margin > state["margin"]
-        best = select(better, now, state["best"])
+        best = where_rows(better, now, state["best"])
         new = WINDOWS[self.threat.name].next(
             x, best, task.eps, noise.fold(task.seeds, k + 1), self._halvings(k), self
         )
         # nobody will look at another try
-        new = where_any(k + 1 >= self.steps, lambda: best, new)
+        new = update_rows(k + 1 >= self.steps, lambda: best, new)
         return {"x": new, "best": best, "margin": ops.where(better, margin, state["margin"])}, task.fooled(z)
 
     def _halvings(self, k: Tensor) -> Tensor:
@@ -132,7 +135,7 @@ def _square(x: Tensor, best: Tensor, eps: Tensor, seeds: Tensor, halvings: Tenso
 
     new = moved(change)
     same = ops.max(ops.abs(new - best), axis=(1, 2, 3)) < 1e-6  # else up to half the queries were in vain
-    return select(same, moved(-change), new)
+    return where_rows(same, moved(-change), new)
 
 
 # -- l2 --------------------------------------------------------------------------------------------
@@ -162,7 +165,7 @@ def _tiles(x: Tensor, seeds: Tensor) -> Tensor:
     made = _signs(drawn[..., 1:]) * ops.where(drawn[..., :1] < 0.5, upright, lying)
     left_over = [(0, 0), *(((n % side) // 2, n % side - (n % side) // 2) for n in (height, width)), (0, 0)]
     made = ops.pad(made, left_over)
-    return made / rows(ops.maximum(l2_norm(made), TINY), made)
+    return made / expand_like(ops.maximum(l2_norm(made), TINY), made)
 
 
 def _turned(side: int) -> tuple[np.ndarray, np.ndarray]:
@@ -198,7 +201,7 @@ def _windows(x: Tensor, best: Tensor, eps: Tensor, seeds: Tensor, halvings: Tens
     given = _power(ops.where(ops.logical_or(first, second), delta, 0.0))
     unused = ops.square(eps * (1.0 - 1e-6)) - ops.sum(_power(delta), axis=(1, 2, 3))
     budget = (
-        given + rows(ops.maximum(unused, 0.0), x) / channels
+        given + expand_like(ops.maximum(unused, 0.0), x) / channels
     )  # so the new change has length eps: no need to scale
     moved = way * (ops.sqrt(budget) / ops.maximum(ops.sqrt(_power(way)), TINY))
     return ops.clip(x + ops.where(first, moved, ops.where(second, 0.0, delta)), 0.0, 1.0)

@@ -1,69 +1,133 @@
-"""What is asked of an attack on a batch: the model, the images, and the goal."""
+"""What is asked of an attack on a batch: the model, and the examples with their goals."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
+from keras import ops
 
-from keras_adv.backend import Net, View
-from keras_adv.losses import decision, margin
-from keras_adv.threats.base import Tensor
+from keras_adv import noise
+from keras_adv.arrays import Logits, Tensor
+from keras_adv.backend import FrozenNet
+from keras_adv.losses import margin, predicted_class
 from keras_adv.validate import InvalidInput
 
-Logits = Callable[[Tensor], Tensor]
 
-
-class Task(NamedTuple):
-    """One batch to attack.
+class Examples(NamedTuple):
+    """Images and what each of them is attacked with: one row an image, NumPy arrays or tensors.
 
     Attributes:
-        logits: the model, (B, ...) -> (B, K): a `View`, or any pure function.
-        x: images (B, H, W, C) in [0, 1].
-        y: (B,) int32 labels, the classes to leave.
-        seeds: (B,) uint32, one random stream for each image.
-        eps: (B,) radius of each image, or None.
-        target: (B,) int32 classes to reach, or None: any class but y will do.
-        guide: (B, H, W, C) images whose features are to be imitated, for the attacks that are `guided`.
+        x: images (N, H, W, C) in [0, 1].
+        y: (N,) int32 labels, the classes to leave.
+        numbers: (N,) int32, the place of each image in the whole set; what is drawn for an image follows from it.
+        seeds: (N,) uint32, one random stream for each image.
+        eps: (N,) radius of each image, or None.
+        target: (N,) int32 classes to reach, or None: any class but y will do.
+        guide: (N, H, W, C) images whose features are to be imitated, for the attacks that are `guided`, or None.
     """
 
-    logits: Logits
     x: Tensor
     y: Tensor
+    numbers: Tensor
     seeds: Tensor
-    eps: Tensor = None
+    eps: Tensor | None = None
     target: Tensor | None = None
     guide: Tensor | None = None
 
-    def see(self, images: Tensor, draw: Any = None) -> Tensor:
-        """Logits of `images`; `draw` numbers the draw of a random net (others ignore it)."""
-        return self.logits(images, draw) if isinstance(self.logits, View) else self.logits(images)
+    @classmethod
+    def of_batch(cls, x: Tensor, y: Tensor, seed: Any = 0, **goals: Any) -> Examples:
+        """The examples of a whole set: image i has number i and draws from (seed, i). `goals` are further fields."""
+        numbers = ops.arange(ops.shape(x)[0], dtype="int32")
+        return cls(x, ops.cast(y, "int32"), numbers, noise.seeds(seed, numbers), **goals)
+
+    def take(self, rows: Any) -> Examples:
+        """The examples of these rows, in their order; NumPy indices, or a boolean mask."""
+        return Examples(*(None if field is None else field[rows] for field in self))
+
+    def as_tensors(self) -> Examples:
+        """The same as tensors of the backend."""
+        return Examples(*(None if field is None else ops.convert_to_tensor(field) for field in self))
+
+    def as_arrays(self) -> Examples:
+        """The same as NumPy arrays."""
+        return Examples(*(None if field is None else np.asarray(field) for field in self))
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One batch to attack.
+
+    Attributes:
+        model: images -> logits: a `FrozenNet`, or any pure function.
+        examples: the images with their labels, random streams and goals.
+    """
+
+    model: Logits
+    examples: Examples
+
+    @property
+    def x(self) -> Tensor:
+        """Images (B, H, W, C)."""
+        return self.examples.x
+
+    @property
+    def y(self) -> Tensor:
+        """Labels (B,)."""
+        return self.examples.y
+
+    @property
+    def seeds(self) -> Tensor:
+        """Seeds (B,), one random stream for each image."""
+        return self.examples.seeds
+
+    @property
+    def eps(self) -> Tensor:
+        """Radii (B,), or None."""
+        return self.examples.eps
+
+    @property
+    def target(self) -> Tensor | None:
+        """Classes to reach (B,), or None."""
+        return self.examples.target
+
+    def with_goal(self, **changes: Any) -> Task:
+        """The task with some fields of its examples changed."""
+        return Task(self.model, self.examples._replace(**changes))
+
+    def logits(self, images: Tensor, draw: Any = None) -> Tensor:
+        """(B, K) logits of `images`. `draw` numbers the draw of a random net (others ignore it)."""
+        return self.model(images, draw) if isinstance(self.model, FrozenNet) else self.model(images)
 
     def features(self, images: Tensor) -> Tensor:
-        """(B, F) activations of the layer named "features"."""
-        return self._view().features(images)
+        """(B, F) activations of the layer named "features". Raises InvalidInput where the model is a function."""
+        return self.net().features(images)
 
-    def featured(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(`features`, `see`) in one pass."""
-        return self._view().featured(images)
+    def features_and_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """((B, F), (B, K)) in one pass. Raises InvalidInput where the model is a function."""
+        return self.net().features_and_logits(images)
 
-    def _view(self) -> View:
-        if not isinstance(self.logits, View):
+    def net(self) -> FrozenNet:
+        """The model, for whoever needs more than its logits. Raises InvalidInput where it is a function."""
+        if not isinstance(self.model, FrozenNet):
             raise InvalidInput(
                 "`model` must be a Keras model with a layer named 'features'. Received: a function"
             )
-        return self.logits
+        return self.model
 
-    def fooled(self, z: Tensor) -> Tensor:
-        """(B,) bool: do these logits reach the goal?"""
-        return decision(z) != self.y if self.target is None else decision(z) == self.target
+    def fooled(self, logits: Tensor) -> Tensor:
+        """(B,) bool: whether these logits reach the goal."""
+        if self.target is None:
+            return predicted_class(logits) != self.y
+        return predicted_class(logits) == self.target
 
-    def margin(self, z: Tensor) -> Tensor:
+    def margin(self, logits: Tensor) -> Tensor:
         """(B,) how far these logits are beyond the goal: positive exactly where they reach it."""
-        return margin(z, self.y) if self.target is None else -margin(z, self.target)
+        return margin(logits, self.y) if self.target is None else -margin(logits, self.target)
 
 
-def ask(model: Any) -> Logits:
+def frozen_net(model: Any) -> Logits:
     """The pure function of a Keras model that attacks see; a function is returned as it is."""
-    return View(Net(model, frozen=True)) if isinstance(model, keras.Model) else model
+    return FrozenNet(model) if isinstance(model, keras.Model) else model

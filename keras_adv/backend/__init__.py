@@ -7,25 +7,25 @@ import keras
 
 if keras.config.backend() == "tensorflow":
     from keras_adv.backend.tensorflow import (
-        ANY_SIZE,
+        DYNAMIC_BATCH_SIZE,
         Game,
-        apart,
         chosen_grad,
         compile,
         jacobian,
-        select,
+        separate_graph,
         value_and_grad,
+        where_rows,
     )
 elif keras.config.backend() == "jax":
     from keras_adv.backend.jax import (
-        ANY_SIZE,
+        DYNAMIC_BATCH_SIZE,
         Game,
-        apart,
         chosen_grad,
         compile,
         jacobian,
-        select,
+        separate_graph,
         value_and_grad,
+        where_rows,
     )
 else:
     raise ImportError(
@@ -34,17 +34,18 @@ else:
         "before Python starts."
     )
 
-from keras_adv.backend.pure import Net, View
+from keras_adv.backend.net import FrozenNet, Mode, Net
 
 __all__ = [
-    "ANY_SIZE",
+    "DYNAMIC_BATCH_SIZE",
+    "FrozenNet",
     "Game",
+    "Mode",
     "Net",
-    "View",
-    "apart",
     "chosen_grad",
     "compile",
     "jacobian",
-    "select",
+    "separate_graph",
     "value_and_grad",
+    "where_rows",
 ]

@@ -15,22 +15,24 @@ from typing import Any
 
 import keras
 
-Tensor = Any
+from keras_adv.arrays import Tensor
+
 SMALLEST = 16  # images of fewer pixels a side gain little, by timing
 BLOCK = 4  # pixels a side of a block, by timing
 
 if keras.config.backend() == "tensorflow":
     import tensorflow as tf
 
-    PAYS = not tf.config.list_physical_devices("GPU")
+    AVAILABLE = not tf.config.list_physical_devices("GPU")
 else:
-    PAYS = False  # on JAX a convolution with a stride costs more than this saves
+    AVAILABLE = False  # on JAX a convolution with a stride costs more than this saves
 
 
 @contextlib.contextmanager
-def quick_slopes(model: keras.layers.Layer) -> Iterator[None]:
-    """Inside, the model's convolutions of grey images have the faster gradient, to every order; values are untouched."""
-    layers = [layer for layer in model._flatten_layers() if _plain(layer)] if PAYS else []
+def faster_input_gradients(model: keras.layers.Layer) -> Iterator[None]:
+    """While the context is open, the model's convolutions of grey images have the faster gradient, to every order. The
+    values that they return are the same."""
+    layers = [layer for layer in model._flatten_layers() if _can_be_faster(layer)] if AVAILABLE else []
     for layer in layers:
         layer.convolution_op = partial(convolve, padding=layer.padding.upper())
     try:
@@ -40,13 +42,13 @@ def quick_slopes(model: keras.layers.Layer) -> Iterator[None]:
             vars(layer).pop("convolution_op", None)  # another thread may have been here
 
 
-def _plain(layer: Any) -> bool:
-    """Is it Keras' convolution of one channel with stride 1, and not looked after yet?"""
+def _can_be_faster(layer: Any) -> bool:
+    """Whether it is Keras' own convolution of one channel with stride 1, without the faster gradient yet."""
     kind = keras.layers.Conv2D
     if not isinstance(layer, kind) or type(layer).convolution_op is not kind.convolution_op:
         return False
-    once = (layer.strides, layer.dilation_rate, layer.groups) == ((1, 1), (1, 1), 1)
-    if not once or layer.data_format != "channels_last" or "convolution_op" in vars(layer):
+    plain = (layer.strides, layer.dilation_rate, layer.groups) == ((1, 1), (1, 1), 1)
+    if not plain or layer.data_format != "channels_last" or "convolution_op" in vars(layer):
         return False
     return layer.built and layer.kernel.shape[2] == 1
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
 
 from keras_adv import noise
-from keras_adv.backend.pure import Net, Tensor
+from keras_adv.arrays import Tensor
+from keras_adv.backend.net import Net
+from keras_adv.validate import InvalidInput
+
+PASSES_PER_MOVE = 64
+"""Positions of a random stream that each move has to itself: one for each pass that it may make through a network."""
 
 
 class PerExample(keras.losses.Loss):
@@ -22,41 +28,56 @@ class PerExample(keras.losses.Loss):
 class BaseGame(keras.Model):
     """One Keras model that trains every defense: `fit`, callbacks and validation as for any other.
 
-    A training step asks the defense to `prepare` the batch, then plays its moves in order; each move lowers its
-    own terms over the variables it learns, with its own optimizer, and sees what the moves before it changed.
-    The state of the random streams is a counter of steps, so a resumed run draws what the first would have drawn.
+    A training step asks the defense to `prepare` the batch, then makes its moves in order; each move lowers its own
+    terms over the variables it learns, with its own optimizer, and sees what the moves before it changed. The random
+    streams are put at positions that follow from a counter of steps, so a resumed run draws what the first would have
+    drawn.
 
     Args:
         net: the classifier, a built Keras model with logits (B, classes).
         defense: what to play (see `keras_adv.defenses.Defense`).
         seed: start of the random streams.
+        observers: given the predictor, layers that a checkpoint of the game holds too, by name; no move learns them.
+
+    Attributes:
+        predictor: the model to serve, as the defense makes it of `net`.
+        players: every network by name; "net" is the predictor.
+        optimizers: one for each player that has a move.
     """
 
-    def __init__(self, net: keras.Model, defense: Any, seed: int = 0) -> None:
+    def __init__(
+        self,
+        net: keras.Model,
+        defense: Any,
+        seed: int = 0,
+        observers: Callable[[keras.Model], dict[str, keras.layers.Layer]] = lambda net: {},
+    ) -> None:
         super().__init__(name="game")
         self.defense, self.seed = defense, seed
         self.predictor = net = defense.predictor(net)
-        self.players = {"net": net, **defense.networks(net)}
-        self.clock = self.add_weight(shape=(), initializer="zeros", dtype="int32", trainable=False)
+        self.players = {"net": net, **defense.networks(net), **observers(net)}
+        self.step_count = self.add_weight(shape=(), initializer="zeros", dtype="int32", trainable=False)
         self.optimizers: dict[str, keras.optimizers.Optimizer] = {}
         self.trackers: dict[str, keras.metrics.Mean] = {}
         self.moves: tuple[Any, ...] = ()
-        self.judges = [
+        self.clean_metrics = [
             keras.metrics.SparseCategoricalCrossentropy(name="loss", from_logits=True),
             keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
         ]
         self._mean = PerExample()
         self.built = True
 
-    def start(self, moves: tuple[Any, ...], steps_per_epoch: int, epochs: int, **compile: Any) -> None:
-        """Readies the optimizers of `moves` and compiles for `fit`; the rest goes to `Model.compile`.
+    def compile_moves(
+        self, moves: tuple[Any, ...], steps_per_epoch: int, epochs: int, **options: Any
+    ) -> None:
+        """Makes the optimizers of `moves` and compiles for `fit`; `options` go to `keras.Model.compile`.
 
-        Moves that share an optimizer's name share its momentum: a later phase goes on with it.
+        Moves of one player share an optimizer, so that a later phase goes on with the momentum of the one before.
         """
         for move in moves:
             if move.player not in self.optimizers:
                 made = move.optimizer.build(steps_per_epoch, epochs)
-                made.build(self.learned(move))
+                made.build(self.variables_of(move))
                 self.optimizers[move.player] = made
             for term in (*move.terms, *move.monitors):
                 if term not in self.trackers:
@@ -65,7 +86,7 @@ class BaseGame(keras.Model):
         self.compile(
             optimizer=self.optimizers[moves[0].player],
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            **compile,
+            **options,
         )
 
     def call(self, x: Tensor, training: bool = False) -> Tensor:
@@ -73,28 +94,35 @@ class BaseGame(keras.Model):
 
     def compute_metrics(self, x: Tensor, y: Tensor, y_pred: Tensor, sample_weight: Any = None) -> Any:
         """Clean loss and accuracy of `evaluate` and of validation; training logs the terms instead."""
-        for judge in self.judges:
-            judge.update_state(y, y_pred, sample_weight)
-        return {judge.name: judge.result() for judge in self.judges}
+        for metric in self.clean_metrics:
+            metric.update_state(y, y_pred, sample_weight)
+        return {metric.name: metric.result() for metric in self.clean_metrics}
 
-    def learned(self, move: Any) -> list[Any]:
-        """The variables that a move learns."""
+    def variables_of(self, move: Any) -> list[Any]:
+        """The variables that a move learns. Raises InvalidInput where it names a network that is not there."""
+        for name in move.learns:
+            if name not in self.players:
+                raise self._mistake(f"its move {move.player!r} learns {name!r}", sorted(self.players))
         return [v for name in move.learns for v in self.players[name].trainable_variables]
 
     def play(self, x: Tensor, y: Tensor) -> dict[str, Any]:
-        """One step: prepare, then each move in turn. Returns the mean of every term so far in the epoch."""
-        self.clock.assign(self.clock.value + 1)
-        seed = noise.fold(ops.convert_to_tensor(self.seed, "uint32"), self.clock.value)
+        """One step: prepare, then each move in order. Returns the mean of every term so far in the epoch.
+
+        Raises:
+            InvalidInput: the defense does not return what it declares (found while the step is compiled).
+        """
+        self.step_count.assign(self.step_count.value + 1)
+        seed = noise.fold(ops.convert_to_tensor(self.seed, "uint32"), self.step_count.value)
         nets = {name: Net(player) for name, player in self.players.items()}
         batch = {"x": x, "y": y, **self.defense.prepare(nets, x, y, seed)}
         batch = {name: ops.stop_gradient(value) for name, value in batch.items()}
         for number, move in enumerate(self.moves):
             for net in nets.values():
-                # room for a move that runs a net several times, each time with a count of its own
-                net.set_clock((self.clock.value * len(self.moves) + number) * 64)
+                net.set_stream_position((self.step_count.value * len(self.moves) + number) * PASSES_PER_MOVE)
             for term, values in self.make_move(move, nets, batch).items():
                 self.trackers[term].update_state(values)
-        self.defense.settle(self.players, seed)
+        self._check_statistics(nets["net"])
+        self.defense.after_step(self.players, seed)
         terms = [term for move in self.moves for term in (*move.terms, *move.monitors)]
         return {term: self.trackers[term].result() for term in terms}
 
@@ -102,6 +130,38 @@ class BaseGame(keras.Model):
         """Gradient of the move's terms by the variables it learns, applied. Returns the terms (B,)."""
         raise NotImplementedError
 
-    def total(self, move: Any, terms: dict[str, Tensor]) -> Tensor:
-        """Sum of the means of the move's terms; what it only monitors is left out."""
+    def terms_of(self, move: Any, nets: dict[str, Net], batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What the move's loss returns: its terms and monitors, (B,) each.
+
+        Raises:
+            InvalidInput: a term is missing, not declared, or not one value for each image.
+        """
+        terms = move.loss(nets, batch)
+        declared = (*move.terms, *move.monitors)
+        if set(terms) != set(declared):
+            raise self._mistake(
+                f"the loss of its move {move.player!r} returns {sorted(terms)}", sorted(declared)
+            )
+        for name, value in terms.items():
+            shape, images = tuple(getattr(value, "shape", ())), batch["y"].shape[0]
+            if len(shape) != 1 or (None not in (shape[0], images) and shape[0] != images):
+                raise self._mistake(f"its term {name!r} has shape {shape}", "(B,), one value for each image")
+        return dict(terms)
+
+    def total_loss(self, move: Any, terms: dict[str, Tensor]) -> Tensor:
+        """Sum of the means of the move's terms, without its monitors."""
         return sum(self._mean(ops.zeros_like(terms[name]), terms[name]) for name in move.terms)
+
+    def _check_statistics(self, net: Net) -> None:
+        """A net with batch-norm statistics that no pass moves would be served with those of its first day."""
+        moving, declared = net.passes.count("training"), self.defense.statistics_passes
+        if net.statistics and moving != declared:
+            raise self._mistake(
+                f"{moving} passes of one step have mode='training', which moves batch-norm statistics",
+                f"{declared}, as its `statistics_passes` declares",
+            )
+
+    def _mistake(self, found: str, expected: Any) -> InvalidInput:
+        return InvalidInput(
+            f"`defense` must do as it declares. Received: {self.defense.name}, where {found}; expected {expected}"
+        )

@@ -9,10 +9,11 @@ import jax
 import keras
 from jax import numpy as jnp
 
+from keras_adv.arrays import Tensor
 from keras_adv.backend.game import BaseGame
-from keras_adv.backend.pure import Net, Tensor
+from keras_adv.backend.net import Net
 
-ANY_SIZE = False
+DYNAMIC_BATCH_SIZE = False
 """What is compiled is compiled for one shape."""
 
 
@@ -58,9 +59,9 @@ def _rows(outputs: Tensor, pull: Callable[[Tensor], tuple[Tensor]]) -> Tensor:
     return jnp.moveaxis(jax.vmap(pull)(columns)[0], 0, 1)
 
 
-def select(which: Tensor, yes: Tensor, no: Tensor) -> Tensor:
-    """yes[i] where which[i], else no[i]: (B,) bool, two (B, ...) of one shape."""
-    return jnp.where(jnp.reshape(which, (-1,) + (1,) * (jnp.ndim(yes) - 1)), yes, no)
+def where_rows(chosen: Tensor, yes: Tensor, no: Tensor) -> Tensor:
+    """yes[i] where chosen[i], else no[i]; chosen is (B,) bool, yes and no are (B, ...) of one shape."""
+    return jnp.where(jnp.reshape(chosen, (-1,) + (1,) * (jnp.ndim(yes) - 1)), yes, no)
 
 
 def compile(fn: Callable[..., Any], model: keras.layers.Layer | None = None) -> Callable[..., Any]:
@@ -75,7 +76,7 @@ def compile(fn: Callable[..., Any], model: keras.layers.Layer | None = None) -> 
     return lambda *args: pure([v.value for v in variables], *args)
 
 
-def apart(fn: Callable[..., Any]) -> Callable[..., Any]:
+def separate_graph(fn: Callable[..., Any]) -> Callable[..., Any]:
     """`fn`: XLA needs no fences."""
     return fn
 
@@ -103,7 +104,7 @@ class Game(BaseGame):
         return logs, tuple([scope.get_current_value(v) for v in group] for group in groups)
 
     def make_move(self, move: Any, nets: dict[str, Net], batch: dict[str, Tensor]) -> Any:
-        learned, optimizer = self.learned(move), self.optimizers[move.player]
+        learned, optimizer = self.variables_of(move), self.optimizers[move.player]
         state = [v for p in self.players.values() for v in p.non_trainable_variables]
         rest = [v for v in self.trainable_variables if not any(v is w for w in learned)] + state
         outer = [(v, v.value) for v in rest]  # scopes do not chain: read the outer one first
@@ -111,8 +112,8 @@ class Game(BaseGame):
         def loss(values: list[Tensor]) -> tuple[Tensor, Any]:
             mapping = [*zip(learned, values, strict=True), *outer]
             with keras.StatelessScope(state_mapping=mapping) as scope:
-                terms = move.loss(nets, batch)
-                scaled = optimizer.scale_loss(self.total(move, terms))
+                terms = self.terms_of(move, nets, batch)
+                scaled = optimizer.scale_loss(self.total_loss(move, terms))
             return scaled, (terms, [scope.get_current_value(v) for v in state])
 
         values = [v.value for v in learned]

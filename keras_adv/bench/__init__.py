@@ -4,10 +4,10 @@ Both are compiled, timed in the same process, alternating; a row is the median o
 machine otherwise idle.
 """
 
-from keras_adv.bench.attacks import attacks
-from keras_adv.bench.evaluation import memory, refill
-from keras_adv.bench.gradient import gradient
-from keras_adv.bench.jacobians import jacobians
-from keras_adv.bench.training import training
+from keras_adv.bench.attack_cost import attacks
+from keras_adv.bench.evaluation_cost import memory, refill
+from keras_adv.bench.input_gradient import gradient
+from keras_adv.bench.jacobian_forms import jacobians
+from keras_adv.bench.step_cost import training
 
 __all__ = ["attacks", "gradient", "jacobians", "memory", "refill", "training"]

@@ -1,4 +1,4 @@
-"""Defenses: one file each, as ordered moves (see `base`); `presets` are the papers' own settings."""
+"""Defenses: one file each, as ordered moves (see `base`), with the papers' own settings as presets."""
 
 from keras_adv.defenses.adversarial import Adversarial
 from keras_adv.defenses.afd import AFD
@@ -17,7 +17,6 @@ from keras_adv.defenses.mart import Mart
 from keras_adv.defenses.mat import MAT
 from keras_adv.defenses.mmc import MMC
 from keras_adv.defenses.parseval import Parseval
-from keras_adv.defenses.presets import PRESETS
 from keras_adv.defenses.standard import Standard
 from keras_adv.defenses.trades import Trades
 from keras_adv.defenses.vat import VAT
@@ -28,7 +27,6 @@ __all__ = [
     "MAD",
     "MAT",
     "MMC",
-    "PRESETS",
     "VAT",
     "Adversarial",
     "Critic",

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from keras_adv.arrays import Tensor
 from keras_adv.attacks import PGD, Attack
-from keras_adv.attacks.host import HostAttack
-from keras_adv.defenses.base import Batch, Defense, Move, Nets, Tensor, crafted, spent
+from keras_adv.defenses.base import Batch, CollapseGuard, Defense, Move, Nets
+from keras_adv.defenses.crafting import adversarial_images, attack_passes, check_trainable
 from keras_adv.defenses.standard import clean_loss
 from keras_adv.losses import cross_entropy
 from keras_adv.optimizers import Adam, Optimizer
 from keras_adv.registry import option, register, tunable
 from keras_adv.threats import Linf
-from keras_adv.validate import fail
 
 
 @register("defense", "adversarial")
@@ -24,6 +24,8 @@ class Adversarial(Defense):
         attack: any attack but one_pixel (SciPy's, outside of the graph) and feature_adversary (it needs second
             images); all its steps are taken, fooled or not.
         mix: weight of the adversarial images.
+        drop: fall of the accuracy under a PGD of 5 steps, from its best, that ends the training with the best weights
+            (see `fast`); for attacks of one step, which can collapse. None does not look.
         optimizer: of the classifier.
 
     Cost a step: the attack's, and 1 forward-backward pass on x' (another on x if mix < 1).
@@ -32,24 +34,34 @@ class Adversarial(Defense):
     reference = "arXiv:1706.06083"
     attack: Attack = option(default=PGD(threat=Linf(eps=0.1), steps=10))
     mix: float = tunable(default=1.0, lowest=0.3, highest=1.0, above=0.0, high=1.0)
+    drop: float | None = option(default=None, above=0.0, high=1.0)
     optimizer: Optimizer = option(default=Adam())
 
     def check(self) -> None:
-        if self.attack.guided or isinstance(self.attack, HostAttack):
-            raise fail("attack", "one that a training step can run: not SciPy's, no guide", self.attack.name)
+        check_trainable(self.attack)
+        if self.drop is not None:
+            self.attack.threat.radius()
+
+    def collapse_guard(self) -> CollapseGuard | None:
+        watch = PGD(threat=self.attack.threat, steps=5, step_size=0.25) if self.drop else None
+        return CollapseGuard(watch, self.drop, 128) if watch and self.drop else None
+
+    @property
+    def statistics_passes(self) -> int:
+        return 1 if self.mix == 1 else 2
 
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
-        return {"adversarial": crafted(self.attack, nets["net"], x, y, seed)}
+        return {"adversarial": adversarial_images(self.attack, nets["net"], x, y, seed)}
 
     def passes(self, classes: int) -> dict[str, int]:
-        return {**spent(self.attack, classes), "net.weights": 1 if self.mix == 1 else 2}
+        return {**attack_passes(self.attack, classes), "net.weights": 1 if self.mix == 1 else 2}
 
     def moves(self) -> tuple[Move, ...]:
         terms = ("adversarial",) if self.mix == 1 else ("adversarial", "cross_entropy")
         return (self.classify(*terms, loss=self._loss),)
 
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
-        logits = nets["net"].logits(batch["adversarial"], training=True, update=True)
+        logits = nets["net"].logits(batch["adversarial"], mode="training")
         terms = {"adversarial": self.mix * cross_entropy(logits, batch["y"])}
         if self.mix < 1:
             terms["cross_entropy"] = (1 - self.mix) * clean_loss(nets, batch)["cross_entropy"]

@@ -10,16 +10,17 @@ import keras
 from keras import ops
 
 from keras_adv import noise
+from keras_adv.arrays import Tensor, flatten, l2_norm
 from keras_adv.attacks import PGD, Attack
 from keras_adv.backend import value_and_grad
-from keras_adv.backend.pure import feature_layer
-from keras_adv.defenses.base import Batch, Defense, Move, Nets, Tensor, crafted, spent
+from keras_adv.classifier import feature_layer
+from keras_adv.defenses.base import Batch, Defense, Move, Nets
+from keras_adv.defenses.crafting import adversarial_images, attack_passes
 from keras_adv.defenses.discriminator import FORMS, Discriminator
 from keras_adv.defenses.standard import cross_entropy_move
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
-from keras_adv.registry import option, register, tunable
+from keras_adv.registry import option, preset, register, tunable
 from keras_adv.threats import Linf
-from keras_adv.threats.base import flat, l2_norm
 
 
 @register("defense", "afd")
@@ -97,7 +98,7 @@ class AFD(Defense):
         return {"encoder": encoder, "judge": Discriminator(size, classes, self.form, self.width)}
 
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
-        batch = {"adversarial": crafted(self.attack, nets["net"], x, y, seed)}
+        batch = {"adversarial": adversarial_images(self.attack, nets["net"], x, y, seed)}
         if self.penalty:
             seeds = noise.seeds(seed, ops.arange(ops.shape(x)[0]))
             batch["between"] = noise.uniform(noise.fold(seeds, 1), (1,))
@@ -105,7 +106,7 @@ class AFD(Defense):
 
     def passes(self, classes: int) -> dict[str, int]:
         needs = {
-            **spent(self.attack, classes),
+            **attack_passes(self.attack, classes),
             "net.weights": 1,
             "encoder.weights": 2 if self.match or self.symmetric else 1,
         }
@@ -128,7 +129,7 @@ class AFD(Defense):
         h, attacked = (ops.stop_gradient(encode(batch[name])) for name in ("x", "adversarial"))
         # both halves in one pass: one step of the power method
         both, labels = ops.concatenate([h, attacked]), ops.concatenate([y, y])
-        real, fake = ops.split(nets["judge"](both, labels, training=True, update=True), 2)
+        real, fake = ops.split(nets["judge"](both, labels, mode="training"), 2)
         terms = {"discriminate": _tell(self.gan, real, fake)}
         if self.penalty:
             t = batch["between"]
@@ -152,7 +153,7 @@ class AFD(Defense):
 
 def _encoder(nets: Nets) -> Callable[[Tensor], Tensor]:
     """images -> features (B, F) in float32, in training mode, no state kept."""
-    return lambda x: flat(ops.cast(nets["encoder"](x, training=True), "float32"))
+    return lambda x: flatten(ops.cast(nets["encoder"](x, mode="untracked"), "float32"))
 
 
 def _tell(gan: str, real: Tensor, fake: Tensor) -> Tensor:
@@ -182,13 +183,25 @@ def _paper(attack: Attack, epochs: tuple[int, ...]) -> AFD:
     )
 
 
-AFD_MNIST = _paper(PGD(threat=Linf(eps=0.3), steps=40, step_size=0.01 / 0.3), (50, 80))
-"""Paper, MNIST, ResNet-18 with 64 features: batch 128, 100 epochs.
-
-Its table A1 lost one of the three learning rates and shows 0.1 for two; the encoder's 0.5 is that of the
-authors' later code (inferred: start at 0.1 where it is unstable; for MNIST that code has 0.5 for the judge too). Their weight
-decay of 1e-4, in the first optimizer only, is part of a gradient that momentum 0.9 makes ten times longer;
-Keras' is decoupled, hence 1e-3."""
-AFD_CIFAR = _paper(PGD(threat=Linf(eps=0.031), steps=20, step_size=2 / 255 / 0.031), (400, 800))
-"""Paper, CIFAR-10 and CIFAR-100, ResNet-18 with 512 features: batch 128, 900 epochs, random crops and
-flips."""
+preset(
+    "afd_mnist",
+    _paper(PGD(threat=Linf(eps=0.3), steps=40, step_size=0.01 / 0.3), (50, 80)),
+    """Paper. Its table A1 lost one of the three learning rates and shows 0.1 for two; the encoder's 0.5 is that of the
+    authors' later code (inferred: start at 0.1 where it is unstable; for MNIST that code has 0.5 for the judge too).
+    Their weight decay of 1e-4, in the first optimizer only, is part of a gradient that momentum 0.9 makes ten times
+    longer; Keras' is decoupled, hence 1e-3.""",
+    model="resnet18(form='afd_mnist')",
+    data="mnist",
+    epochs=100,
+    batch_size=128,
+)
+preset(
+    "afd_cifar",
+    _paper(PGD(threat=Linf(eps=0.031), steps=20, step_size=2 / 255 / 0.031), (400, 800)),
+    "Paper, CIFAR-10 and CIFAR-100; the rates as for afd_mnist.",
+    model="resnet18()",
+    data="cifar10",
+    epochs=900,
+    batch_size=128,
+    augment="crop_flip",
+)

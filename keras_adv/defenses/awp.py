@@ -5,25 +5,19 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Any
 
-from keras_adv import validate
-from keras_adv.attacks import PGD, Attack
-from keras_adv.backend import Net, value_and_grad
+from keras_adv import registry, validate
+from keras_adv.arrays import Tensor, l2_norm
+from keras_adv.attacks import PGD
+from keras_adv.attacks.objectives import Objective
+from keras_adv.backend import value_and_grad
 from keras_adv.defenses.adversarial import Adversarial
-from keras_adv.defenses.base import Batch, Defense, Move, Nets, Phase, Tensor
-from keras_adv.defenses.trades import TRADES_CIFAR
+from keras_adv.defenses.base import Batch, Defense, Move, Nets, Phase
+from keras_adv.defenses.trades import Trades
 from keras_adv.optimizers import SGD, Milestones, Optimizer
-from keras_adv.registry import option, register, tunable
-from keras_adv.threats import L2, Linf, Threat
-from keras_adv.threats.base import l2_norm
+from keras_adv.registry import option, preset, register, tunable
+from keras_adv.threats import L2, Linf
 
 INNER = ("adversarial", "mart", "trades")
-
-
-class Proxy(Net):
-    """A net whose passes leave no trace: batch statistics normalise a batch, but are not kept."""
-
-    def __call__(self, *inputs: Tensor, update: bool = False, **kwargs: Any) -> Tensor:
-        return super().__call__(*inputs, update=False, **kwargs)
 
 
 @register("defense", "awp")
@@ -38,7 +32,7 @@ class AWP(Defense):
     statistics of the batch; the pass for v (their proxy) leaves the running statistics alone, the pass at w + v
     moves them.
 
-    The defaults are for small images such as the digits; `AT_AWP_CIFAR` and `TRADES_AWP_CIFAR` are the paper's.
+    The defaults are for small images such as the digits; the presets awp_cifar_adversarial and awp_cifar_trades are the paper's.
 
     Args:
         gamma: size of v relative to w; paper: 0.005 (its code: 0.01 with adversarial training).
@@ -64,24 +58,31 @@ class AWP(Defense):
         """That of the inner defense."""
         return self.inner.optimizer
 
+    @property
+    def statistics_passes(self) -> int:
+        return self.inner.statistics_passes
+
+    def objectives(self) -> tuple[Objective, ...]:
+        return self.inner.objectives()
+
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
         batch = self.inner.prepare(nets, x, y, seed)
         # no move has begun: dropout's stream still stands where the last step left it
-        nets["net"].set_clock(seed)
-        shifts = self._worst(nets, {"x": x, "y": y, **batch})
+        nets["net"].set_stream_position(seed)
+        shifts = self._worst_shifts(nets, {"x": x, "y": y, **batch})
         return {**batch, **{f"shift_{number}": v for number, v in enumerate(shifts)}}
 
-    def _worst(self, nets: Nets, batch: Batch) -> list[Tensor]:
+    def _worst_shifts(self, nets: Nets, batch: Batch) -> list[Tensor]:
         """v of every kernel, in the order of the trainable weights."""
-        net = nets["net"].frozen
+        net = nets["net"].untracked
         (move,) = self.inner.moves()
 
-        def total(values: list[Tensor]) -> tuple[Tensor, None]:
-            terms = move.loss({**nets, "net": Proxy(net.model, given=values)}, batch)
+        def loss(values: list[Tensor]) -> tuple[Tensor, None]:
+            terms = move.loss({**nets, "net": net.with_values(values)}, batch)
             return sum(terms[name] for name in move.terms), None
 
-        values = net.values
-        _, _, slopes = value_and_grad(total, values)
+        values = net.frozen.values
+        _, _, slopes = value_and_grad(loss, values)
         pairs = [(w, g) for w, g in zip(values, slopes, strict=True) if len(w.shape) > 1]
         # as a batch of one: the direction of a tiny gradient does not vanish when squared
         return [self.gamma * l2_norm(w[None]) * L2().steepest(g[None])[0] for w, g in pairs]
@@ -103,32 +104,38 @@ class AWP(Defense):
         kernels = [place for place, w in enumerate(values) if len(w.shape) > 1]
         for number, place in enumerate(kernels):
             values[place] = values[place] + batch[f"shift_{number}"]
-        return move.loss({**nets, "net": net.at(values)}, batch)
-
-    def adaptive_attack(self, threat: Threat | str, eot: int = 1) -> Attack:
-        return self.inner.adaptive_attack(threat, eot)
+        return move.loss({**nets, "net": net.with_values(values)}, batch)
 
 
-AT_AWP_CIFAR = AWP(
-    gamma=0.01,
-    inner=Adversarial(
-        attack=PGD(threat=Linf(eps=8 / 255), steps=10, step_size=0.25),
-        optimizer=SGD(
-            learning_rate=0.1,
-            momentum=0.9,
-            weight_decay=5e-3,  # theirs is 5e-4 inside the gradient, which momentum 0.9 sums up to ten times that
-            schedule=Milestones(at=(100, 150), factor=0.1),
+_SGD = SGD(
+    learning_rate=0.1,
+    momentum=0.9,
+    weight_decay=5e-3,  # theirs is 5e-4 inside the gradient, which momentum 0.9 sums up to ten times that
+    schedule=Milestones(at=(100, 150), factor=0.1),
+)
+_SETTING: dict[str, Any] = {"data": "cifar10", "epochs": 200, "batch_size": 128, "augment": "crop_flip"}
+
+preset(
+    "awp_cifar_adversarial",
+    AWP(
+        gamma=0.01,
+        inner=Adversarial(attack=PGD(threat=Linf(eps=8 / 255), steps=10, step_size=0.25), optimizer=_SGD),
+    ),
+    "The authors' AT-AWP, from memory of their code, not checked against it; theirs is a PreAct ResNet-18.",
+    model="resnet18()",
+    **_SETTING,
+)
+_TRADES: Trades = registry.parse("defense", "trades_cifar")
+preset(
+    "awp_cifar_trades",
+    AWP(
+        gamma=0.005,
+        inner=_TRADES.replace(
+            attack=_TRADES.attack.replace(threat=Linf(eps=8 / 255), step_size=0.25), optimizer=_SGD
         ),
+        warmup=10,
     ),
+    "The authors' TRADES-AWP, from memory of their code, not checked against it.",
+    model="wrn(depth=34, width=10)",
+    **_SETTING,
 )
-"""The authors' setting of AT-AWP on CIFAR-10: PreAct ResNet-18, 200 epochs, batch 128, augment="crop_flip"."""
-
-TRADES_AWP_CIFAR = AWP(
-    gamma=0.005,
-    inner=TRADES_CIFAR.replace(
-        attack=TRADES_CIFAR.attack.replace(threat=Linf(eps=8 / 255), step_size=0.25),
-        optimizer=AT_AWP_CIFAR.optimizer,
-    ),
-    warmup=10,
-)
-"""The same of TRADES-AWP: WRN-34-10, 200 epochs. Both from memory of the authors' code, not checked against it."""

@@ -9,15 +9,16 @@ from typing import Any, ClassVar, NamedTuple
 import keras
 from keras import ops
 
-from keras_adv import noise, registry, validate
+from keras_adv import registry, validate
+from keras_adv.arrays import Tensor
 from keras_adv.attacks import APGD, PDPGD, PGD, Attack, Worst
-from keras_adv.backend import Net, View
+from keras_adv.attacks.objectives import CrossEntropy, MarginObjective, Objective, Scaled
+from keras_adv.backend import Net
 from keras_adv.models import Architecture
 from keras_adv.optimizers import Optimizer
 from keras_adv.registry import Spec
 from keras_adv.threats import Threat
 
-Tensor = Any
 Nets = dict[str, Net]
 Batch = dict[str, Tensor]
 
@@ -42,6 +43,20 @@ class Move(NamedTuple):
     monitors: tuple[str, ...] = ()
 
 
+class CollapseGuard(NamedTuple):
+    """Watches for catastrophic overfitting: the net learns to fool the attack of its training, not to withstand others.
+
+    Attributes:
+        attack: measures the accuracy after each epoch; short, of several steps.
+        drop: fall below the best accuracy so far that ends the training, with the best weights restored.
+        images: how many training images, the first ones, the accuracy is measured on.
+    """
+
+    attack: PGD
+    drop: float
+    images: int
+
+
 class Phase(NamedTuple):
     """A stretch of training that plays the same moves up to (not including) epoch `until`."""
 
@@ -52,29 +67,44 @@ class Phase(NamedTuple):
 class Defense(Spec):
     """Base of all defenses. Subclasses write `moves`, and what else they need of the rest.
 
-    `nets` are pure functions of the current weights (`keras_adv.backend.Net`); `nets["net"]` is the classifier.
+    `nets` are pure functions of the current weights (`keras_adv.backend.Net`); `nets["net"]` is the classifier. What a
+    defense returns is checked while a step is compiled: an error of its author is an InvalidInput that names it.
     """
 
+    kind = "defense"
     optimizer: Optimizer
-    attacked: ClassVar[tuple[str, ...]] = ()
-    """Objectives (`attacks.objectives`) that an attack which knows the defense ascends, besides the usual ones."""
     reported: ClassVar[Mapping[str, str]] = {}
     """The paper's own numbers, for cards: what -> text."""
-
-    def design(self, model: Architecture) -> Architecture:
-        """The architecture that is trained, given the one asked for."""
-        return model
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
             attack = getattr(self, field.name)
-            if (
-                isinstance(attack, PGD) and attack.restarts != 1
-            ):  # all would be paid for, and the last one taken
-                raise validate.fail(f"{field.name}.restarts", "1 in training", attack.restarts)
+            # all restarts would be paid for, and the last one taken
+            if isinstance(attack, PGD) and attack.restarts != 1:
+                raise validate.invalid(f"{field.name}.restarts", "1 in training", attack.restarts)
 
-    def enrich(self, net: keras.Model, x: Any, y: Any) -> tuple[Any, Any]:
+    @property
+    def statistics_passes(self) -> int:
+        """Passes of one step that move what the classifier stores besides weights: the statistics of batch normalisation.
+
+        They are those of mode "training" (`keras_adv.backend.Net`). `Game` refuses a step that makes another number.
+        """
+        return 1
+
+    def objectives(self) -> tuple[Objective, ...]:
+        """What an attack that knows this defense ascends, besides the usual objectives."""
+        return ()
+
+    def collapse_guard(self) -> CollapseGuard | None:
+        """How to watch the training for catastrophic overfitting, or None."""
+        return None
+
+    def adapt_model(self, model: Architecture) -> Architecture:
+        """The architecture that is trained, given the one asked for."""
+        return model
+
+    def extend_data(self, net: keras.Model, x: Any, y: Any) -> tuple[Any, Any]:
         """The training set (NumPy), before the first step, given the net that training starts from."""
         del net
         return x, y
@@ -106,36 +136,30 @@ class Defense(Spec):
         """How training is divided; one phase unless the paper has a warm-up."""
         return (Phase(epochs, self.moves()),)
 
-    def settle(self, players: dict[str, keras.layers.Layer], seed: Tensor) -> None:
+    def after_step(self, players: dict[str, keras.layers.Layer], seed: Tensor) -> None:
         """What happens to the weights of the networks after the moves of a step: a projection, say."""
         del players, seed
 
-    def callbacks(self, net: keras.Model, x: Any, y: Any) -> tuple[keras.callbacks.Callback, ...]:
-        """Keras callbacks that watch over the training of `net` on this training set."""
-        del net, x, y
-        return ()
-
     def predictor(self, net: keras.Model) -> keras.Model:
-        """The model that learns as `nets["net"]`, and is exported, attacked and served; its output are logits.
+        """The model that learns as `nets["net"]`, and is exported, attacked and served; its outputs are logits.
 
-        It may be another model around the layers of `net`. Of what it returned before, it returns the same.
+        It may be another model around the layers of `net`; given that model, it returns it.
         """
         return net
 
     def adaptive_attack(self, threat: Threat | str, eot: int = 1) -> Attack:
-        """The attack for whoever knows this defense: the worst case over APGD on the cross-entropy, on rescaled
-        logits, on the margin to each class and on the defense's own objectives, and over PDPGD, whose steps are
-        not capped.
+        """The attack for whoever knows this defense: the worst case over APGD on the cross-entropy, on rescaled logits,
+        on the defense's own `objectives` and on the margin to each class, and over PDPGD, whose steps are not capped.
 
         Args:
             threat: a threat with an eps, or its spec.
             eot: draws of a random net that each gradient of APGD is the mean of.
         """
         ball: Threat = registry.parse("threat", threat)
-        losses = ("cross_entropy", "scaled", *self.attacked)
-        climbs = [APGD(threat=ball, loss=loss, eot=eot) for loss in losses]
-        climbs.append(APGD(threat=ball, loss="margin", targets=9, eot=eot))
-        return Worst(threat=ball, attacks=(*climbs, PDPGD(threat=ball)))
+        objectives = (CrossEntropy(), Scaled(), *self.objectives())
+        attacks = [APGD(threat=ball, loss=objective, eot=eot) for objective in objectives]
+        attacks.append(APGD(threat=ball, loss=MarginObjective(), targets=9, eot=eot))
+        return Worst(threat=ball, attacks=(*attacks, PDPGD(threat=ball)))
 
     def classify(
         self, *terms: str, loss: Callable[[Nets, Batch], dict[str, Tensor]], monitors: tuple[str, ...] = ()
@@ -144,27 +168,7 @@ class Defense(Spec):
         return Move("net", ("net",), self.optimizer, terms, loss, monitors)
 
 
-def crafted(
-    attack: Attack, net: Net, x: Tensor, y: Tensor, seed: Tensor, target: Tensor | None = None
-) -> Tensor:
-    """Images that an attack makes in training: on the net as it stands, in inference mode, every step taken."""
-    seeds = noise.seeds(seed, ops.arange(ops.shape(x)[0]))
-    return attack.perturb(View(net.frozen), x, ops.cast(y, "int32"), seeds, target)
-
-
-def check_beside(attack: PGD, loss: str) -> None:
-    """For `check`: the attack of a defense ascends `loss`, which has no gradient at x itself."""
-    validate.one_of("attack.loss", attack.loss, (loss,))
-    if not attack.jitter and not attack.random_start:
-        raise validate.fail("attack.jitter", "greater than 0 for an attack that starts at x", attack.jitter)
-
-
-def spent(attack: Attack, classes: int) -> dict[str, int]:
-    """What `crafted` costs, for `Defense.passes`."""
-    return {"net.input": attack.total * attack.gradients(classes) + attack.opening(classes)}
-
-
-def mean_over(mask: Tensor, term: Tensor) -> Tensor:
+def masked_mean(mask: Tensor, term: Tensor) -> Tensor:
     """A (B,) term whose mean over the batch is its mean over the images in `mask`; 0 where there are none."""
     mask = ops.cast(mask, term.dtype)
     count = ops.cast(ops.shape(term)[0], term.dtype)

@@ -8,22 +8,39 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_adv.attacks.linearise import nearest, rivals
+from keras_adv.arrays import TINY, Tensor, expand_like, l2_norm
 from keras_adv.backend import Net, chosen_grad
-from keras_adv.defenses.base import Batch, Defense, Move, Nets, Tensor
-from keras_adv.layers import MeanImage
-from keras_adv.losses import cross_entropy, decision
+from keras_adv.defenses.base import Batch, Defense, Move, Nets
+from keras_adv.losses import cross_entropy, predicted_class
+from keras_adv.numerics.linearise import differences_to_rivals, nearest_class
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
-from keras_adv.registry import option, register, tunable
+from keras_adv.registry import option, preset, register, tunable
 from keras_adv.threats import L2
-from keras_adv.threats.base import TINY, l2_norm, rows
-from keras_adv.validate import fail
+from keras_adv.validate import invalid
 
 CAP = 5.0
 """Largest exponent: a wrong image further from its class than its own length would drown the batch in exp(d rho)."""
 FLAT = 1e-12
 """Squared slopes up to here count as none, and the image does not move: the gradient has 1 / slope^4. A correct image is
 then logged with rho 0, though nothing says that it is fragile."""
+
+
+class MeanImage(keras.layers.Layer):
+    """Mean of all images that it was called with, the present ones included: (B, H, W, C) -> (H, W, C)."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__(name="mean_image")
+        self.mean = self.add_weight(shape=shape, initializer="zeros", trainable=False)
+        self.count = self.add_weight(shape=(), initializer="zeros", trainable=False)
+        self.built = True
+
+    def call(self, x: Tensor) -> Tensor:
+        old, more = ops.convert_to_tensor(self.mean), ops.cast(ops.shape(x)[0], "float32")
+        count = ops.convert_to_tensor(self.count) + more
+        new = old + (ops.mean(x, axis=0) - old) * (more / count)
+        self.count.assign(count)
+        self.mean.assign(new)
+        return new
 
 
 @register("defense", "deep_defense")
@@ -87,11 +104,11 @@ class DeepDefense(Defense):
     def networks(self, net: keras.Model) -> dict[str, keras.layers.Layer]:
         if not any(self._reaches(v) for v in net.trainable_variables):
             names = [layer.name for layer in net.layers if layer.trainable_variables]
-            raise fail("regularised", f"parts of the names of layers, of {names}", self.regularised)
+            raise invalid("regularised", f"parts of the names of layers, of {names}", self.regularised)
         return {} if self.preprocess == "none" else {"mean": MeanImage(net.input_shape[1:])}
 
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
-        return {"size": l2_norm(x if self.preprocess == "none" else x - nets["mean"](x, update=True))}
+        return {"size": l2_norm(x if self.preprocess == "none" else x - nets["mean"](x, mode="training"))}
 
     def passes(self, classes: int) -> dict[str, int]:
         first = {"net.jacobian": self.steps}
@@ -104,8 +121,8 @@ class DeepDefense(Defense):
 
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
         net, x, y = self._learning(nets["net"]), batch["x"], ops.cast(batch["y"], "int32")
-        logits = net.logits(x) if self.inference else net.logits(x, training=True, update=True)
-        delta, correct = self.perturbation(net.only(self._reaches), x, y)
+        logits = net.logits(x) if self.inference else net.logits(x, mode="training")
+        delta, correct = self.perturbation(net.training_only(self._reaches), x, y)
         known = batch["size"] > TINY  # a black image, or the first of all, which is the mean, has no rho
         rho = ops.where(known, l2_norm(delta) / ops.where(known, batch["size"], 1.0), 0.0)
         cost = ops.where(correct, ops.exp(-self.c * rho), ops.exp(ops.minimum(self.d * rho, CAP)))
@@ -119,7 +136,7 @@ class DeepDefense(Defense):
             length, w, right = self._to_boundary(net, x + delta, y, correct)
             correct = right if correct is None else correct
             on_the_way = ops.cast(right == correct, "float32")
-            delta = delta + (1.0 + self.overshoot) * rows(on_the_way * length, x) * w
+            delta = delta + (1.0 + self.overshoot) * expand_like(on_the_way * length, x) * w
         return delta, correct
 
     def _to_boundary(
@@ -129,15 +146,15 @@ class DeepDefense(Defense):
         class, or from the likeliest wrong class to y where the image was not `correct` (None: where x is not)."""
 
         def source_to_target(gaps: Tensor, seen: Any, slopes: Tensor) -> Tensor:
-            away = (decision(seen[0]) == y) if correct is None else correct
-            nowhere = ops.full_like(y, -1)  # y is not among the rivals
-            near = ops.one_hot(nearest(L2(), nowhere, gaps, slopes), gaps.shape[1])
-            return ops.where(away[:, None], near, -ops.one_hot(decision(gaps), gaps.shape[1]))
+            away = (predicted_class(seen[0]) == y) if correct is None else correct
+            nowhere = ops.full_like(y, -1)  # y is not among the differences_to_rivals
+            near = ops.one_hot(nearest_class(L2(), nowhere, gaps, slopes), gaps.shape[1])
+            return ops.where(away[:, None], near, -ops.one_hot(predicted_class(gaps), gaps.shape[1]))
 
-        f, (z, _), w = chosen_grad(rivals(net.logits, y, self.candidates), source_to_target, x)
+        f, (z, _), w = chosen_grad(differences_to_rivals(net.logits, y, self.candidates), source_to_target, x)
         square = ops.sum(ops.square(w), axis=tuple(range(1, len(w.shape))))
         steep = square > FLAT
-        return ops.where(steep, ops.abs(f) / ops.where(steep, square, 1.0), 0.0), w, decision(z) == y
+        return ops.where(steep, ops.abs(f) / ops.where(steep, square, 1.0), 0.0), w, predicted_class(z) == y
 
     def _learning(self, net: Net) -> Net:
         """The net as it is fine-tuned."""
@@ -148,20 +165,31 @@ class DeepDefense(Defense):
             for v in n.variables
         ]
         held = {id(v) for v in norms} if self.freeze_norm else set()
-        return net.only(lambda v: id(v) not in held)
+        return net.training_only(lambda v: id(v) not in held)
 
     def _reaches(self, variable: keras.Variable) -> bool:
         layer = str(variable.path).rpartition("/")[0]
         return self.regularised is None or any(part in layer for part in self.regularised)
 
 
-_HALVED = SGD(learning_rate=5e-4, weight_decay=5e-3, schedule=Milestones(at=(4,), factor=0.5))
-DEEP_DEFENSE_MNIST = DeepDefense(c=25.0, steps=5, preprocess="matconvnet", optimizer=_HALVED)
-"""The paper's fine-tuning of MLP (500, 150) and LeNet (form "matconvnet") on MNIST, 60,000 images: 5 epochs, batches of
-100. Its decay of 5e-4 enters the momentum 0.9: Keras' decoupled one is ten times that. The rate is for its pixels of
-0..255, where the first layer's weights are 255 times smaller than for ours."""
-DEEP_DEFENSE_CIFAR = DEEP_DEFENSE_MNIST.replace(
-    optimizer=_HALVED.replace(schedule=Milestones(at=(40,), factor=0.5))
+_SGD = SGD(learning_rate=5e-4, weight_decay=5e-3, schedule=Milestones(at=(4,), factor=0.5))
+_PAPER = DeepDefense(c=25.0, steps=5, preprocess="matconvnet", optimizer=_SGD)
+preset(
+    "deep_defense_mnist",
+    _PAPER,
+    """The paper's fine-tuning of a trained net (give `start`), the MLP or LeNet of form "matconvnet". Its decay of 5e-4
+    enters the momentum 0.9: Keras' decoupled one is ten times that. The rate is for its pixels of 0..255, where the
+    first layer's weights are 255 times smaller than for ours.""",
+    model="mlp(units=(500, 150))",
+    data="mnist",
+    epochs=5,
 )
-"""On CIFAR-10, 50 epochs: ConvNet; `c=70.0` for NIN. Its epochs and rate are inferred from the authors' code, and its
-images are whitened (see `preprocess`)."""
+preset(
+    "deep_defense_cifar",
+    _PAPER.replace(optimizer=_SGD.replace(schedule=Milestones(at=(40,), factor=0.5))),
+    """The paper's fine-tuning of ConvNet (give `start`); NIN: deep_defense_cifar(c=70.0). Epochs and rate are inferred
+    from the authors' code, and its images are whitened (see `preprocess`).""",
+    model="convnet()",
+    data="cifar10",
+    epochs=50,
+)

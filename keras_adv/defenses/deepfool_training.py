@@ -8,9 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_adv import noise
 from keras_adv.attacks import DeepFool, Task
-from keras_adv.backend import Net, View, compile
+from keras_adv.attacks.task import Examples
+from keras_adv.backend import FrozenNet, compile
 from keras_adv.defenses.base import Defense, Move
 from keras_adv.defenses.standard import cross_entropy_move
 from keras_adv.optimizers import Adam, Optimizer
@@ -50,18 +50,14 @@ class DeepFoolTraining(Defense):
     clean: bool = option(default=True)
     optimizer: Optimizer = option(default=Adam())
 
-    def enrich(self, net: keras.Model, x: Any, y: Any) -> tuple[Any, Any]:
-        def fool(images: Any, labels: Any, seeds: Any) -> Any:
-            view = View(Net(net, frozen=True))
-            task = Task(view, images, labels, seeds, self.attack.threat.each(images))
-            return self.attack.attempt(task).images
-
-        run, found = compile(fool, net), np.empty_like(x)
+    def extend_data(self, net: keras.Model, x: Any, y: Any) -> tuple[Any, Any]:
+        examples = Examples.of_batch(x, y, eps=self.attack.threat.radii(x)).as_arrays()
+        run = compile(lambda batch: self.attack.run(Task(FrozenNet(net), batch)).images, net)
+        found = np.empty_like(x)
         for start in range(0, len(x), BATCH):
             # batches of one size, the last filled up with its last image: one compilation
-            at = np.minimum(np.arange(start, start + BATCH), len(x) - 1)
-            made = run(x[at], np.asarray(y[at], "int32"), noise.seeds(0, at.astype("int32")))
-            found[start : start + BATCH] = np.asarray(made)[: len(x) - start]
+            rows = np.minimum(np.arange(start, start + BATCH), len(x) - 1)
+            found[start : start + BATCH] = np.asarray(run(examples.take(rows)))[: len(x) - start]
         return (np.concatenate([x, found]), np.concatenate([y, y])) if self.clean else (found, y)
 
     def moves(self) -> tuple[Move, ...]:

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from keras_adv import validate
-from keras_adv.threats.base import TINY
+from keras_adv.arrays import TINY
 
 Tensor = Any
 FORMS = ("fc3_pd", "fc1_pd", "fc3")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from keras import ops
 
+from keras_adv.arrays import Tensor
 from keras_adv.backend import jacobian, value_and_grad
-from keras_adv.defenses.base import Batch, Defense, Move, Nets, Tensor
+from keras_adv.defenses.base import Batch, Defense, Move, Nets
 from keras_adv.defenses.standard import clean_loss
 from keras_adv.losses import cross_entropy
 from keras_adv.optimizers import Adam, Optimizer

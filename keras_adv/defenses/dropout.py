@@ -25,7 +25,7 @@ class Dropout(Defense):
     rate: float = tunable(default=0.5, lowest=0.1, highest=0.7, above=0.0, high=0.9)
     optimizer: Optimizer = option(default=Adam())
 
-    def design(self, model: Architecture) -> Architecture:
+    def adapt_model(self, model: Architecture) -> Architecture:
         if not hasattr(model, "dropout"):
             raise InvalidInput(
                 f"`model` must have a dropout option for the defense dropout. Received: {model}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from keras import ops
 
-from keras_adv.defenses.base import Batch, Defense, Move, Nets, Tensor
+from keras_adv.arrays import Tensor
+from keras_adv.defenses.base import Batch, Defense, Move, Nets
 from keras_adv.losses import pick
 from keras_adv.optimizers import Adam, Optimizer
 from keras_adv.registry import option, register, tunable
@@ -48,5 +49,5 @@ class LabelSmoothing(Defense):
         return (self.classify("cross_entropy", loss=self._loss),)
 
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
-        logits = nets["net"].logits(batch["x"], training=True, update=True)
+        logits = nets["net"].logits(batch["x"], mode="training")
         return {"cross_entropy": smoothed_cross_entropy(logits, batch["y"], self.alpha)}

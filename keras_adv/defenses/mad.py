@@ -1,22 +1,24 @@
-"""MAD optimisation: tight clusters of features, far apart, under a small Jacobian."""
+"""MAD optimisation: tight clusters of features, far separate_graph, under a small Jacobian."""
 
 from __future__ import annotations
 
 import math
 from types import MappingProxyType
+from typing import Any
 
 from keras import ops
 
 from keras_adv import noise
+from keras_adv.arrays import Tensor, flatten, l2_norm
 from keras_adv.attacks import PGD, Attack
 from keras_adv.backend import Net, jacobian
-from keras_adv.backend.pure import feature_layer
-from keras_adv.defenses.base import Batch, Defense, Move, Nets, Tensor, crafted, spent
+from keras_adv.classifier import feature_layer
+from keras_adv.defenses.base import Batch, Defense, Move, Nets
+from keras_adv.defenses.crafting import adversarial_images, attack_passes
 from keras_adv.defenses.label_smoothing import smoothed_cross_entropy
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
-from keras_adv.registry import option, register, tunable
+from keras_adv.registry import option, preset, register, tunable
 from keras_adv.threats import Linf
-from keras_adv.threats.base import flat, l2_norm
 
 
 @register("defense", "mad")
@@ -99,7 +101,7 @@ class MAD(Defense):
         if self.projections is not None and self.jacobian_of != "softmax_sum":
             batch["directions"] = noise.normal(noise.fold(keys, 2), (self.projections, self._rows(net)))
         if self.attack is not None:
-            batch["adversarial"] = crafted(self.attack, net, x, y, seed)
+            batch["adversarial"] = adversarial_images(self.attack, net, x, y, seed)
         return batch
 
     def passes(self, classes: int) -> dict[str, int]:
@@ -108,7 +110,7 @@ class MAD(Defense):
         if self.jacobian:
             needs["net.second"] = 1 if self.jacobian_of == "softmax_sum" else rows
         if self.attack is not None:
-            needs |= {**spent(self.attack, classes), "net.weights": 2}
+            needs |= {**attack_passes(self.attack, classes), "net.weights": 2}
         return needs
 
     def moves(self) -> tuple[Move, ...]:
@@ -118,7 +120,7 @@ class MAD(Defense):
 
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
         net, y, partner = nets["net"], batch["y"], batch["partner"]
-        z, logits = net.featured(batch["x"], training=True, update=True)
+        z, logits = net.features_and_logits(batch["x"], mode="training")
 
         def both(branch: Tensor) -> Tensor:
             return branch + ops.take(branch, partner, axis=0)
@@ -126,7 +128,7 @@ class MAD(Defense):
         clean = 1.0 if self.attack is None else 1.0 - self.mix
         terms = {"cross_entropy": clean * both(smoothed_cross_entropy(logits, y, self.alpha))}
         if self.attack is not None:
-            seen = net.logits(batch["adversarial"], training=True)
+            seen = net.logits(batch["adversarial"], mode="untracked")
             terms["adversarial"] = self.mix * both(smoothed_cross_entropy(seen, y, self.alpha))
         if self.siamese:
             miss = cosine(z, ops.take(z, partner, axis=0)) - batch["alike"]
@@ -148,7 +150,7 @@ class MAD(Defense):
     def _outputs(self, net: Net, x: Tensor) -> Tensor:
         """(B, D) of what the Jacobian is taken."""
         if self.jacobian_of == "embedding":
-            return net.featured(x)[0]
+            return net.features_and_logits(x)[0]
         logits = net.logits(x)
         if self.jacobian_of == "logits":
             return logits
@@ -166,7 +168,7 @@ class MAD(Defense):
         found = jacobian(rows, batch["x"])[1]
         draws = 1 if directions is None else directions.shape[1]
         if self.jacobian_squared:
-            return ops.sum(ops.square(flat(found)), axis=1) / draws
+            return ops.sum(ops.square(flatten(found)), axis=1) / draws
         return l2_norm(found) / math.sqrt(draws)
 
 
@@ -226,14 +228,30 @@ def _sgd(*epochs: int) -> SGD:
     return SGD(learning_rate=0.1, weight_decay=4e-3, schedule=Milestones(at=epochs))
 
 
-MADNET_MNIST = MAD(variance=1.0, projections=None, optimizer=_sgd(19, 38, 58, 64))
-"""The released code's schedule for MNIST: batch 128, 64 epochs (paper: 80), ResNet-56 with LeakyReLU(0.1).
-
-The code adds Keras' l2(2e-4) of the filters to the loss (the paper prints 0.002): a gradient of 4e-4 w, which
-momentum 0.9 makes ten times longer. Here the decay is decoupled from the momentum, hence 4e-3, and it is on
-every weight."""
-MADNET_CIFAR = MAD(variance=1.0, projections=None, optimizer=_sgd(102, 179, 256, 333))
-"""The same for CIFAR-10: batch 128, 409 epochs (paper: 400), random crops and flips. For the 100 rows of CIFAR-100's
-Jacobian take projections=1."""
-MADNET_CIFAR_ADVERSARIAL = MADNET_CIFAR.replace(attack=PGD(threat=Linf(eps=8 / 255), steps=10))
-"""With adversarial training; the paper gives neither eps, nor steps, nor the mix: these are inferred."""
+preset(
+    "mad_mnist",
+    MAD(variance=1.0, projections=None, optimizer=_sgd(19, 38, 58, 64)),
+    """The released code's schedule (paper: 80 epochs). The code adds Keras' l2(2e-4) of the filters to the loss (the paper
+    prints 0.002): a gradient of 4e-4 w, which momentum 0.9 makes ten times longer. Here the decay is decoupled from the
+    momentum, hence 4e-3, and it is on every weight.""",
+    model="madnet_resnet(depth=56)",
+    data="mnist",
+    epochs=64,
+    batch_size=128,
+)
+_CIFAR = MAD(variance=1.0, projections=None, optimizer=_sgd(102, 179, 256, 333))
+_SETTING: dict[str, Any] = {
+    "model": "madnet_resnet(depth=56)", "data": "cifar10", "epochs": 409, "batch_size": 128, "augment": "crop_flip",
+}  # fmt: skip
+preset(
+    "mad_cifar",
+    _CIFAR,
+    "The released code's schedule (paper: 400 epochs). For the 100 rows of CIFAR-100's Jacobian take projections=1.",
+    **_SETTING,
+)
+preset(
+    "mad_cifar_adversarial",
+    _CIFAR.replace(attack=PGD(threat=Linf(eps=8 / 255), steps=10)),
+    "With adversarial training; the paper gives neither eps, nor steps, nor the mix: these are inferred.",
+    **_SETTING,
+)

@@ -8,12 +8,13 @@ from typing import Any
 
 from keras import ops
 
-from keras_adv.attacks.linearise import rivals
+from keras_adv.arrays import Tensor
 from keras_adv.backend import chosen_grad
-from keras_adv.defenses.base import Batch, Defense, Move, Nets, Tensor
+from keras_adv.defenses.base import Batch, Defense, Move, Nets
 from keras_adv.losses import cross_entropy, multiclass_hinge
+from keras_adv.numerics.linearise import differences_to_rivals
 from keras_adv.optimizers import SGD, Adam, Drop, Milestones, Optimizer
-from keras_adv.registry import option, register, tunable
+from keras_adv.registry import option, preset, register, tunable
 from keras_adv.threats import L2, Linf, Threat
 
 
@@ -71,9 +72,11 @@ class Margin(Defense):
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
         net, x, y = nets["net"], batch["x"], ops.cast(batch["y"], "int32")
         fit = multiclass_hinge if self.loss == "hinge" else cross_entropy
-        _, (logits, _), slope = chosen_grad(rivals(net.logits, y, self.candidates), self._steepest, x)
-        if not net.steady:
-            logits = net.logits(x, training=True, update=True)
+        _, (logits, _), slope = chosen_grad(
+            differences_to_rivals(net.logits, y, self.candidates), self._steepest, x
+        )
+        if not net.unchanged_by_training:
+            logits = net.logits(x, mode="training")
         return {self.loss: fit(logits, y), "sensitivity": self.weight * self._size(slope)}
 
     def _steepest(self, gaps: Tensor, seen: Any, slopes: Tensor) -> Tensor:
@@ -81,12 +84,27 @@ class Margin(Defense):
         return ops.one_hot(ops.argmax(ops.reshape(sizes, ops.shape(gaps)), axis=1), gaps.shape[1])
 
 
-LINF = Margin(weight=0.01, threat=Linf())
-"""Thesis 3.5, MNIST, the linf margin; 100 epochs, batches of 100."""
-CIFAR = Margin(
-    weight=0.005,
-    loss="cross_entropy",
-    optimizer=SGD(learning_rate=0.1, schedule=Milestones(at=(80, 120, 160), factor=0.2)),
+preset("margin_mnist", Margin(), "Thesis 3.5, the l2 margin.", model="lenet()", data="mnist", epochs=100)
+preset(
+    "margin_mnist_linf",
+    Margin(weight=0.01, threat=Linf()),
+    "Thesis 3.5, the linf margin.",
+    model="lenet()",
+    data="mnist",
+    epochs=100,
 )
-"""Thesis 3.5, NIN on CIFAR-10 with augmentation (0.01 or 0.001 without); 200 epochs, batches of 128. The rate to start
-from is not printed; theirs are whitened images, in another unit than [0, 1]."""
+preset(
+    "margin_cifar",
+    Margin(
+        weight=0.005,
+        loss="cross_entropy",
+        optimizer=SGD(learning_rate=0.1, schedule=Milestones(at=(80, 120, 160), factor=0.2)),
+    ),
+    """Thesis 3.5, NIN with augmentation (weight 0.01 or 0.001 without). The rate to start from is not printed; theirs are
+    whitened images, in another unit than [0, 1].""",
+    model="nin()",
+    data="cifar10",
+    epochs=200,
+    batch_size=128,
+    augment="crop_flip",
+)

@@ -8,38 +8,39 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_adv.arrays import TINY, Tensor
 from keras_adv.attacks import PGD
-from keras_adv.attacks.objectives import Value, objective
+from keras_adv.attacks.objectives import Objective
 from keras_adv.attacks.task import Task
-from keras_adv.defenses.base import Batch, Defense, Move, Nets, Tensor, check_beside, crafted, spent
-from keras_adv.heads import MaxMahalanobisHead, crown
+from keras_adv.defenses.base import Batch, Defense, Move, Nets
+from keras_adv.defenses.crafting import adversarial_images, attack_passes, check_start
+from keras_adv.layers import MaxMahalanobisHead, replace_head
 from keras_adv.losses import pick
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
-from keras_adv.registry import option, register, tunable
+from keras_adv.registry import option, preset, register, tunable
 from keras_adv.threats import Linf
-from keras_adv.threats.base import TINY
-from keras_adv.validate import fail
+from keras_adv.validate import invalid
 
 
-def size(v: Tensor) -> Tensor:
+def safe_norm(v: Tensor) -> Tensor:
     """|v|_2 over the last axis, at least 1e-6; gradient 0 below that."""
     return ops.sqrt(ops.maximum(ops.sum(ops.square(v), axis=-1), TINY))
 
 
 def cosine_distance(a: Tensor, b: Tensor) -> Tensor:
     """CD(a, b) = 1 - cos(a, b) of the rows: (B,)."""
-    return 1.0 - ops.sum(a * b, axis=-1) / (size(a) * size(b))
+    return 1.0 - ops.sum(a * b, axis=-1) / (safe_norm(a) * safe_norm(b))
 
 
 def cosines(phi: Tensor, centres: Tensor) -> Tensor:
     """(B, K) cos(phi, mu_k)."""
-    units = centres / ops.expand_dims(size(centres), 1)
-    return ops.matmul(phi, ops.transpose(units)) / ops.expand_dims(size(phi), 1)
+    units = centres / ops.expand_dims(safe_norm(centres), 1)
+    return ops.matmul(phi, ops.transpose(units)) / ops.expand_dims(safe_norm(phi), 1)
 
 
 def second_order(phi: Tensor, cos: Tensor) -> Tensor:
     """|grad_phi (1 - cos(phi, mu))|_2^2 = sin^2 / |phi|_2^2 (paper, eq. 6, its square worked out); 0 at phi = 0."""
-    square = ops.square(size(phi))
+    square = ops.square(safe_norm(phi))
     return ops.where(square > TINY, (1.0 - cos) * (1.0 + cos) / square, 0.0)
 
 
@@ -47,51 +48,71 @@ def head_of(model: Any) -> MaxMahalanobisHead:
     """The head of a net that this defense trained. Raises InvalidInput where a net has none."""
     last = model.layers[-1]
     if not isinstance(last, MaxMahalanobisHead):
-        raise fail("model", "a model that ends in a MaxMahalanobisHead", type(last).__name__)
+        raise invalid("model", "a model that ends in a MaxMahalanobisHead", type(last).__name__)
     return last
 
 
-def _look(task: Task, images: Tensor) -> tuple[Tensor, Tensor]:
-    """(phi, cosines to the centres) of the images of an attack."""
-    phi: Any = task.features(images)  # also says where the model is a bare function
-    view: Any = task.logits
-    return phi, cosines(phi, ops.convert_to_tensor(head_of(view.net.model).centres))
+def _features_and_cosines(task: Task, images: Tensor) -> tuple[Tensor, Tensor]:
+    """(phi, cosines to the centres) of images under attack. Raises InvalidInput for a net without this head."""
+    phi = task.features(images)
+    return phi, cosines(phi, ops.convert_to_tensor(head_of(task.net().net.model).centres))
 
 
-def _clean(task: Task) -> Tensor:
-    return task.features(task.x)
-
-
-@objective("cosine_distance", reference=_clean, targetable=False)
-def moved(task: Task, images: Tensor, z: Tensor, reference: Tensor) -> Tensor:
+@register("objective", "cosine_distance")
+class CosineDistance(Objective):
     """CD(phi(x), phi(x')), the inner maximum of BIBO (eq. 8). Gradient 0 at x: start at random."""
-    return cosine_distance(reference, task.features(images))
+
+    targetable = False
+    compares = True
+
+    def clean_reference(self, task: Task) -> Tensor:
+        return task.features(task.x)
+
+    def value(self, task: Task, images: Tensor, logits: Tensor, reference: Tensor | None) -> Tensor:
+        return cosine_distance(reference, task.features(images))
 
 
-@objective("cosine")
-def cosine_margin(task: Task, images: Tensor, z: Tensor, reference: Tensor) -> Tensor:
+@register("objective", "cosine")
+class CosineMargin(Objective):
     """max_{j != y} cos_j - cos_y, or cos_t - max_{j != t} cos_j: the margin without the length of phi, which L_SO lets
     grow. For nets with a MaxMahalanobisHead."""
-    return task.margin(_look(task, images)[1])
+
+    def value(self, task: Task, images: Tensor, logits: Tensor, reference: Tensor | None) -> Tensor:
+        return task.margin(_features_and_cosines(task, images)[1])
 
 
-def total(alpha: float, beta: float) -> Value:
-    """The loss of MAT at x' with the inner maximum dropped, as an objective (sec. 4.4):
-    L_FTC(x') + alpha L_SO(x') + beta CD(phi(x), phi(x'))."""
+@register("objective", "mat_loss")
+class MATLoss(Objective):
+    """L_FTC(x') + alpha L_SO(x') + beta CD(phi(x), phi(x')): the loss of MAT with the inner maximum dropped (sec. 4.4).
 
-    def value(task: Task, images: Tensor, z: Tensor, reference: Tensor) -> Tensor:
-        phi, cos = _look(task, images)
+    For nets with a MaxMahalanobisHead. Start at random.
+
+    Args:
+        alpha: weight of L_SO in the training; 0 where it had none.
+        beta: weight of L_BIBO in the training; 0 where it had none.
+    """
+
+    targetable = False
+    compares = True
+    alpha: float = option(default=1.0, low=0.0)
+    beta: float = option(default=1.0, low=0.0)
+
+    def clean_reference(self, task: Task) -> Tensor:
+        return task.features(task.x)
+
+    def value(self, task: Task, images: Tensor, logits: Tensor, reference: Tensor | None) -> Tensor:
+        phi, cos = _features_and_cosines(task, images)
         own = pick(cos, task.y)
-        return 1.0 - own + alpha * second_order(phi, own) + beta * cosine_distance(reference, phi)
-
-    return value
-
-
-objective("mat", reference=_clean, targetable=False)(total(1.0, 1.0))
-objective("mat_6", reference=_clean, targetable=False)(total(1.0, 6.0))
+        loss = 1.0 - own
+        if self.alpha:
+            loss = loss + self.alpha * second_order(phi, own)
+        return loss + self.beta * cosine_distance(reference, phi) if self.beta else loss
 
 
-CLIMB = PGD(threat=Linf(eps=0.1), steps=5, random_start=False, jitter=0.001, loss="cosine_distance")
+preset("mat", MATLoss(), "The word that cards of 2026 have for it.")
+preset("mat_6", MATLoss(beta=6.0), "The word that cards of 2026 have for it.")
+
+ASCENT = PGD(threat=Linf(eps=0.1), steps=5, random_start=False, jitter=0.001, loss=CosineDistance())
 
 
 @register("defense", "mat")
@@ -103,17 +124,16 @@ class MAT(Defense):
     L_BIBO = max_{x' in the ball} 1 - cos(phi(x), phi(x')), without the label  (eq. 8)
 
     Gradients of L_BIBO flow through both arguments; x' comes from PGD in inference mode. The exported logits are
-    phi . mu_k (sec. 3.3). phi is a linear layer that the defense puts before the head (`heads.crown`): behind a ReLU
+    phi . mu_k (sec. 3.3). phi is a linear layer that the defense puts before the head (`layers.replace_head`): behind a ReLU
     only the first centre could be reached, and no cosine with the last were above 0.
 
     L_SO masks gradients: |phi| can grow without any angle changing, which lowers L_SO by 1 / |phi|^2 and raises all
     logits by |phi|, until the softmax saturates and the gradient of the cross-entropy underflows. Hence the paper's
-    79.9% under PGD and 1.3% under its own adaptive attack. Measure with `adaptive_attack` (objectives "mat" and
-    "cosine", logits rescaled, margins); the mean of |phi| is logged as "feature_norm". The objective "mat" has
-    alpha = beta = 1, "mat_6" beta = 6, whichever is nearer; register `total(alpha, beta)` for others.
+    79.9% under PGD and 1.3% under its own adaptive attack. Measure with `adaptive_attack` (mat_loss() with these alpha
+    and beta, cosine(), logits rescaled, margins); the mean of |phi| is logged as "feature_norm".
 
-    The defaults are for digits. The paper's text gives no value of alpha, beta, C, nor of the inner attack: `MAT_MNIST`
-    and `MAT_CIFAR` below are inferred from TRADES and Max-Mahalanobis training.
+    The defaults are for digits. The paper's text gives no value of alpha, beta, C, nor of the inner attack: the
+    presets mat_mnist and mat_cifar are inferred from TRADES and Max-Mahalanobis training.
 
     Args:
         alpha: weight of L_SO; 0 leaves it out.
@@ -140,31 +160,32 @@ class MAT(Defense):
     )
     alpha: float = tunable(default=1.0, lowest=0.1, highest=10.0, log=True)
     beta: float = tunable(default=1.0, lowest=0.5, highest=8.0, log=True)
-    attack: PGD = option(default=CLIMB)
+    attack: PGD = option(default=ASCENT)
     dim: int | None = option(default=64, low=2)
     scale: float = option(default=1.0, above=0.0)
     optimizer: Optimizer = option(default=Adam())
 
     def check(self) -> None:
-        check_beside(self.attack, "cosine_distance")
+        check_start(self.attack, "cosine_distance")
 
-    @property
-    def attacked(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The training loss itself, and the margin of the cosines."""
-        return ("mat" if self.beta < 3.0 else "mat_6", "cosine")
+    def objectives(self) -> tuple[Objective, ...]:
+        """The loss of the training itself, with the terms and weights that it has, and the margin of the cosines."""
+        return MATLoss(alpha=self.alpha, beta=self.beta), CosineMargin()
 
     def predictor(self, net: keras.Model) -> keras.Model:
-        return crown(net, MaxMahalanobisHead(net.output_shape[-1], self.scale, name="logits"), self.dim)
+        return replace_head(
+            net, MaxMahalanobisHead(net.output_shape[-1], self.scale, name="logits"), self.dim
+        )
 
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
         if not self.beta:
             return {}
-        return {"adversarial": crafted(self.attack, nets["net"], x, y, seed)}
+        return {"adversarial": adversarial_images(self.attack, nets["net"], x, y, seed)}
 
     def passes(self, classes: int) -> dict[str, int]:
         if not self.beta:
             return {"net.weights": 1}
-        return {**spent(self.attack, classes), "net.weights": 2}
+        return {**attack_passes(self.attack, classes), "net.weights": 2}
 
     def moves(self) -> tuple[Move, ...]:
         weights = {"so": self.alpha, "bibo": self.beta}
@@ -173,30 +194,44 @@ class MAT(Defense):
 
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
         net = nets["net"]
-        phi, _ = net.featured(batch["x"], training=True, update=True)
+        phi, _ = net.features_and_logits(batch["x"], mode="training")
         cos = pick(cosines(phi, ops.convert_to_tensor(head_of(net.model).centres)), batch["y"])
         terms = {"ftc": 1.0 - cos}
         if self.alpha:
             terms["so"] = self.alpha * second_order(phi, cos)
         if self.beta:
-            other, _ = net.featured(batch["adversarial"], training=True)
+            other, _ = net.features_and_logits(batch["adversarial"], mode="untracked")
             terms["bibo"] = self.beta * cosine_distance(phi, other)
-        return {**terms, "feature_norm": size(phi)}
+        return {**terms, "feature_norm": safe_norm(phi)}
 
 
-MAT_MNIST = MAT(
-    attack=CLIMB.replace(threat=Linf(eps=0.3), steps=40, step_size=0.01 / 0.3),
-    scale=10.0,
-    optimizer=SGD(learning_rate=0.01, schedule=Milestones(at=(54, 74, 89))),
+preset(
+    "mat_mnist",
+    MAT(
+        attack=ASCENT.replace(threat=Linf(eps=0.3), steps=40, step_size=0.01 / 0.3),
+        scale=10.0,
+        optimizer=SGD(learning_rate=0.01, schedule=Milestones(at=(54, 74, 89))),
+    ),
+    "Inferred; the paper's net is a small one like VGG, beta is that of TRADES.",
+    model="vgg()",
+    data="mnist",
+    epochs=100,
+    batch_size=128,
 )
-"""Inferred for MNIST, a small VGG-like net, 100 epochs, batch 128; beta of TRADES."""
-
-MAT_CIFAR = MAT(
-    beta=6.0,
-    attack=CLIMB.replace(threat=Linf(eps=0.031), steps=10, step_size=0.007 / 0.031),
-    dim=256,
-    scale=10.0,
-    optimizer=SGD(weight_decay=2e-3, schedule=Milestones(at=(74, 89))),
+preset(
+    "mat_cifar",
+    MAT(
+        beta=6.0,
+        attack=ASCENT.replace(threat=Linf(eps=0.031), steps=10, step_size=0.007 / 0.031),
+        dim=256,
+        scale=10.0,
+        optimizer=SGD(weight_decay=2e-3, schedule=Milestones(at=(74, 89))),
+    ),
+    """Inferred; beta is that of TRADES. Its decay 2e-4 is part of the gradient; taken out of the momentum 0.9 it is ten
+    times that.""",
+    model="wrn(depth=34, width=10)",
+    data="cifar10",
+    epochs=100,
+    batch_size=128,
+    augment="crop_flip",
 )
-"""Inferred for CIFAR-10, WRN-34-10 with crops and flips, 100 epochs, batch 128; beta of TRADES. Its decay 2e-4 is part
-of the gradient; taken out of the momentum 0.9 it is ten times that."""

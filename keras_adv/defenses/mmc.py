@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 from types import MappingProxyType
+from typing import Any
 
 import keras
 from keras import ops
 
 from keras_adv import noise
+from keras_adv.arrays import Tensor
 from keras_adv.attacks import PGD, Attack
-from keras_adv.attacks.objectives import objective
+from keras_adv.attacks.objectives import Objective
 from keras_adv.attacks.task import Task
-from keras_adv.defenses.base import Batch, Defense, Move, Nets, Tensor, crafted, spent
-from keras_adv.heads import CentreDistanceHead, crown
+from keras_adv.defenses.base import Batch, Defense, Move, Nets
+from keras_adv.defenses.crafting import adversarial_images, attack_passes
+from keras_adv.layers import CentreDistanceHead, replace_head
 from keras_adv.losses import pick
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
-from keras_adv.registry import option, register
+from keras_adv.registry import option, preset, register
 from keras_adv.threats import Linf
-from keras_adv.validate import fail
+from keras_adv.validate import invalid
 
 
-@objective("centre_distance")
-def centre_distance(task: Task, images: Tensor, z: Tensor, reference: Tensor) -> Tensor:
-    """-z_y, or z_t: on logits -|phi - mu_k|_2^2 the training loss itself, |phi - mu_y|_2^2, which never saturates. Tramer
-    et al. (arXiv:2002.08347) brought Max-Mahalanobis centre training from a claimed 46% to below 0.5% with an attack on it
-    that they did not publish; readers who only changed the loss did not reach that."""
-    return -pick(z, task.y) if task.target is None else pick(z, task.target)
+@register("objective", "centre_distance")
+class CentreDistance(Objective):
+    """-z_y, or z_t: on logits -|phi - mu_k|_2^2 the training loss itself, |phi - mu_y|_2^2, which never saturates.
+
+    Tramer et al. (arXiv:2002.08347) brought Max-Mahalanobis centre training from a claimed 46% to below 0.5% with an
+    attack on it that they did not publish; readers who only changed the loss did not reach that.
+    """
+
+    def value(self, task: Task, images: Tensor, logits: Tensor, reference: Tensor | None) -> Tensor:
+        return -pick(logits, task.y) if task.target is None else pick(logits, task.target)
 
 
 @register("defense", "mmc")
@@ -33,10 +40,10 @@ class MMC(Defense):
     """|phi(x) - mu_y|_2^2 with fixed Max-Mahalanobis centres, logits -|phi - mu_k|_2^2 (Pang et al., 2020).
 
     The paper has a factor 1/2, its code has not; Adam does not see the difference. phi is a linear layer that the
-    defense puts before the head (`heads.crown`). With `attack` the loss is that of adversarial images alone
+    defense puts before the head (`layers.replace_head`). With `attack` the loss is that of adversarial images alone
     (AT-MMC, code: adv_ratio=1).
 
-    The loss is no defense against whoever uses it: the objective "centre_distance" is part of `adaptive_attack`.
+    The loss is no defense against whoever uses it: the objective centre_distance() is part of `adaptive_attack`.
     (The released evaluation takes log(-distance^2) for log p, which is NaN; here attacks see the logits.)
 
     Args:
@@ -58,7 +65,6 @@ class MMC(Defense):
             "CIFAR-10, AT-MMC, linf 8/255: AutoAttack (arXiv:2003.01690)": "43.48%",
         }
     )
-    attacked = ("centre_distance",)
     attack: Attack | None = option(default=None)
     targeted: bool = option(default=False)
     dim: int | None = option(default=64, low=1)
@@ -67,10 +73,15 @@ class MMC(Defense):
 
     def check(self) -> None:
         if self.targeted and not (self.attack is not None and self.attack.targetable):
-            raise fail("attack", "one with a targeted form when `targeted`", self.attack)
+            raise invalid("attack", "one with a targeted form when `targeted`", self.attack)
+
+    def objectives(self) -> tuple[Objective, ...]:
+        return (CentreDistance(),)
 
     def predictor(self, net: keras.Model) -> keras.Model:
-        return crown(net, CentreDistanceHead(net.output_shape[-1], self.scale, name="logits"), self.dim)
+        return replace_head(
+            net, CentreDistanceHead(net.output_shape[-1], self.scale, name="logits"), self.dim
+        )
 
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
         if self.attack is None:
@@ -79,19 +90,19 @@ class MMC(Defense):
         if self.targeted:
             seeds = noise.seeds(seed, ops.arange(ops.shape(x)[0]))
             target = wrong_class(ops.cast(y, "int32"), seeds, net.model.output_shape[-1])
-        return {"images": crafted(self.attack, net, x, y, seed, target)}
+        return {"images": adversarial_images(self.attack, net, x, y, seed, target)}
 
     def passes(self, classes: int) -> dict[str, int]:
         if self.attack is None:
             return {"net.weights": 1}
-        return {**spent(self.attack, classes), "net.weights": 1}
+        return {**attack_passes(self.attack, classes), "net.weights": 1}
 
     def moves(self) -> tuple[Move, ...]:
         return (self.classify("centre_distance", loss=self._loss),)
 
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
         images = batch.get("images", batch["x"])
-        logits = nets["net"].logits(images, training=True, update=True)
+        logits = nets["net"].logits(images, mode="training")
         return {"centre_distance": -pick(logits, batch["y"])}
 
 
@@ -102,19 +113,28 @@ def wrong_class(y: Tensor, seeds: Tensor, classes: int) -> Tensor:
 
 
 _DECAY = 2e-3
-"""Keras' l2(1e-4), on kernels only (here the decay is on every weight), adds 2e-4 w to the gradient; taken out of the momentum 0.9 it is ten times that."""
-
-MMC_CIFAR = MMC(
+"""Keras' l2(1e-4), on kernels only (here the decay is on every weight), adds 2e-4 w to the gradient; taken out of the
+momentum 0.9 it is ten times that."""
+_CIFAR = MMC(
     dim=256, optimizer=SGD(learning_rate=0.01, weight_decay=_DECAY, schedule=Milestones(at=(100, 150)))
 )
-"""The released code for CIFAR-10: 200 epochs, batch 50, shifts and flips."""
+_SETTING: dict[str, Any] = {
+    "model": "resnet(depth=32)", "data": "cifar10", "epochs": 200, "batch_size": 50, "augment": "crop_flip",
+}  # fmt: skip
 
-MMC_MNIST = MMC_CIFAR.replace(
-    optimizer=SGD(learning_rate=0.01, weight_decay=_DECAY, schedule=Milestones(at=(30, 40)))
+preset("mmc_cifar", _CIFAR, "The released code, which shifts and flips.", **_SETTING)
+preset(
+    "mmc_mnist",
+    _CIFAR.replace(optimizer=SGD(learning_rate=0.01, weight_decay=_DECAY, schedule=Milestones(at=(30, 40)))),
+    "The released code.",
+    model="resnet(depth=32)",
+    data="mnist",
+    epochs=50,
+    batch_size=50,
 )
-"""The released code for MNIST: 50 epochs, batch 50."""
-
-AT_MMC_CIFAR = MMC_CIFAR.replace(
-    attack=PGD(threat=Linf(eps=8 / 256), steps=10, step_size=0.25), targeted=True
+preset(
+    "mmc_cifar_adversarial",
+    _CIFAR.replace(attack=PGD(threat=Linf(eps=8 / 256), steps=10, step_size=0.25), targeted=True),
+    "AT-MMC of the released code; 8/256, not 8/255, is what it has.",
+    **_SETTING,
 )
-"""AT-MMC for CIFAR-10; 8/256, not 8/255, is what the code has."""

@@ -9,10 +9,11 @@ import keras
 from keras import ops
 
 from keras_adv import noise
-from keras_adv.defenses.base import Defense, Move, Tensor
+from keras_adv.arrays import Tensor
+from keras_adv.defenses.base import Defense, Move
 from keras_adv.defenses.standard import cross_entropy_move
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
-from keras_adv.registry import option, register, tunable
+from keras_adv.registry import option, preset, register, tunable
 
 
 @register("defense", "parseval")
@@ -54,7 +55,7 @@ class Parseval(Defense):
     def moves(self) -> tuple[Move, ...]:
         return (cross_entropy_move(self),)
 
-    def settle(self, players: dict[str, keras.layers.Layer], seed: Tensor) -> None:
+    def after_step(self, players: dict[str, keras.layers.Layer], seed: Tensor) -> None:
         kernels = [v for v in players["net"].trainable_variables if len(v.shape) > 1]
         for number, kernel in enumerate(kernels):
             kernel.assign(self._tightened(kernel, noise.fold(seed, number)))
@@ -77,8 +78,20 @@ def _cubed(w: Tensor) -> Tensor:
     return ops.matmul(w, ops.matmul(ops.transpose(w), w))
 
 
-_HALVED = SGD(learning_rate=5e-4, weight_decay=5e-3, schedule=Milestones(at=(4,), factor=0.5))
-PARSEVAL_MNIST = Parseval(optimizer=_HALVED)
-"""The baseline of Deep Defense on MNIST, fine-tuned like that: 5 epochs, batches of 100 (see `deep_defense`)."""
-PARSEVAL_CIFAR = Parseval(beta=3e-4, optimizer=_HALVED.replace(schedule=Milestones(at=(40,), factor=0.5)))
-"""On CIFAR-10, 50 epochs."""
+_SGD = SGD(learning_rate=5e-4, weight_decay=5e-3, schedule=Milestones(at=(4,), factor=0.5))
+preset(
+    "parseval_mnist",
+    Parseval(optimizer=_SGD),
+    "The baseline of Deep Defense, fine-tuned like that (give `start`; see deep_defense_mnist).",
+    model="mlp(units=(500, 150))",
+    data="mnist",
+    epochs=5,
+)
+preset(
+    "parseval_cifar",
+    Parseval(beta=3e-4, optimizer=_SGD.replace(schedule=Milestones(at=(40,), factor=0.5))),
+    "The baseline of Deep Defense, fine-tuned like that (give `start`; see deep_defense_cifar).",
+    model="convnet()",
+    data="cifar10",
+    epochs=50,
+)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from keras_adv.defenses.base import Batch, Defense, Move, Nets, Tensor
+from keras_adv.arrays import Tensor
+from keras_adv.defenses.base import Batch, Defense, Move, Nets
 from keras_adv.losses import cross_entropy
 from keras_adv.optimizers import Adam, Optimizer
 from keras_adv.registry import option, register
@@ -10,7 +11,7 @@ from keras_adv.registry import option, register
 
 def clean_loss(nets: Nets, batch: Batch) -> dict[str, Tensor]:
     """Cross-entropy on the clean images, in training mode."""
-    logits = nets["net"].logits(batch["x"], training=True, update=True)
+    logits = nets["net"].logits(batch["x"], mode="training")
     return {"cross_entropy": cross_entropy(logits, batch["y"])}
 
 

@@ -4,14 +4,40 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+from keras import ops
+
+from keras_adv.arrays import Tensor
 from keras_adv.attacks import PGD
-from keras_adv.defenses.base import Batch, Defense, Move, Nets, Tensor, check_beside, crafted, spent
-from keras_adv.losses import cross_entropy, kl_divergence
+from keras_adv.attacks.objectives import KL, Objective
+from keras_adv.attacks.task import Task
+from keras_adv.defenses.base import Batch, Defense, Move, Nets
+from keras_adv.defenses.crafting import adversarial_images, attack_passes, check_start
+from keras_adv.losses import cross_entropy, kl_divergence, log_odds
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
-from keras_adv.registry import option, register, tunable
+from keras_adv.registry import option, preset, register, tunable
 from keras_adv.threats import Linf
 
-CLIMB = PGD(threat=Linf(eps=0.1), steps=5, random_start=False, jitter=0.001, loss="kl")
+ASCENT = PGD(threat=Linf(eps=0.1), steps=5, random_start=False, jitter=0.001, loss=KL())
+
+
+@register("objective", "trades_loss")
+class TradesLoss(Objective):
+    """CE(x') + weight KL(p(x) || p(x')), TRADES' loss at x' (arXiv:1901.08573, eq. 5). Start at random.
+
+    Args:
+        weight: beta of TRADES, 1 / lambda; the larger, the more the ascent looks at the divergence.
+    """
+
+    targetable = False
+    compares = True
+    weight: float = option(default=1.0, above=0.0)
+
+    def clean_reference(self, task: Task) -> Tensor:
+        return task.logits(task.x)
+
+    def value(self, task: Task, images: Tensor, logits: Tensor, reference: Tensor | None) -> Tensor:
+        divergence = kl_divergence(reference, logits)
+        return ops.softplus(log_odds(logits, task.y)) + self.weight * divergence
 
 
 @register("defense", "trades")
@@ -23,7 +49,7 @@ class Trades(Defense):
     At x the KL has no slope, so the ascent starts beside it, in ball and box. Batch
     normalisation keeps the statistics of the clean pass (the authors' code: of every pass).
 
-    The defaults are for small images such as the digits; `TRADES_MNIST` and `TRADES_CIFAR` are the paper's.
+    The defaults are for small images such as the digits; the presets trades_mnist and trades_cifar are the paper's.
 
     Args:
         weight: beta, or 1 / lambda; authors' code: 1 on MNIST, 6 on CIFAR-10.
@@ -35,7 +61,6 @@ class Trades(Defense):
     """
 
     reference = "arXiv:1901.08573"
-    attacked = ("kl",)
     reported = MappingProxyType(
         {
             "CIFAR-10 WRN-34-10, linf 0.031: clean / FGSM / PGD-20": "84.92% / 61.06% / 56.61% (AutoAttack: 53.08%)",
@@ -43,50 +68,63 @@ class Trades(Defense):
         }
     )
     weight: float = tunable(default=3.0, lowest=0.5, highest=10.0, log=True)
-    attack: PGD = option(default=CLIMB)
+    attack: PGD = option(default=ASCENT)
     optimizer: Optimizer = option(default=Adam())
 
     def check(self) -> None:
-        check_beside(self.attack, "kl")
+        check_start(self.attack, "kl")
+
+    def objectives(self) -> tuple[Objective, ...]:
+        return KL(), TradesLoss(weight=self.weight)
 
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
-        return {"adversarial": crafted(self.attack, nets["net"], x, y, seed)}
+        return {"adversarial": adversarial_images(self.attack, nets["net"], x, y, seed)}
 
     def passes(self, classes: int) -> dict[str, int]:
-        return {**spent(self.attack, classes), "net.weights": 2}
+        return {**attack_passes(self.attack, classes), "net.weights": 2}
 
     def moves(self) -> tuple[Move, ...]:
         return (self.classify("cross_entropy", "kl", loss=self._loss),)
 
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
-        clean = nets["net"].logits(batch["x"], training=True, update=True)
-        moved = nets["net"].logits(batch["adversarial"], training=True)
+        clean = nets["net"].logits(batch["x"], mode="training")
+        moved = nets["net"].logits(batch["adversarial"], mode="untracked")
         return {
             "cross_entropy": cross_entropy(clean, batch["y"]),
             "kl": self.weight * kl_divergence(clean, moved),
         }
 
 
-TRADES_MNIST = Trades(
-    weight=1.0,
-    attack=PGD(
-        threat=Linf(eps=0.3), steps=40, step_size=0.01 / 0.3, random_start=False, jitter=0.001, loss="kl"
+preset(
+    "trades_mnist",
+    Trades(
+        weight=1.0,
+        attack=ASCENT.replace(threat=Linf(eps=0.3), steps=40, step_size=0.01 / 0.3),
+        optimizer=SGD(learning_rate=0.01, momentum=0.9, schedule=Milestones(at=(54, 74, 89), factor=0.1)),
     ),
-    optimizer=SGD(learning_rate=0.01, momentum=0.9, schedule=Milestones(at=(54, 74, 89), factor=0.1)),
+    "The authors' code. Its epochs count from 1: the rate falls after 54 of them.",
+    model="small_cnn()",
+    data="mnist",
+    epochs=100,
+    batch_size=128,
 )
-"""The authors' setting on MNIST: 100 epochs, batch 128. Their epochs count from 1: the rate falls after 54 of them."""
-
-TRADES_CIFAR = Trades(
-    weight=6.0,
-    attack=PGD(
-        threat=Linf(eps=0.031), steps=10, step_size=0.007 / 0.031, random_start=False, jitter=0.001, loss="kl"
+preset(
+    "trades_cifar",
+    Trades(
+        weight=6.0,
+        attack=ASCENT.replace(threat=Linf(eps=0.031), steps=10, step_size=0.007 / 0.031),
+        optimizer=SGD(
+            learning_rate=0.1,
+            momentum=0.9,
+            # theirs is 2e-4 inside the gradient, which momentum 0.9 sums up to ten times that
+            weight_decay=2e-3,
+            schedule=Milestones(at=(74, 89, 99), factor=0.1),
+        ),
     ),
-    optimizer=SGD(
-        learning_rate=0.1,
-        momentum=0.9,
-        # theirs is 2e-4 inside the gradient, which momentum 0.9 sums up to ten times that
-        weight_decay=2e-3,
-        schedule=Milestones(at=(74, 89, 99), factor=0.1),
-    ),
+    "The authors' code; eps is 0.031, not 8/255.",
+    model="wrn(depth=34, width=10)",
+    data="cifar10",
+    epochs=76,
+    batch_size=128,
+    augment="crop_flip",
 )
-"""The authors' setting on CIFAR-10: WRN-34-10, 76 epochs, batch 128, augment="crop_flip". eps is 0.031, not 8/255."""

@@ -7,13 +7,13 @@ from types import MappingProxyType
 from keras import ops
 
 from keras_adv import noise
-from keras_adv.backend import select, value_and_grad
-from keras_adv.defenses.base import Batch, Defense, Move, Nets, Tensor
+from keras_adv.arrays import Tensor, flatten
+from keras_adv.backend import value_and_grad, where_rows
+from keras_adv.defenses.base import Batch, Defense, Move, Nets
 from keras_adv.losses import cross_entropy, kl_divergence
 from keras_adv.optimizers import Adam, Drop, Optimizer
-from keras_adv.registry import option, register, tunable
+from keras_adv.registry import option, preset, register, tunable
 from keras_adv.threats import L2
-from keras_adv.threats.base import flat
 
 
 @register("defense", "vat")
@@ -22,7 +22,7 @@ class VAT(Defense):
 
     r is eps times the direction in which p changes most: from a random d, `power` times
         d <- g / |g|,   g = grad_d KL(p(x) || p(x + xi d)),
-    a power iteration on the Hessian of the divergence (thesis 2.24). r asks the net in inference mode, takes no label
+    a power iteration on the Hessian of the divergence (thesis 2.24). r passes_per_round the net in inference mode, takes no label
     and is not projected on the box; where float32 has no gradient (p saturated, or the net flat) the direction
     stays random. The pass on x + r is in training mode and moves no batch-norm statistics
     (the authors make r in training mode too).
@@ -65,8 +65,8 @@ class VAT(Defense):
 
         for _ in range(self.power):
             _, _, g = value_and_grad(change, d)
-            known = ops.any(flat(g) != 0, axis=1)
-            d = select(known, L2().steepest(g), d)
+            known = ops.any(flatten(g) != 0, axis=1)
+            d = where_rows(known, L2().steepest(g), d)
         return {"virtual": x + self.eps * d}
 
     def passes(self, classes: int) -> dict[str, int]:
@@ -76,15 +76,25 @@ class VAT(Defense):
         return (self.classify("cross_entropy", "divergence", loss=self._loss),)
 
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
-        z = nets["net"].logits(batch["x"], training=True, update=True)
-        moved = nets["net"].logits(batch["virtual"], training=True)
+        z = nets["net"].logits(batch["x"], mode="training")
+        moved = nets["net"].logits(batch["virtual"], mode="untracked")
         change = kl_divergence(ops.stop_gradient(z), moved)
         return {"cross_entropy": cross_entropy(z, batch["y"]), "divergence": self.weight * change}
 
 
-VAT_MNIST = VAT(eps=2.1, optimizer=Adam(learning_rate=2e-3, schedule=Drop(every=1, factor=0.9)))
-"""The authors' supervised MNIST: MLP (1200, 600, 300, 150) with batch normalisation, batches of 100, 100 epochs; xi
-is ours."""
-THESIS = VAT(eps=2.0)
-"""Thesis 4.5, MLP (1200, 1200, 1200) and LeNet on MNIST: Adam, batches of 100, 100 epochs; xi is ours, the rate is not
-printed."""
+preset(
+    "vat_mnist",
+    VAT(eps=2.1, optimizer=Adam(learning_rate=2e-3, schedule=Drop(every=1, factor=0.9))),
+    "The authors' supervised MNIST; their MLP has batch normalisation, xi is ours.",
+    model="mlp(units=(1200, 600, 300, 150))",
+    data="mnist",
+    epochs=100,
+)
+preset(
+    "vat_mnist_thesis",
+    VAT(eps=2.0),
+    "Thesis 4.5, MLP and LeNet; xi is ours, the rate is not printed.",
+    model="mlp()",
+    data="mnist",
+    epochs=100,
+)

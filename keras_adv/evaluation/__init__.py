@@ -1,8 +1,8 @@
 """What survives: attacks over data sets, robust accuracy, transfer, audits, pictures."""
 
-from keras_adv.evaluation.audit import audit, flags
+from keras_adv.evaluation.black_box import transfer
+from keras_adv.evaluation.masking import audit, flags
 from keras_adv.evaluation.report import evaluate
 from keras_adv.evaluation.runner import Result, attack
-from keras_adv.evaluation.transfer import transfer
 
 __all__ = ["Result", "attack", "audit", "evaluate", "flags", "transfer"]

@@ -6,41 +6,45 @@ from typing import Any
 
 import numpy as np
 
-from keras_adv import validate
+from keras_adv import noise, validate
 from keras_adv.attacks import Attack
+from keras_adv.attacks.task import Examples
+from keras_adv.evaluation.image_set import ImageSet
 
 WORDS = ("next", "random", "least_likely", "runner_up")
 
 
-def fields(
-    attack: Attack,
-    x: np.ndarray,
-    y: np.ndarray,
-    seeds: np.ndarray,
-    logits: np.ndarray,
-    eps: Any,
-    targets: Any,
-) -> tuple[Any, ...]:
-    """The fields of `Task` after the model, (N, ...) arrays or None.
+def examples(attack: Attack, images: ImageSet, seed: int, eps: Any, targets: Any) -> Examples:
+    """The examples of a whole set, NumPy arrays: image i draws from (seed, i).
+
+    Args:
+        attack: what they are for.
+        images: the set.
+        seed: of random starts, targets and guides.
+        eps: a radius, one for each image, or None for the threat's own.
+        targets: classes, a word of `WORDS`, or None.
 
     Raises:
         InvalidInput: radii or targets that do not fit the images, or an attack that cannot do what is asked.
     """
-    check(attack, logits.shape[1], targets)
+    x, y, logits = images.x, images.y, images.logits
+    check(attack, images.classes, targets)
+    numbers = np.arange(len(x), dtype="int32")
+    seeds = np.asarray(noise.seeds(seed, numbers))
     target = None if targets is None else choose(targets, y, seeds, logits)
     guide = x[guides(y, seeds, target)] if attack.guided else None
-    return x, y, seeds, radii(attack, eps, x), target, guide
+    return Examples(x, y, numbers, seeds, radii(attack, eps, x), target, guide)
 
 
 def check(attack: Attack, classes: int, targets: Any) -> None:
     """Raises InvalidInput where there are fewer classes than the attack, or its targeted form, needs, or no such form."""
     targeted = targets is not None
     if targeted and not attack.targetable:
-        raise validate.fail("targets", f"None: {attack.name} has no targeted form", targets)
-    least = attack.least_classes + (targeted and attack.least_classes > 2)
+        raise validate.invalid("targets", f"None: {attack.name} has no targeted form", targets)
+    least = attack.min_classes + (targeted and attack.min_classes > 2)
     if classes < least:
         form = "a targeted " if targeted else ""
-        raise validate.fail(
+        raise validate.invalid(
             "model", f"one of at least {least} classes for {form}{attack}", f"{classes} classes"
         )
 
@@ -54,9 +58,11 @@ def radii(attack: Attack, eps: Any, x: np.ndarray) -> np.ndarray | None:
         return None if own is None else np.full(count, min(own, most), "float32")
     given = validate.as_array("eps", eps, f"a number or one for each of the {count} images")
     if given.dtype.kind not in "iuf" or given.shape not in ((), (count,)):
-        raise validate.fail("eps", f"a number or one for each of the {count} images", f"shape {given.shape}")
+        raise validate.invalid(
+            "eps", f"a number or one for each of the {count} images", f"shape {given.shape}"
+        )
     if not np.isfinite(given).all() or given.min() < 0:
-        raise validate.fail("eps", "finite and at least 0", float(given.min()))
+        raise validate.invalid("eps", "finite and at least 0", float(given.min()))
     attack.threat.replace(eps=float(given.max()))  # the norm's own limit
     return np.broadcast_to(np.minimum(given, most), (count,)).astype("float32")
 
@@ -67,7 +73,9 @@ def choose(targets: Any, y: np.ndarray, seeds: np.ndarray, logits: np.ndarray) -
     if not isinstance(targets, str):
         chosen = validate.labels(targets, len(y), classes, "targets")
         if (chosen == y).any():
-            raise validate.fail("targets", "classes other than y", f"{int((chosen == y).sum())} equal to y")
+            raise validate.invalid(
+                "targets", "classes other than y", f"{int((chosen == y).sum())} equal to y"
+            )
         return chosen
     validate.one_of("targets", targets, WORDS)
     others = np.where(np.arange(classes) == y[:, None], np.nan, logits)
@@ -94,7 +102,7 @@ def guides(y: np.ndarray, seeds: np.ndarray, target: np.ndarray | None) -> np.nd
     for own, seed in zip(wanted, seeds, strict=True):
         pool = pools[own] if own < len(pools) else []
         if not len(pool):
-            raise validate.fail(
+            raise validate.invalid(
                 "x", "images of at least two classes (and of every target) to be guided by", f"class {own}"
             )
         drawn.append(pool[int(seed) % len(pool)])

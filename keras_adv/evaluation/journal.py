@@ -19,7 +19,7 @@ EVERY = 20.0  # seconds between two writes
 
 
 class Journal:
-    """Finished images of one attack, appended in parts to files of a folder; whoever asks the same gets them back.
+    """Finished images of one attack, appended in parts to files of a folder; whoever passes_per_round the same gets them back.
 
     Args:
         folder: where; None keeps nothing.
@@ -40,7 +40,7 @@ class Journal:
             # a file that somebody else damaged costs its images a second attack, no more
             broken = contextlib.suppress(OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile)
             with broken, np.load(file, allow_pickle=False) as part:
-                parts.append((part["index"], part["images"], part["rounds"]))
+                parts.append(Finished(part["index"], part["images"], part["rounds"]))
         return parts
 
     def add(self, finished: Finished) -> None:
@@ -54,11 +54,11 @@ class Journal:
         """Appends what waits. A file is there as a whole or not at all."""
         if not self.waiting or self.folder is None:
             return
-        index, images, rounds = (np.concatenate(column) for column in zip(*self.waiting, strict=True))
+        whole = Finished(*(np.concatenate(column) for column in zip(*self.waiting, strict=True)))
         path = self.folder / f"{self.key}-{time.time_ns()}.npz"
         partial = path.with_suffix(".tmp")
         with partial.open("wb") as file:
-            np.savez(file, index=index, images=images, rounds=rounds)
+            np.savez(file, index=whole.rows, images=whole.images, rounds=whole.rounds)
         os.replace(partial, path)
         self.waiting, self.written = [], time.perf_counter()
 

@@ -14,13 +14,13 @@ from rich.progress import Progress, TaskID
 from rich.table import Table
 from scipy import stats
 
-from keras_adv import registry
+from keras_adv import registry, validate
 from keras_adv.attacks import Attack
 from keras_adv.evaluation import goals
-from keras_adv.evaluation.audit import flags
-from keras_adv.evaluation.runner import Result, attack, classify
-from keras_adv.losses import decision
-from keras_adv.validate import fail
+from keras_adv.evaluation.image_set import classify
+from keras_adv.evaluation.masking import flags
+from keras_adv.evaluation.runner import Result, attack_examples
+from keras_adv.validate import invalid
 
 
 def interval(hits: int, n: int) -> list[float]:
@@ -53,7 +53,7 @@ def summary(chosen: Attack, result: Result, x: np.ndarray) -> dict[str, Any]:
         "mean_norm": float(norms.mean()) if len(norms) else None,
         "median_norm": float(np.median(norms)) if len(norms) else None,
         "mean_ratio": float((norms / np.maximum(sizes, 1e-12)).mean()) if len(norms) else None,
-        "gradients_per_image": float(result.gradients.mean()),
+        "gradients_per_image": float(result.passes.mean()),
         "seconds": round(result.seconds, 3),
         **row,
     }
@@ -88,29 +88,28 @@ def evaluate(
         InvalidInput: as `attack`; every attack is parsed before the first one starts.
     """
     if not isinstance(attacks, (Iterable, Attack)):
-        raise fail("attacks", "attacks or their specs", attacks)
+        raise invalid("attacks", "attacks or their specs", attacks)
     listed = [attacks] if isinstance(attacks, (str, Attack)) else attacks
     chosen = [registry.parse("attack", a) for a in listed]
-    x, y, logits = classify(model, x, y, batch_size, seed)
+    folder = None if resume is None else validate.path(resume, "resume")
+    images = classify(model, x, y, batch_size, seed)
     for one in chosen:
-        goals.check(one, logits.shape[1], targets)
-    clean = np.asarray(decision(logits)) == y
+        goals.check(one, images.classes, targets)
     rows = []
     with Progress(console=Console(stderr=True), transient=True, disable=not verbose) as bar:
         for one in chosen:
-            task = bar.add_task(one.name, total=len(x))
-            tick = functools.partial(_tick, bar, task)
-            options = {"targets": targets, "batch_size": batch_size, "seed": seed, "resume": resume}
-            result = attack(model, x, y, one, progress=tick, **options)
-            bar.update(task, completed=len(x))
-            rows.append(summary(one, result, x))
+            tick = functools.partial(_tick, bar, bar.add_task(one.name, total=len(images.x)))
+            examples = goals.examples(one, images, seed, None, targets)
+            result = attack_examples(model, images, examples, one, batch_size, progress=tick, folder=folder)
+            tick(len(images.x), len(images.x))
+            rows.append(summary(one, result, images.x))
             if result.parts:
-                rows[-1]["flags"] = flags(model, x[:100], y[:100], result)
-    accuracy = float(clean.mean())
+                rows[-1]["flags"] = flags(model, images.x[:100], images.y[:100], result)
+    count = int(images.correct.sum())
     return {
-        "n": len(x),
-        "clean_accuracy": accuracy,
-        "clean_interval": interval(int(clean.sum()), len(x)),
+        "n": len(images.x),
+        "clean_accuracy": count / len(images.x),
+        "clean_interval": interval(count, len(images.x)),
         "attacks": rows,
     }
 

@@ -7,9 +7,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_adv.models.base import Architecture, Tensor, conv
+from keras_adv.arrays import Tensor
+from keras_adv.models.base import Architecture, conv
 from keras_adv.registry import option, register
-from keras_adv.validate import fail
+from keras_adv.validate import invalid
 
 # form: (filters, size, groups) of each convolution, padding of the first, smallest side of an image
 FORMS = {
@@ -63,7 +64,7 @@ class AlexNet(Architecture):
         layers, pad, smallest = FORMS[self.form]
         if min(x.shape[1:3]) < smallest:
             allowed = f"at least {smallest}x{smallest} pixels for form {self.form!r} of alexnet"
-            raise fail("shape", allowed, tuple(x.shape[1:3]))
+            raise invalid("shape", allowed, tuple(x.shape[1:3]))
         x = keras.layers.ZeroPadding2D(pad)(x) if pad else x
         for place, (filters, size, groups) in enumerate(layers):
             strides, padding = (4, "valid") if place == 0 else (1, "same")

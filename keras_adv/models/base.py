@@ -18,6 +18,7 @@ class Architecture(Spec):
     logits. Subclasses write `body`, which ends in the layer named "features".
     """
 
+    kind = "model"
     initializer = "he_normal"
 
     def body(self, x: Tensor) -> Tensor:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import keras
 
-from keras_adv.models.base import Architecture, Tensor, conv
+from keras_adv.arrays import Tensor
+from keras_adv.models.base import Architecture, conv
 from keras_adv.registry import option, register
-from keras_adv.validate import InvalidInput, fail
+from keras_adv.validate import InvalidInput, invalid
 
 FORMS = ("quick", "fab")
 
@@ -49,7 +50,7 @@ class ConvNet(Architecture):
 
     def _fab(self, x: Tensor) -> Tensor:
         if min(x.shape[1:3]) < 31:
-            raise fail("shape", "at least 31x31 pixels for form 'fab'", tuple(x.shape[1:3]))
+            raise invalid("shape", "at least 31x31 pixels for form 'fab'", tuple(x.shape[1:3]))
         layers = ((96, 1), (96, 1), (192, 2), (192, 1), (192, 1), (192, 2), (192, 1))
         for filters, strides in layers:
             x = conv(filters, 3, strides, "valid", activation="relu", use_bias=self.bias)(x)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import keras
 
-from keras_adv.models.base import Architecture, Tensor, conv
+from keras_adv.arrays import Tensor
+from keras_adv.models.base import Architecture, conv
 from keras_adv.registry import option, register
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from keras_adv.models.base import Architecture, Tensor, conv, norm
+from keras_adv.arrays import Tensor
+from keras_adv.models.base import Architecture, conv, norm
 from keras_adv.registry import option, register
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import keras
 
-from keras_adv.models.base import Architecture, Tensor, conv
+from keras_adv.arrays import Tensor
+from keras_adv.models.base import Architecture, conv
 from keras_adv.registry import option, register
-from keras_adv.validate import fail
+from keras_adv.validate import invalid
 
 
 @register("model", "small_cnn")
@@ -26,7 +27,7 @@ class SmallCNN(Architecture):
 
     def body(self, x: Tensor) -> Tensor:
         if min(x.shape[1:3]) < 16:
-            raise fail("shape", "at least 16x16 pixels for small_cnn", tuple(x.shape[1:3]))
+            raise invalid("shape", "at least 16x16 pixels for small_cnn", tuple(x.shape[1:3]))
         for filters in (32, 64):
             x = conv(filters, 3, padding="valid", activation="relu")(x)
             x = conv(filters, 3, padding="valid", activation="relu")(x)

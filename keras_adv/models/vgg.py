@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import keras
 
-from keras_adv.models.base import Architecture, Tensor, conv, norm
+from keras_adv.arrays import Tensor
+from keras_adv.models.base import Architecture, conv, norm
 from keras_adv.registry import option, register
 
 BLOCKS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}

@@ -7,7 +7,8 @@ import math
 import keras
 from keras import ops
 
-from keras_adv.models.base import Architecture, Tensor, conv, norm
+from keras_adv.arrays import Tensor
+from keras_adv.models.base import Architecture, conv, norm
 from keras_adv.models.resnet import PadShortcut
 from keras_adv.registry import option, register
 from keras_adv.validate import InvalidInput

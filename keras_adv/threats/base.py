@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from keras import ops
 
 from keras_adv.registry import Spec
-from keras_adv.validate import fail
+from keras_adv.validate import invalid
 
 Tensor = Any
 TINY = 1e-12
@@ -21,6 +20,7 @@ class Threat(Spec):
     All methods take batches (B, ...) and treat each image by itself.
     """
 
+    kind = "threat"
     eps: float | None
     metric_rounds: ClassVar[int] = 2
     """Rounds after which the prox in a diagonal metric has settled (PDPGD), where it has no closed form."""
@@ -28,10 +28,10 @@ class Threat(Spec):
     def radius(self, eps: Tensor | None = None) -> Tensor:
         """`eps`, or the threat's own, for those who need one. Raises InvalidInput when both are None."""
         if eps is None and self.eps is None:
-            raise fail("eps", f"given, for example {self.name}(eps=0.1)", None)
+            raise invalid("eps", f"given, for example {self.name}(eps=0.1)", None)
         return self.eps if eps is None else eps
 
-    def each(self, x: Tensor, eps: Any = None) -> Tensor | None:
+    def radii(self, x: Tensor, eps: Any = None) -> Tensor | None:
         """(B,) radius of each image: `eps` (a number or one for each), the threat's own, or None without any."""
         value = self.eps if eps is None else eps
         if value is None:
@@ -91,110 +91,7 @@ class Threat(Spec):
         return ops.clip(inside, 0.0, 1.0)
 
 
-def beside(radius: Tensor, like: Tensor) -> Tensor:
-    """A radius, a number or (B,), shaped to be used with `like` (B, ...)."""
-    return radius if isinstance(radius, (int, float)) else rows(radius, like)
-
-
-def flat(x: Tensor) -> Tensor:
-    """(B, ...) -> (B, D)."""
-    return ops.reshape(x, (-1, math.prod(x.shape[1:])))
-
-
-def rows(v: Tensor, like: Tensor) -> Tensor:
-    """(B,) -> (B, 1, ..., 1), to be multiplied with `like`."""
-    return ops.reshape(v, (-1,) + (1,) * (len(like.shape) - 1))
-
-
-def dot(a: Tensor, b: Tensor) -> Tensor:
-    """(B,) inner products of rows (B, D)."""
-    return ops.sum(a * b, axis=1)
-
-
-def l2_norm(x: Tensor) -> Tensor:
-    """(B,) Euclidean norms; gradient 0, not NaN, at 0."""
-    square = ops.sum(ops.square(flat(x)), axis=1)
-    positive = square > 0
-    return ops.where(positive, ops.sqrt(ops.where(positive, square, 1.0)), 0.0)
-
-
-def take_top(score: Tensor, count: Tensor) -> Tensor:
-    """(B, D) 1.0 at the `count` (a number, or (B,)) largest scores of each row (ties: the earlier index), else 0.0."""
-    order = ops.argsort(-score, axis=1)
-    rank = ops.argsort(order, axis=1)
-    return ops.cast(rank < beside(count, rank), "float32")
-
-
-def only(threat: Threat, *names: str) -> None:
+def require_norm(threat: Threat, *names: str) -> None:
     """Raises InvalidInput unless the threat is one of these norms."""
     if threat.name not in names:
-        raise fail("threat", " or ".join(f"{name}()" for name in names), threat)
-
-
-class Room(NamedTuple):
-    """For `to_plane`, (B, D): signed direction, gain |w| and free way of each coordinate; the need (B,)."""
-
-    direction: Tensor
-    gain: Tensor
-    free: Tensor
-    need: Tensor
-
-
-def room(x: Tensor, w: Tensor, b: Tensor) -> Room:
-    """What each coordinate can add on the way to the plane; w and b scaled so that max |w| = 1."""
-    x, w = flat(x), flat(w)
-    size = ops.maximum(ops.max(ops.abs(w), axis=1), 1e-35)
-    w, b = w / size[:, None], b / size
-    need = b - ops.sum(w * x, axis=1)
-    direction = ops.sign(w) * ops.sign(need)[:, None]
-    free = ops.where(direction > 0, 1.0 - x, x) * ops.abs(direction)
-    return Room(direction, ops.abs(w), free, ops.abs(need))
-
-
-def fill_evenly(gain: Tensor, speed: Tensor, free: Tensor, need: Tensor) -> Tensor:
-    """(B, D) moves min(t speed_i, free_i) with the smallest t such that sum gain_i move_i = need.
-
-    speed = 1 gives the least l-infinity move, speed = gain the least l2 move. The total is concave and piecewise
-    linear in t, so Newton's method from t = 0 climbs to the root: exact after finitely many rounds, without a sort.
-    """
-    full, slope = gain * free, gain * speed
-
-    def unsettled(count: Tensor, t: Tensor, before: Tensor) -> Tensor:
-        return ops.logical_and(count < 50, ops.any(t > before))
-
-    def newton(count: Tensor, t: Tensor, before: Tensor) -> tuple[Tensor, ...]:
-        moving = t[:, None] * speed < free
-        rate = ops.sum(ops.where(moving, slope, 0.0), axis=1)
-        left = need - ops.sum(ops.where(moving, 0.0, full), axis=1)
-        return count + 1, ops.maximum(ops.where(rate > 0, left / ops.maximum(rate, TINY), t), t), t
-
-    first = ops.zeros_like(need)
-    _, t, _ = ops.while_loop(unsettled, newton, (ops.zeros((), "int32"), first, first - 1.0))
-    reachable = ops.sum(full, axis=1) >= need
-    return ops.where(reachable[:, None], ops.minimum(t[:, None] * speed, free), free)
-
-
-def fill_greedily(gain: Tensor, order_by: Tensor, free: Tensor, need: Tensor) -> Tensor:
-    """(B, D) moves that use up one coordinate after the other, largest `order_by` first (ties: the earlier index).
-
-    Bisects the level of `order_by` down to which coordinates are used up, to 2^-23 of the largest, without a sort.
-    """
-    full = gain * free
-
-    def unsettled(count: Tensor, low: Tensor, high: Tensor) -> Tensor:
-        middle = (low + high) / 2.0
-        return ops.logical_and(count < 24, ops.any(ops.logical_and(low < middle, middle < high)))
-
-    def halve(count: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, ...]:
-        middle = (low + high) / 2.0
-        enough = ops.sum(ops.where(order_by >= middle[:, None], full, 0.0), axis=1) >= need
-        return count + 1, ops.where(enough, middle, low), ops.where(enough, high, middle)
-
-    first = ops.zeros_like(need)
-    highest = 2.0 * ops.max(order_by, axis=1) + TINY
-    _, low, high = ops.while_loop(unsettled, halve, (ops.zeros((), "int32"), first, highest))
-    above = order_by >= high[:, None]
-    level = ops.where(ops.logical_or(above, order_by < low[:, None]), 0.0, full)
-    before = ops.sum(ops.where(above, full, 0.0), axis=1, keepdims=True) + ops.cumsum(level, axis=1) - level
-    share = ops.clip((need[:, None] - before) / ops.maximum(level, TINY), 0.0, 1.0)
-    return ops.where(above, 1.0, ops.where(level > 0, share, 0.0)) * free
+        raise invalid("threat", " or ".join(f"{name}()" for name in names), threat)

@@ -5,17 +5,10 @@ from __future__ import annotations
 from keras import ops
 
 from keras_adv import noise
+from keras_adv.arrays import TINY, Tensor, expand_like, l2_norm, mask_of_largest
 from keras_adv.registry import option, register
-from keras_adv.threats.base import (
-    TINY,
-    Tensor,
-    Threat,
-    fill_greedily,
-    l2_norm,
-    room,
-    rows,
-    take_top,
-)
+from keras_adv.threats.base import Threat
+from keras_adv.threats.planes import fill_greedily, way_to_plane
 
 
 def two_thirds(u: Tensor, weight: Tensor) -> Tensor:
@@ -56,7 +49,7 @@ class L0(Threat):
 
     def _keep(self, v: Tensor, score: Tensor, count: Tensor) -> Tensor:
         grouped = self._groups(v)
-        return ops.reshape(grouped * take_top(score, count)[:, :, None], ops.shape(v))
+        return ops.reshape(grouped * mask_of_largest(score, count)[:, :, None], ops.shape(v))
 
     def norm(self, delta: Tensor) -> Tensor:
         changed = ops.max(ops.abs(self._groups(delta)), axis=2) > 0
@@ -71,7 +64,7 @@ class L0(Threat):
     def ascent(self, g: Tensor, x: Tensor) -> Tensor:
         """g / |g|_2: a dense step, of which `project` keeps the largest (PGD_0, arXiv:1909.05040)."""
         del x
-        return g / rows(ops.maximum(l2_norm(g), TINY), g)
+        return g / expand_like(ops.maximum(l2_norm(g), TINY), g)
 
     def _count(self, eps: Tensor | None) -> Tensor:
         return ops.cast(ops.floor(ops.convert_to_tensor(self.radius(eps), "float32")), "int32")
@@ -108,7 +101,7 @@ class L0(Threat):
         return ops.reshape(ops.where(shrunk[:, :, None] > 0, kept, 0.0), ops.shape(v))
 
     def to_plane(self, x: Tensor, w: Tensor, b: Tensor) -> Tensor:
-        way = room(x, w, b)
+        way = way_to_plane(x, w, b)
         worth = ops.sum(self._groups(ops.reshape(way.gain * way.free, ops.shape(x))), axis=2)
         size = x.shape[-1] if self.pixels else 1
         # values of one pixel stay together: they share the pixel's worth

@@ -7,8 +7,10 @@ import math
 from keras import ops
 
 from keras_adv import noise
+from keras_adv.arrays import TINY, Tensor, dot, expand_like, flatten
 from keras_adv.registry import option, register
-from keras_adv.threats.base import TINY, Tensor, Threat, dot, fill_greedily, flat, room, rows
+from keras_adv.threats.base import Threat
+from keras_adv.threats.planes import fill_greedily, way_to_plane
 
 
 def l1_threshold(size: Tensor, radius: Tensor, metric: Tensor | None = None) -> Tensor:
@@ -81,19 +83,19 @@ class L1(Threat):
     top: float = option(default=0.01, above=0.0, high=1.0)
 
     def norm(self, delta: Tensor) -> Tensor:
-        return ops.sum(ops.abs(flat(delta)), axis=1)
+        return ops.sum(ops.abs(flatten(delta)), axis=1)
 
     def dual(self, g: Tensor) -> Tensor:
-        return ops.max(ops.abs(flat(g)), axis=1)
+        return ops.max(ops.abs(flatten(g)), axis=1)
 
     def steepest(self, g: Tensor) -> Tensor:
-        flat_g = flat(g)
+        flat_g = flatten(g)
         largest = ops.one_hot(ops.argmax(ops.abs(flat_g), axis=1), flat_g.shape[1])
         return ops.reshape(ops.sign(flat_g) * largest, ops.shape(g))
 
     def ascent(self, g: Tensor, x: Tensor) -> Tensor:
         """SLIDE: equal steps along the `top` largest |g_i| of those that the box does not hold back."""
-        flat_g, flat_x = flat(g), flat(x)
+        flat_g, flat_x = flatten(g), flatten(x)
         pinned = ops.logical_or(
             ops.logical_and(flat_x <= 0.0, flat_g < 0.0),
             ops.logical_and(flat_x >= 1.0, flat_g > 0.0),
@@ -108,8 +110,8 @@ class L1(Threat):
 
     def shrink(self, delta: Tensor, eps: Tensor | None = None) -> Tensor:
         radius = ops.zeros((ops.shape(delta)[0],)) + self.radius(eps)
-        theta = l1_threshold(ops.abs(flat(delta)), radius)
-        return ops.sign(delta) * ops.maximum(ops.abs(delta) - rows(theta, delta), 0.0)
+        theta = l1_threshold(ops.abs(flatten(delta)), radius)
+        return ops.sign(delta) * ops.maximum(ops.abs(delta) - expand_like(theta, delta), 0.0)
 
     def project(self, x: Tensor, origin: Tensor, eps: Tensor | None = None) -> Tensor:
         """Nearest point of ball and box, exact: sign(d) min(max(|d| - theta, 0), way to the box), d = x - origin."""
@@ -118,8 +120,8 @@ class L1(Threat):
         delta = x - origin
         way = ops.where(delta > 0, 1.0 - origin, origin)
         radius = ops.zeros((ops.shape(x)[0],)) + self.radius(eps)
-        theta = boxed_threshold(ops.abs(flat(delta)), flat(way), radius)
-        moved = ops.minimum(ops.maximum(ops.abs(delta) - rows(theta, x), 0.0), way)
+        theta = boxed_threshold(ops.abs(flatten(delta)), flatten(way), radius)
+        moved = ops.minimum(ops.maximum(ops.abs(delta) - expand_like(theta, x), 0.0), way)
         return ops.clip(origin + ops.sign(delta) * moved, 0.0, 1.0)
 
     def sample(self, origin: Tensor, seeds: Tensor, eps: Tensor | None = None) -> Tensor:
@@ -128,14 +130,14 @@ class L1(Threat):
         size = -ops.log(1.0 - noise.uniform(noise.fold(seeds, 1), shape))
         sign = ops.where(noise.uniform(noise.fold(seeds, 2), shape) < 0.5, -1.0, 1.0)
         spare = -ops.log(1.0 - noise.uniform(noise.fold(seeds, 3), (1,))[:, 0])
-        total = ops.sum(flat(size), axis=1) + spare
+        total = ops.sum(flatten(size), axis=1) + spare
         length = self.radius(eps) / ops.maximum(total, TINY)
-        return self.project(origin + sign * size * rows(length, origin), origin, eps)
+        return self.project(origin + sign * size * expand_like(length, origin), origin, eps)
 
     def prox(self, v: Tensor, weight: Tensor) -> Tensor:
-        return ops.sign(v) * ops.maximum(ops.abs(v) - rows(weight, v), 0.0)  # 5.13, with the |.|
+        return ops.sign(v) * ops.maximum(ops.abs(v) - expand_like(weight, v), 0.0)  # 5.13, with the |.|
 
     def to_plane(self, x: Tensor, w: Tensor, b: Tensor) -> Tensor:
-        way = room(x, w, b)
+        way = way_to_plane(x, w, b)
         move = way.direction * fill_greedily(way.gain, way.gain, way.free, way.need)
         return ops.clip(x + ops.reshape(move, ops.shape(x)), 0.0, 1.0)

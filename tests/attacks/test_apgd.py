@@ -4,7 +4,7 @@ from keras import ops
 
 from keras_adv import InvalidInput, attack, noise
 from keras_adv.attacks import APGD, Task
-from keras_adv.attacks.apgd_walks import sparse_sign, stages, stretches
+from keras_adv.attacks.apgd.walks import sparse_sign, stages, stretches
 
 
 def test_stretches_are_those_of_the_paper():
@@ -36,12 +36,12 @@ def test_targets_are_the_likeliest_wrong_classes_in_turn(net, digits):
     task = Task(
         lambda v: ops.convert_to_tensor(net(v)), ops.convert_to_tensor(x), y, noise.seeds(0, np.arange(6))
     )
-    task = task._replace(eps=one.threat.each(task.x))
+    task = task._replace(eps=one.threat.radii(task.x))
     state = one.begin(task)
     z = np.asarray(net(x)).copy()
     z[np.arange(6), y] = -np.inf
     order = np.argsort(-z, axis=1)
-    for k in range(one.total):
+    for k in range(one.rounds):
         aim = one._aim(task, {**state, "k": ops.full((6,), k, "int32")}).target
         np.testing.assert_array_equal(aim, order[:, k // 10])
 

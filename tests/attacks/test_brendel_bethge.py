@@ -91,8 +91,8 @@ def test_steps_and_decay_count_for_each_image(net, digits):
     x, y = digits.test[0][:24], digits.test[1][:24]
     one = BrendelBethge(threat=Linf(), steps=20)
     result = attack(net, x, y, one)
-    spent = result.gradients[result.clean]
-    assert spent.min() >= 20 + 10 and spent.max() <= one.total + 1
+    spent = result.passes[result.clean]
+    assert spent.min() >= 20 + 10 and spent.max() <= one.rounds + 1
 
 
 def test_overshoot_below_one_is_refused():

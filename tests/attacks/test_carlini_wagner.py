@@ -78,7 +78,7 @@ def test_each_image_keeps_its_own_search():
 def test_fixed_c_is_one_search_and_the_cap_holds(net, digits):
     x, y = digits.test[0][:32], digits.test[1][:32]
     one = CarliniWagner(c=10.0, cap=0.3, steps=60, lr=0.05)
-    assert one.total == 60
+    assert one.rounds == 60
     capped = attack(net, x, y, one)
     assert np.abs(capped.images - x).max() <= 0.3 + 1e-5
     free = attack(net, x, y, one.replace(cap=None))

@@ -22,7 +22,7 @@ def test_reaches_the_nearest_boundary_of_a_linear_model(norm, targets, linear, g
     unbound = best < 0.2 if norm == "l1" else best > 0  # further away the box stops the one coordinate of l1
     assert (result.distance <= best * 1.01)[unbound].all()
     # 5 classes have no more than 4 wrong ones
-    assert (result.gradients == (25 * 4 * 2 + 1 if targets else 25 * 6)).all()
+    assert (result.passes == (25 * 4 * 2 + 1 if targets else 25 * 6)).all()
 
 
 def test_reaches_a_given_class_at_the_least_norm(linear, grey):
@@ -50,7 +50,7 @@ def test_restarts_begin_at_random_within_half_of_the_best_or_eps(norm, linear, g
     task = Task(
         ask(model), ops.convert_to_tensor(x), ops.convert_to_tensor(y), np.arange(24, dtype="uint32"), None
     )
-    task = task._replace(eps=one.threat.each(task.x))
+    task = task._replace(eps=one.threat.radii(task.x))
     state = one.advance(task, one.begin(task), 3)
     away, best = np.asarray(one.threat.norm(state["x"] - x)), np.asarray(state["best_norm"])
     assert (away > 0).all() and (away <= np.minimum(best, 0.06) / 2 * (1 + 1e-5)).all()
@@ -66,7 +66,7 @@ def test_inside_leaves_an_image_within_eps(net, digits):
     )
     reached = whole.distance <= 0.12
     np.testing.assert_array_equal(short.distance <= 0.12, reached)
-    assert short.gradients[reached & whole.clean].mean() < whole.gradients[whole.clean].mean() / 3
+    assert short.passes[reached & whole.clean].mean() < whole.passes[whole.clean].mean() / 3
     with pytest.raises(InvalidInput, match="eps"):
         attack(net, x, y, "fab(inside=True)")
 
@@ -76,10 +76,10 @@ class Adapter:
 
     def __init__(self, net, torch):
         logits = Net(net, frozen=True).logits
-        self.torch, self.see, self.slopes = torch, compile(logits), compile(lambda v: jacobian(logits, v))
+        self.torch, self.logits, self.slopes = torch, compile(logits), compile(lambda v: jacobian(logits, v))
 
     def predict(self, x):
-        return self.torch.tensor(np.array(self.see(x.numpy())))
+        return self.torch.tensor(np.array(self.logits(x.numpy())))
 
     def grad_logits(self, x):
         return tuple(self.torch.tensor(np.array(v)) for v in self.slopes(x.numpy()))

@@ -25,7 +25,7 @@ def imitate(model, x, guide, eps, y=0):
     task = Task(
         ask(model), *map(ops.convert_to_tensor, fields), ops.convert_to_tensor(np.float32(eps)), None, guide
     )
-    return FeatureAdversary(steps=50).attempt(task)
+    return FeatureAdversary(steps=50).run(task)
 
 
 def test_goes_to_the_guide_as_far_as_ball_and_box_allow(never):
@@ -42,10 +42,10 @@ def test_ends_at_the_first_mistake(net, digits):
     x, y = digits.test[0][:24], digits.test[1][:24]
     whole = attack(net, x, y, "feature_adversary(threat=linf(eps=0.2), steps=30)")
     won = whole.clean & whole.success
-    last = int(np.median(whole.gradients[won]))
+    last = int(np.median(whole.passes[won]))
     less = attack(net, x, y, f"feature_adversary(threat=linf(eps=0.2), steps={last})")
     # one pass is for the guides; of the image after the last step the judge tells
-    np.testing.assert_array_equal(less.success[won], whole.gradients[won] - 1 <= last + 1)
+    np.testing.assert_array_equal(less.success[won], whole.passes[won] - 1 <= last + 1)
     both = won & less.success
     assert both.any() and not both[won].all()
     np.testing.assert_allclose(less.images[both], whole.images[both], atol=1e-6)
@@ -56,7 +56,7 @@ def test_wants_a_guide_and_features(net, digits):
     with pytest.raises(InvalidInput, match="guide"):
         FeatureAdversary()(net, x, y)
     with pytest.raises(InvalidInput, match="features"):
-        FeatureAdversary().attempt(Task(lambda v: v, x, y, y, np.ones(4, "float32"), None, x))
+        FeatureAdversary().run(Task(lambda v: v, x, y, y, np.ones(4, "float32"), None, x))
 
 
 def test_comes_nearer_to_the_features_of_its_guide(net, digits):

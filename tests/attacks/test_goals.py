@@ -27,8 +27,8 @@ def test_permuting_the_batch_permutes_the_result(name, net, images):
 
     def run(rows):
         parts = [ops.convert_to_tensor(part[rows]) for part in (x, y, seeds)]
-        eps = one.threat.each(parts[0])
-        return one.attempt(Task(ask(net), *parts, eps, None, None if guide is None else guide[rows]))
+        eps = one.threat.radii(parts[0])
+        return one.run(Task(ask(net), *parts, eps, None, None if guide is None else guide[rows]))
 
     plain, mixed = run(np.arange(len(x))), run(order)
     np.testing.assert_allclose(mixed.distance, np.asarray(plain.distance)[order], rtol=2e-2, atol=2e-3)
@@ -86,7 +86,7 @@ def test_bad_radii_are_refused(eps, net, images):
 
 
 def test_radii_share_what_is_compiled(net, images):
-    from keras_adv.evaluation.cache import _cache
+    from keras_adv.evaluation.compiled import _cache
 
     x, y = images
     attack(net, x, y, "fgsm(threat=linf(eps=0.1))")

@@ -40,5 +40,5 @@ def test_every_loss_is_climbed(net, digits):
 
 
 def test_step_size_is_in_units_of_eps():
-    assert registry.parse("attack", "pgd(steps=25)").length == 0.1
-    assert registry.parse("attack", "pgd(step_size=0.2)").length == 0.2
+    assert registry.parse("attack", "pgd(steps=25)").step_length == 0.1
+    assert registry.parse("attack", "pgd(step_size=0.2)").step_length == 0.2

@@ -3,7 +3,7 @@ import pytest
 from keras import ops
 from scipy import optimize
 
-from keras_adv.attacks import quasi_newton
+from keras_adv.numerics import quasi_newton
 from keras_adv.backend import compile, value_and_grad
 
 

@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 
 from keras_adv import threats
-from keras_adv.attacks.trust_region import advance, halfway, move
+from keras_adv.attacks.brendel_bethge.step import advance, halfway, move
 
 COUNT, SIZE = 12, 30
 NORMS = {"linf": np.inf, "l2": 2, "l1": 1}

@@ -61,7 +61,7 @@ def small(digits):
 
 def test_three_moves_two_of_them_on_the_same_weights(small, digits):
     game = Game(small, ThreeMoves())
-    game.start(game.defense.moves(), 10, 1)
+    game.compile_moves(game.defense.moves(), 10, 1)
     first = game.train_on_batch(digits.train[0][:50], digits.train[1][:50], return_dict=True)
     assert float(first["discriminate"]) == pytest.approx(2 * np.log(2), rel=0.5)
     history = game.fit(*digits.train, batch_size=50, epochs=8, verbose=0, validation_data=digits.validation)
@@ -88,14 +88,14 @@ def test_a_move_sees_what_the_one_before_it_changed(small, digits):
             return cross_entropy(nets["net"].logits(batch["x"]), batch["y"])
 
     game = Game(small, Order())
-    game.start(game.defense.moves(), 10, 1)
+    game.compile_moves(game.defense.moves(), 10, 1)
     seen = game.train_on_batch(digits.train[0][:50], digits.train[1][:50], return_dict=True)
     assert float(seen["b"]) < float(seen["a"])
 
 
 def test_metrics_are_means_over_the_epoch_and_start_anew(small, digits):
     game = Game(small, ThreeMoves())
-    game.start(game.defense.moves(), 10, 1)
+    game.compile_moves(game.defense.moves(), 10, 1)
     rows = game.fit(*digits.train, batch_size=100, epochs=2, verbose=0, shuffle=False).history["classify"]
     assert rows[1] < rows[0]
     assert set(game.evaluate(*digits.test, verbose=0, return_dict=True)) == {"loss", "accuracy"}
@@ -129,7 +129,7 @@ def test_statistics_that_a_pass_moves_carry_no_gradient_into_the_next():
 
     x = np.random.default_rng(0).random((40, 2, 2, 1)).astype("float32")
     game = Game(net, Twice())
-    game.start(game.defense.moves(), 1, 1)
+    game.compile_moves(game.defense.moves(), 1, 1)
     old = np.array(net.layers[2].kernel)
     game.train_on_batch(x, np.zeros(40, "int32"))
     deviation = np.sqrt((x.reshape(40, 4) @ old).var(0) + 1e-3)

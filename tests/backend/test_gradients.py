@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_adv.backend import ANY_SIZE, Net, chosen_grad, compile, jacobian, value_and_grad
+from keras_adv.backend import DYNAMIC_BATCH_SIZE, Net, chosen_grad, compile, jacobian, value_and_grad
 from keras_adv.losses import cross_entropy
 
 
@@ -102,7 +102,7 @@ class Twice(keras.layers.Layer):
 
 
 @pytest.mark.parametrize(
-    ("layers", "steady"),
+    ("layers", "unchanged_by_training"),
     [
         ([keras.layers.Conv2D(2, 3), keras.layers.MaxPooling2D(), keras.layers.Dropout(0.0)], True),
         ([keras.Sequential([keras.layers.Dense(2), keras.layers.LeakyReLU()])], True),
@@ -113,14 +113,14 @@ class Twice(keras.layers.Layer):
         ([keras.Sequential([Twice()])], False),
     ],
 )
-def test_a_net_is_steady_where_training_changes_nothing(layers, steady, digits):
+def test_a_net_is_steady_where_training_changes_nothing(layers, unchanged_by_training, digits):
     inputs = outputs = keras.Input(digits.shape)
     for layer in [*layers, keras.layers.Flatten(), keras.layers.Dense(3)]:
         outputs = layer(outputs)
     net, x = Net(keras.Model(inputs, outputs)), digits.test[0][:8]
-    assert net.steady == steady
+    assert net.unchanged_by_training == unchanged_by_training
     same = np.allclose(net.logits(x), net.logits(x, training=True), atol=1e-6)
-    assert same == steady
+    assert same == unchanged_by_training
 
 
 def test_torch_is_refused_with_the_way_out():
@@ -148,4 +148,4 @@ def test_what_is_compiled_takes_any_batch_size():
     for count in (1, 5, 8):
         twice, more = run(np.ones((count, 3), "float32"), None, {"a": np.int32(count)})
         assert np.asarray(twice).shape == (count, 3) and int(more) == count + 1
-    assert len(traces) == (1 if ANY_SIZE else 3)
+    assert len(traces) == (1 if DYNAMIC_BATCH_SIZE else 3)

@@ -40,7 +40,7 @@ def losses():
         if spec in JUMPY:
             defense = defense.replace(optimizer=SGD(learning_rate=0.02))
         design = LeNet() if spec in CONVOLVED else MLP(units=(48, 24))
-        net = defense.design(design).build(digits.shape, digits.classes)
+        net = defense.adapt_model(design).build(digits.shape, digits.classes)
         game = Game(net, defense)
         rng = np.random.default_rng(0)
         for v in game.trainable_variables:
@@ -49,7 +49,7 @@ def losses():
         for v in game.non_trainable_variables:
             if v.path.endswith("/u"):  # of the power method, drawn by Keras
                 v.assign(rng.normal(size=v.shape))
-        game.start(defense.moves(), 20, 1)
+        game.compile_moves(defense.moves(), 20, 1)
         batches = data.Batches(digits.train, 50, seed=0)
         rows = []
         for step in range(20):

@@ -56,7 +56,7 @@ def test_spectral_norm_is_one_at_the_start_near_it_in_training_and_one_again_at_
     game = Game(small, AFD(attack=QUICK))
     judge = game.players["judge"]
     assert [spectral(v) for v in layers(judge)] == pytest.approx([1] * 4, rel=0.05)
-    game.start(game.defense.moves(), 10, 1)
+    game.compile_moves(game.defense.moves(), 10, 1)
     before = np.array(judge.hidden[0].kernel)
     game.fit(*digits.train, batch_size=60, epochs=3, verbose=0)
     assert np.abs(np.array(judge.hidden[0].kernel) - before).max() > 1e-3
@@ -148,7 +148,7 @@ def test_each_move_changes_only_its_own(spec, number, learned, digits):
     parts = {"encoder": game.players["encoder"], "decoder": model.get_layer("decoder")}
     parts |= {"judge": game.players["judge"]} if "judge" in game.players else {}
     move = game.defense.moves()[number]
-    game.start((move,), 10, 1)
+    game.compile_moves((move,), 10, 1)
     weights = lambda: {  # noqa: E731
         k: [np.array(v) for v in part.trainable_variables] for k, part in parts.items()
     }
@@ -224,7 +224,7 @@ def test_the_encoders_move_is_the_gradient_of_its_loss(smooth):
     batch = {"x": ops.convert_to_tensor(x), "y": ops.convert_to_tensor(y), "adversarial": moved}
     encoder = game.players["encoder"]
     old = [w.copy() for w in encoder.get_weights()]
-    game.start((afd.moves()[2],), 1, 1)
+    game.compile_moves((afd.moves()[2],), 1, 1)
     game.make_move(afd.moves()[2], nets, batch)
     gradient = [a - b for a, b in zip(old, encoder.get_weights(), strict=True)]
     direction = [rng.normal(size=w.shape).astype("float32") for w in old]
@@ -242,9 +242,9 @@ def test_the_encoders_move_is_the_gradient_of_its_loss(smooth):
 def test_the_judge_learns_to_tell_when_the_encoder_stands_still(small, digits):
     afd = AFD(attack=QUICK)
     game = Game(small, afd)
-    game.start(afd.moves()[:1], 10, 1)
+    game.compile_moves(afd.moves()[:1], 10, 1)
     game.fit(*digits.train, batch_size=60, epochs=2, verbose=0)
-    game.start(afd.moves()[1:2], 10, 1)
+    game.compile_moves(afd.moves()[1:2], 10, 1)
     rows = game.fit(*digits.train, batch_size=60, epochs=4, verbose=0).history
     assert rows["judge_accuracy"][-1] > max(0.6, rows["judge_accuracy"][0])
     assert rows["discriminate"][-1] < rows["discriminate"][0]

@@ -46,7 +46,7 @@ def test_a_step_on_softmax_regression_is_the_formula_in_numpy(linear, grey):
     x, _ = grey
     y = np.random.default_rng(1).integers(0, 5, len(x)).astype("int32")
     game = Game(model, AWP(gamma=0.3, inner=STILL))
-    game.start(game.defense.moves(), 1, 1)
+    game.compile_moves(game.defense.moves(), 1, 1)
     game.train_on_batch(x, y)
     stepped = model.get_weights()
     model.set_weights([w, b])

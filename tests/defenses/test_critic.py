@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_adv.backend import Game, Net, value_and_grad
 from keras_adv.defenses import Critic
-from keras_adv.defenses.base import mean_over
+from keras_adv.defenses.base import masked_mean
 from keras_adv.layers import ClassMeans, Noise
 from keras_adv.losses import decision
 
@@ -51,7 +51,7 @@ def test_attack_mostly_lands_on_its_target_with_the_confidence_of_that_class(sce
     _, _, batch = scene
     landed = np.asarray(batch["landed"])
     assert (landed == np.asarray(batch["target"])).mean() > 0.8
-    np.testing.assert_array_equal(landed, decision(Net(net).logits(batch["found"])))
+    np.testing.assert_array_equal(landed, predicted_class(Net(net).logits(batch["found"])))
     p = np.asarray(ops.max(ops.softmax(Net(net).logits(batch["found"])), axis=1))
     assert np.median(p) > 0.5
 
@@ -89,7 +89,7 @@ def test_terms_of_the_attack_count_only_moved_images_and_an_empty_mask_is_safe(s
         ops.convert_to_tensor([1.0, 0.0, 1.0, 0.0]),
         ops.convert_to_tensor([2.0, np.nan, 4.0, np.inf]),
     )
-    assert float(ops.mean(mean_over(mask, term))) == pytest.approx(3.0)
+    assert float(ops.mean(masked_mean(mask, term))) == pytest.approx(3.0)
 
 
 def test_the_classifier_learns_through_the_attack(scene):

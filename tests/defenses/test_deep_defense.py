@@ -10,7 +10,7 @@ from keras_adv.backend import Game, Net, jacobian, value_and_grad
 from keras_adv.defenses import Standard
 from keras_adv.defenses.deep_defense import CAP, DeepDefense
 from keras_adv.layers import MeanImage
-from keras_adv.losses import decision, pick
+from keras_adv.losses import predicted_class, pick
 from keras_adv.models import MLP
 from keras_adv.optimizers import SGD, Adam
 from keras_adv.validate import InvalidInput
@@ -68,9 +68,9 @@ def test_an_image_that_has_arrived_stops_whatever_the_others_do(net, digits):
     x, y = digits.train[0][:30], digits.train[1][:30].copy()
     y[::3] = (y[::3] + 1) % 10
     deltas = [perturbation(DeepDefense(steps=n), net, x, y)[0] for n in (1, 2, 3)]
-    correct = np.asarray(decision(Net(net).logits(x))) == y
+    correct = np.asarray(predicted_class(Net(net).logits(x))) == y
     for before, after in itertools.pairwise(deltas):
-        arrived = (np.asarray(decision(Net(net).logits(x + before))) == y) != correct
+        arrived = (np.asarray(predicted_class(Net(net).logits(x + before))) == y) != correct
         assert arrived.any() and not arrived.all()
         np.testing.assert_array_equal(before[arrived], after[arrived])
         assert (lengths(after - before)[~arrived] > 0).all()
@@ -83,7 +83,7 @@ def all_of_the_jacobian(net, x, y, steps):
     delta, first = ops.zeros_like(x), None
     for _ in range(steps):
         z, jac = jacobian(net.logits, x + delta)
-        guess = decision(z)
+        guess = predicted_class(z)
         first = guess if first is None else first
         size = ops.sum(ops.square(jac - pick(jac, y)[:, None]), axis=(2, 3, 4))
         far = ops.abs(z - pick(z, y)[:, None]) / ops.sqrt(ops.maximum(size, 1e-12))
@@ -146,7 +146,7 @@ def test_the_exponent_is_capped_and_a_black_or_flat_image_harmless(linear, grey)
     flat.set_weights([0 * w, b])
     assert np.isfinite(terms(DeepDefense(), flat, x, y)["fragility"]).all()
     game = Game(flat, DeepDefense())
-    game.start(game.defense.moves(), 1, 1)
+    game.compile_moves(game.defense.moves(), 1, 1)
     game.train_on_batch(x, y)
     assert all(np.isfinite(v).all() for v in flat.get_weights())
 
@@ -154,7 +154,7 @@ def test_the_exponent_is_capped_and_a_black_or_flat_image_harmless(linear, grey)
 def test_the_regulariser_reaches_only_the_named_layers(smooth):
     rng = np.random.default_rng(0)
     x = ops.convert_to_tensor(rng.random((6, 4, 4, 1)).astype("float32"))
-    y = decision(Net(smooth).logits(x))
+    y = predicted_class(Net(smooth).logits(x))
     defense = DeepDefense(regularised=("featur",))
 
     def fragility(values):
@@ -201,7 +201,7 @@ def test_batch_normalisation_is_held_as_in_the_paper_or_learns(paper, normed):
     norm = getattr(inner, "inner", inner).layers[-1]
     before, others = norm.get_weights(), [np.array(v) for v in normed.layers[-1].variables]
     game = Game(normed, DeepDefense(freeze_norm=paper, inference=paper))
-    game.start(game.defense.moves(), 1, 1)
+    game.compile_moves(game.defense.moves(), 1, 1)
     game.train_on_batch(x, y)
     for old, new in zip(before, norm.get_weights(), strict=True):
         assert np.array_equal(old, new) == paper

@@ -16,7 +16,7 @@ def few(digits):
 def test_the_set_is_the_clean_images_and_deepfools_with_the_clean_labels(net, few, monkeypatch):
     monkeypatch.setattr(deepfool_training, "BATCH", 50)  # the last batch is not full
     x, y = few
-    images, labels = DeepFoolTraining().enrich(net, x, y)
+    images, labels = DeepFoolTraining().extend_data(net, x, y)
     assert images.dtype == x.dtype and images.shape == (260, *x.shape[1:])
     np.testing.assert_array_equal(images[:130], x)
     np.testing.assert_array_equal(labels, np.concatenate([y, y]))
@@ -31,17 +31,17 @@ def test_the_set_is_deepfools_whatever_the_batches(net, few, monkeypatch):
     x, y = few[0][:30], few[1][:30]
     defense = DeepFoolTraining(clean=False)
     monkeypatch.setattr(deepfool_training, "BATCH", 20)
-    images, labels = defense.enrich(net, x, y)
+    images, labels = defense.extend_data(net, x, y)
     assert len(images) == len(labels) == 30
     at_once = compile(lambda a, b: defense.attack(Net(net, frozen=True).logits, a, b).images, net)(x, y)
     np.testing.assert_allclose(images, at_once, atol=1e-5)
-    np.testing.assert_array_equal(images, defense.enrich(net, x, y)[0])  # a resumed run's
+    np.testing.assert_array_equal(images, defense.extend_data(net, x, y)[0])  # a resumed run's
 
 
 def test_it_learns_the_images_that_fooled_the_start(digits):
     net = MLP(units=(40,)).build(digits.shape, digits.classes)
     fit.defend(net, "standard()", *digits.train, epochs=10, verbose=0)
-    found, y = DeepFoolTraining(clean=False).enrich(net, *digits.train)
+    found, y = DeepFoolTraining(clean=False).extend_data(net, *digits.train)
     assert (net.predict(found, verbose=0).argmax(1) == y).mean() < 0.1
     fit.defend(net, DeepFoolTraining(), *digits.train, epochs=6, verbose=0)
     assert (net.predict(found, verbose=0).argmax(1) == y).mean() > 0.8

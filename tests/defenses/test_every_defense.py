@@ -19,7 +19,7 @@ NAMES = list(registry.registered("defense"))
 
 def game_for(spec, digits, model=None):
     defense = registry.parse("defense", spec)
-    net = defense.design(model or LeNet()).build(digits.shape, digits.classes)
+    net = defense.adapt_model(model or LeNet()).build(digits.shape, digits.classes)
     return Game(net, defense)
 
 
@@ -60,8 +60,8 @@ def test_terms_are_named_finite_and_one_for_each_image(name, digits):
 def test_each_move_changes_only_what_it_learns(name, number, digits):
     game = game_for(name, digits)
     move = moves(game.defense)[number]
-    game.start((move,), 10, 1)
-    learned = {id(v) for v in game.learned(move)}
+    game.compile_moves((move,), 10, 1)
+    learned = {id(v) for v in game.variables_of(move)}
     every = {id(v): v for player in game.players.values() for v in player.trainable_variables}
     before = {key: np.array(v) for key, v in every.items()}
     game.train_on_batch(digits.train[0][:40], digits.train[1][:40])
@@ -100,8 +100,8 @@ def test_gradient_of_every_move_equals_finite_differences(name, number, smooth):
     keras.utils.set_random_seed(3)  # at these weights no kink of the critic lies between the two points
     game = Game(smooth, registry.parse("defense", name))
     move = moves(game.defense)[number]._replace(optimizer=SGD(learning_rate=1.0, momentum=0.0))
-    game.start((move,), 1, 1)
-    learned = game.learned(move)
+    game.compile_moves((move,), 1, 1)
+    learned = game.variables_of(move)
     old = [np.array(v) for v in learned]
     images, labels = ops.convert_to_tensor(x), ops.convert_to_tensor(y)
     if "judge" in game.players:
@@ -141,7 +141,7 @@ def trained(digits):
 
     @functools.cache
     def make(name):
-        net = registry.parse("defense", name).design(LeNet()).build(digits.shape, digits.classes)
+        net = registry.parse("defense", name).adapt_model(LeNet()).build(digits.shape, digits.classes)
         before = loss(net, digits)
         epochs = 6 if name == "mmc" else 3  # distances to centres of length 10 as logits take longer
         return fit.defend(net, name, *digits.train, epochs=epochs, batch_size=60, verbose=0), before
@@ -196,7 +196,7 @@ def test_a_resumed_run_is_the_same_run(name, digits, tmp_path):
 
     def run(folder, *lengths):
         for epochs in lengths:
-            design = registry.parse("defense", spec).design(MLP(units=(24,)))
+            design = registry.parse("defense", spec).adapt_model(MLP(units=(24,)))
             net = design.build(digits.shape, digits.classes)
             saver = Checkpoint(tmp_path / folder)
             served = fit.defend(net, spec, x, y, epochs=epochs, batch_size=200, callbacks=[saver], verbose=0)

@@ -184,7 +184,7 @@ def test_angles_come_to_tell_the_classes(digits):
     x = keras.layers.Dense(32, "relu", name="features")(keras.layers.Flatten()(inputs))
     model = keras.Model(inputs, keras.layers.Dense(10)(x))
     game = Game(model, MAD())
-    game.start(game.defense.moves(), 10, 1)
+    game.compile_moves(game.defense.moves(), 10, 1)
     rows = game.fit(*digits.train, batch_size=100, epochs=12, verbose=0).history
     assert rows["siamese"][-1] < 0.85 * rows["siamese"][0]
     assert game.evaluate(*digits.test, verbose=0, return_dict=True)["accuracy"] > 0.85

@@ -9,7 +9,7 @@ from keras_adv.attacks.task import Task, ask
 from keras_adv.backend import Game, Net, value_and_grad
 from keras_adv.defenses import mat
 from keras_adv.defenses.mat import CLIMB, MAT, MAT_CIFAR, MAT_MNIST, cosine_distance, cosines, second_order
-from keras_adv.heads import MaxMahalanobisHead, simplex
+from keras_adv.layers import MaxMahalanobisHead, simplex
 from keras_adv.losses import pick
 from keras_adv.models import MLP, LeNet
 from keras_adv.threats import Linf
@@ -132,7 +132,7 @@ def test_the_inner_attack_stays_in_the_ball_raises_the_distance_and_needs_no_lab
 def test_the_start_is_near_and_the_distance_has_a_gradient_there(trained, digits):
     x = ops.convert_to_tensor(digits.train[0][:24])
     task = Task(
-        ask(trained), x, ops.zeros(24, "int32"), noise.seeds(0, ops.arange(24)), Linf(eps=0.1).each(x)
+        ask(trained), x, ops.zeros(24, "int32"), noise.seeds(0, ops.arange(24)), Linf(eps=0.1).radii(x)
     )
     start = CLIMB.start(task)["x"]
     inside = np.asarray(x == np.clip(x, 0.01, 0.99))
@@ -193,7 +193,7 @@ def test_ablations_drop_terms_and_the_attack(alpha, beta, names, fresh, digits):
     assert move.terms == names and tuple(terms) == (*names, "feature_norm")
     assert ("adversarial" in batch) == bool(beta)
     assert ("net.input" in defense.passes(10)) == bool(beta)
-    game.start((move,), 10, 1)
+    game.compile_moves((move,), 10, 1)
     logs = game.train_on_batch(digits.train[0][:40], digits.train[1][:40], return_dict=True)
     assert set(logs) == {*names, "feature_norm"}
 
@@ -208,7 +208,7 @@ def test_the_adaptive_objective_is_the_loss_of_training(trained, digits):
     got = OBJECTIVES["mat"].value(task, images, None, OBJECTIVES["mat"].reference(task))
     terms, _ = terms_of(defense, trained, images, y, adversarial=x)
     np.testing.assert_allclose(got, terms["ftc"] + terms["so"] + terms["bibo"], rtol=1e-4, atol=1e-6)
-    half = mat.total(0.5, 6.0)(task, images, None, OBJECTIVES["mat"].reference(task))
+    half = mat.rounds(0.5, 6.0)(task, images, None, OBJECTIVES["mat"].reference(task))
     want = terms["ftc"] + 0.5 * terms["so"] + 6 * terms["bibo"]
     np.testing.assert_allclose(half, want, rtol=1e-4, atol=1e-6)
 

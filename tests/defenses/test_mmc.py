@@ -7,7 +7,7 @@ from keras_adv import InvalidInput, attack, fit, noise, registry
 from keras_adv.attacks import PGD
 from keras_adv.backend import Net
 from keras_adv.defenses.mmc import AT_MMC_CIFAR, MMC, MMC_CIFAR, MMC_MNIST, wrong_class
-from keras_adv.heads import CentreDistanceHead, simplex
+from keras_adv.layers import CentreDistanceHead, simplex
 from keras_adv.models import LeNet
 from keras_adv.threats import Linf
 

@@ -14,14 +14,14 @@ def matrices(model):
     return [w.reshape(-1, w.shape[-1]).T for w in model.get_weights() if w.ndim > 1]
 
 
-def settle(defense, model, step=1):
-    defense.settle({"net": model}, noise.fold(ops.cast(0, "uint32"), step))
+def after_step(defense, model, step=1):
+    defense.after_step({"net": model}, noise.fold(ops.cast(0, "uint32"), step))
 
 
 @pytest.mark.parametrize("beta", [1e-4, 0.05])
 def test_with_all_rows_it_is_the_formula(beta, fresh):
     before = matrices(fresh)
-    settle(Parseval(beta=beta, share=1.0), fresh)
+    after_step(Parseval(beta=beta, share=1.0), fresh)
     for w, new in zip(before, matrices(fresh), strict=True):
         w = w.astype("float64")
         np.testing.assert_allclose(new, (1 + beta) * w - beta * w @ w.T @ w, atol=2e-6)
@@ -29,7 +29,7 @@ def test_with_all_rows_it_is_the_formula(beta, fresh):
 
 def test_only_the_drawn_rows_move_and_by_their_own_formula(fresh):
     before, biases = matrices(fresh), [w for w in fresh.get_weights() if w.ndim == 1]
-    settle(Parseval(beta=0.05, share=0.3), fresh)
+    after_step(Parseval(beta=0.05, share=0.3), fresh)
     for w, new in zip(before, matrices(fresh), strict=True):
         drawn = np.abs(new - w).max(1) > 0
         assert drawn.sum() == max(1, round(0.3 * len(w)))
@@ -43,7 +43,7 @@ def test_rows_are_drawn_anew_each_step_and_every_row_in_time(fresh):
     moved = []
     for step in range(30):
         before = matrices(fresh)
-        settle(Parseval(beta=0.05), fresh, step)
+        after_step(Parseval(beta=0.05), fresh, step)
         moved.append([np.abs(b - a).max(1) > 0 for a, b in zip(before, matrices(fresh), strict=True)])
     for rows in zip(*moved, strict=True):
         rows = np.array(rows)
@@ -64,12 +64,12 @@ def test_singular_values_move_to_1_or_a_convolutions_to_1_over_its_side(options)
 
     before = worst()
     for step in range(5):
-        settle(Parseval(beta=0.1, share=1.0, **options), model, step)
+        after_step(Parseval(beta=0.1, share=1.0, **options), model, step)
         after = worst()
         assert all(b < a for a, b in zip(before, after, strict=True))
         before = after
     for step in range(80):
-        settle(Parseval(beta=0.1, share=1.0, **options), model, step)
+        after_step(Parseval(beta=0.1, share=1.0, **options), model, step)
     assert max(worst()) < 0.05
 
 
@@ -85,7 +85,7 @@ def test_a_training_step_ends_with_it(smooth):
     ):
         smooth.set_weights(old)
         game = Game(smooth, defense)
-        game.start(defense.moves(), 1, 1)
+        game.compile_moves(defense.moves(), 1, 1)
         game.train_on_batch(x, y)
         after.append(matrices(smooth))
     smooth.set_weights(old)
@@ -105,5 +105,5 @@ def test_a_tall_and_a_wide_kernel_give_the_same_product():
 def test_without_rows_to_spare_one_is_drawn():
     model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
     before = matrices(model)[0]
-    settle(Parseval(beta=0.1, share=0.01), model)
+    after_step(Parseval(beta=0.1, share=0.01), model)
     assert (np.abs(matrices(model)[0] - before).max(1) > 0).sum() == 1

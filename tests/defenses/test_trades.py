@@ -119,7 +119,7 @@ def test_crafting_is_in_inference_mode_and_the_loss_moves_the_statistics_once(ra
     for before, v in zip(state, random_net.non_trainable_variables, strict=True):
         np.testing.assert_array_equal(before, v)
     game = Game(random_net, Trades(optimizer=SGD(learning_rate=0.0001)))
-    game.start(game.defense.moves(), 1, 1)
+    game.compile_moves(game.defense.moves(), 1, 1)
     game.train_on_batch(x, y)
     mean = next(v for v in random_net.non_trainable_variables if "moving_mean" in v.path)
     np.testing.assert_allclose(mean, 0.5 * x.reshape(len(x), -1).mean(0), atol=1e-5)  # the clean images'

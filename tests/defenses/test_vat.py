@@ -106,7 +106,7 @@ def test_batch_statistics_see_the_clean_images_only():
         norm = keras.layers.BatchNormalization()
         model = keras.Model(inputs, keras.layers.Dense(3)(norm(keras.layers.Flatten()(inputs))))
         game = Game(model, registry.parse("defense", spec))
-        game.start(game.defense.moves(), 1, 1)
+        game.compile_moves(game.defense.moves(), 1, 1)
         game.train_on_batch(x, y)
         moving.append([np.array(norm.moving_mean), np.array(norm.moving_variance)])
     np.testing.assert_allclose(*moving, atol=1e-7)

@@ -1,0 +1,44 @@
+"""The two contracts of an attack: inside a ball, or the smallest perturbation."""
+
+from __future__ import annotations
+
+from keras import ops
+
+from keras_adv.arrays import Tensor, zeros_per_image
+from keras_adv.attacks.base import Attack, State
+from keras_adv.attacks.task import Task
+from keras_adv.backend import where_rows
+
+
+class BoundedAttack(Attack):
+    """Looks for a mistake inside the ball of radius eps. State: "x", the current image."""
+
+    contract = "bounded"
+    offers = "x"
+
+    def check(self) -> None:
+        self.threat.radius()
+
+
+class MinimalAttack(Attack):
+    """Looks for the mistake nearest to x. State: "best", the nearest so far, and its norm "best_norm".
+
+    `threat` gives the norm; its eps, if any, is only where the robust accuracy is reported.
+    """
+
+    contract = "minimal"
+    offers = "best"
+
+    def no_best_yet(self, task: Task) -> State:
+        """The entries "best" and "best_norm" of the state before anything is found."""
+        return {"best": task.x, "best_norm": zeros_per_image(task.x) + 1e30}
+
+    def update_best(self, task: Task, state: State, tried: Tensor, hit: Tensor) -> State:
+        """The entries "best" and "best_norm" after trying images `tried`, of which those with `hit` (B,) are
+        adversarial."""
+        norm = self.threat.norm(tried - task.x)
+        better = ops.logical_and(hit, norm < state["best_norm"])
+        return {
+            "best": where_rows(better, tried, state["best"]),
+            "best_norm": ops.where(better, norm, state["best_norm"]),
+        }

@@ -1,0 +1,55 @@
+"""Adversarial images made on one model, judged on another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from keras_adv.attacks import Attack
+from keras_adv.evaluation.image_set import classify
+from keras_adv.evaluation.runner import Result, attack
+from keras_adv.validate import invalid
+
+
+def transfer(
+    source: keras.Model,
+    target: keras.Model,
+    x: Any,
+    y: Any,
+    method: Attack | str,
+    *,
+    eps: Any = None,
+    batch_size: int = 256,
+    seed: int = 0,
+) -> Result:
+    """Attacks `source`, and says what its images do to `target`: an attacker who has no access to the target.
+
+    Minimal attacks stop just beyond the source's boundary and seldom transfer: use a bounded one, or
+    "high_confidence".
+
+    Args:
+        source: the model that the attack sees.
+        target: the model that is judged.
+        x: images (N, H, W, C) in [0, 1].
+        y: integer labels (N,).
+        method: an attack or its spec.
+        eps: the radius in place of the threat's own, as in `keras_adv.attack`.
+        batch_size: images at a time.
+        seed: of random starts.
+
+    Returns:
+        `Result` of the target: `clean` and `success` are its decisions; the rest is the attack's on the source.
+        Images that the source gets wrong anyway are left as they are.
+
+    Raises:
+        InvalidInput: as `keras_adv.attack`; models of different images or classes.
+    """
+    for name in ("input_shape", "output_shape"):
+        shapes = getattr(source, name, None), getattr(target, name, None)
+        if shapes[0] != shapes[1]:
+            raise invalid("target", f"a model of the source's {name}, {shapes[0]}", shapes[1])
+    clean = classify(target, x, y, batch_size)
+    made = attack(source, x, y, method, eps=eps, batch_size=batch_size, seed=seed)
+    attacked = classify(target, made.images, clean.y, batch_size)
+    return made._replace(clean=clean.correct, success=~attacked.correct)

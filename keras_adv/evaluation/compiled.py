@@ -1,0 +1,113 @@
+"""What is compiled for a model, kept as long as the model lives."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import keras
+from keras import ops
+
+from keras_adv import registry
+from keras_adv.arrays import Tensor
+from keras_adv.attacks import Attack, Task
+from keras_adv.attacks.base import State
+from keras_adv.attacks.host import HostAttack, Search
+from keras_adv.attacks.task import Examples
+from keras_adv.backend import FrozenNet, Net, compile
+
+_A = TypeVar("_A", bound=Attack)
+_known: weakref.WeakKeyDictionary[keras.Model, dict[str, Any]] = weakref.WeakKeyDictionary()
+
+
+def _once(model: keras.Model, key: str, make: Callable[[], Any]) -> Any:
+    """What `make` made for this model and key the first time."""
+    made = _known.setdefault(model, {})
+    if key not in made:
+        made[key] = make()
+    return made[key]
+
+
+class _WeakFrozenNet(FrozenNet):
+    """A frozen net that does not keep its model alive. It is part of what is kept for the model, and a model that is
+    kept alive by what is kept for it would never go."""
+
+    def __init__(self, model: keras.Model) -> None:
+        self._model = weakref.ref(model)
+
+    @property
+    def net(self) -> Net:
+        model = self._model()
+        if model is None:
+            raise ReferenceError("the attacked model is gone")
+        return Net(model, frozen=True)
+
+
+class CompiledAttack:
+    """The two halves of an attack's loop on one model, compiled; weights, examples and radii stay free to change.
+
+    Args:
+        model: the model as attacks see it.
+        attack: the attack.
+        compile: makes a compiled function of a function, for that model.
+    """
+
+    def __init__(
+        self, model: Callable[[Tensor], Tensor], attack: Attack, compile: Callable[..., Any]
+    ) -> None:
+        def begin(examples: Examples, used: Tensor, old: State, source: Tensor) -> State:
+            state = attack.begin(Task(model, examples))
+            state["done"] = ops.logical_or(state["done"], ops.logical_not(used))
+            both = {n: ops.concatenate([old[n], v]) if old else v for n, v in state.items()}
+            return {n: ops.take(v, source, axis=0) for n, v in both.items()}
+
+        def advance(examples: Examples, state: State, rounds: Tensor) -> tuple[State, Tensor]:
+            state = attack.advance(Task(model, examples), state, rounds)
+            return state, attack.candidate(state)
+
+        self.begin = compile(begin)
+        """(examples, (B,) which of them count, the old state or {}, (B',) rows) -> those rows of old and new state."""
+        self.advance = compile(advance)
+        """(examples, state, rounds) -> (the state after at most so many rounds, the images to offer)."""
+        self.sizes: dict[int, float] = {}
+        """Batch size -> seconds that compiling for it took."""
+
+
+def attack_loop(model: keras.Model, attack: Attack) -> CompiledAttack:
+    """The compiled loop of an attack; all radii share it."""
+    one = _with_unit_radius(attack)
+    return _once(
+        model, registry.spec(one), lambda: CompiledAttack(_WeakFrozenNet(model), one, _compiler(model))
+    )
+
+
+def host_search(model: keras.Model, attack: HostAttack) -> Search:
+    """The search of an attack that runs on the host; all radii share it."""
+    one = _with_unit_radius(attack)
+    return _once(model, registry.spec(one), lambda: one.search(_WeakFrozenNet(model), _compiler(model)))
+
+
+def verification(model: keras.Model, attack: Attack) -> Callable[..., Any]:
+    """Compiled `Attack.verify`: (images to offer, examples) -> (images, success, distance). All attacks of a contract in
+    a norm share it."""
+    net, one = _WeakFrozenNet(model), _with_unit_radius(attack)
+    key = f"verify {one.contract} {registry.spec(one.threat)}"
+    return _once(model, key, lambda: compile(lambda found, e: one.verify(Task(net, e), found), model))
+
+
+def logits(model: keras.Model) -> Callable[..., Any]:
+    """The compiled logits, as attacks see them: images -> (B, K)."""
+    net = _WeakFrozenNet(model)
+    return _once(model, "logits", lambda: compile(lambda images: net(images), model))
+
+
+def _with_unit_radius(attack: _A) -> _A:
+    """The attack with eps = 1: eps travels with the examples, so that all radii share what is compiled."""
+    if attack.threat.eps is None:
+        return attack
+    return attack.replace(threat=attack.threat.replace(eps=1.0))
+
+
+def _compiler(model: keras.Model) -> Callable[..., Any]:
+    return lambda fn: compile(fn, model)

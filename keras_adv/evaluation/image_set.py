@@ -1,0 +1,57 @@
+"""A labelled image set, checked and classified once for all attacks on it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from keras_adv import validate
+from keras_adv.classifier import check_logits, check_model
+from keras_adv.evaluation import compiled
+from keras_adv.evaluation.slots import in_batches
+from keras_adv.losses import predicted_class
+
+
+class ImageSet(NamedTuple):
+    """What attacks on a data set start from (NumPy).
+
+    Attributes:
+        x: images (N, H, W, C), float32 in [0, 1].
+        y: (N,) int32 labels.
+        logits: (N, K) of the clean images.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    logits: np.ndarray
+
+    @property
+    def correct(self) -> np.ndarray:
+        """(N,) bool: whether the clean image is classified as its label says."""
+        return np.asarray(predicted_class(self.logits)) == self.y
+
+    @property
+    def classes(self) -> int:
+        """Number of classes of the model."""
+        return int(self.logits.shape[1])
+
+
+def classify(model: keras.Model, x: Any, y: Any, batch_size: int, seed: int = 0) -> ImageSet:
+    """Checks a model, images, labels and settings, and classifies the images.
+
+    Cost: a forward pass an image.
+
+    Raises:
+        InvalidInput: as `keras_adv.attack`.
+    """
+    shape, classes = check_model(model)
+    x = validate.images(x, shape=shape)
+    y = validate.labels(y, len(x), classes)
+    validate.number("batch_size", batch_size, low=1, whole=True)
+    validate.seed(seed)
+    run = compiled.logits(model)
+    logits = in_batches(lambda part: (run(part),), batch_size, x)[0]
+    check_logits(logits)
+    return ImageSet(x, y, logits)

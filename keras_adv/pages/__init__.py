@@ -1,0 +1,1 @@
+"""Markdown pages: `zoo` makes them from the cards, `methods` from the registry."""

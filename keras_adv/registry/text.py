@@ -1,0 +1,142 @@
+"""`name(option=value)` strings <-> specs: the flag, the card entry, the `repr` and the search point are one string.
+
+Strings are parsed with `ast`, never evaluated.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import difflib
+import operator
+import typing
+from collections.abc import Callable
+from typing import Any
+
+from keras_adv import validate
+from keras_adv.registry.fields import hints, kinds_of
+from keras_adv.registry.names import presets, registered
+from keras_adv.validate import InvalidInput
+
+_ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Div: operator.truediv, ast.Mult: operator.mul, ast.Add: operator.add, ast.Sub: operator.sub,
+}  # fmt: skip
+
+
+def parse(kind: str, value: Any) -> Any:
+    """The object that a spec string stands for; an object of the right kind is returned as it is.
+
+    >>> parse("attack", "pgd(threat=linf(eps=8/255), steps=20)").steps
+    20
+
+    Args:
+        kind: "attack", "defense", "model", "objective", "optimizer", "recipe", "schedule" or "threat".
+        value: a spec string, or an object of that kind.
+
+    Raises:
+        InvalidInput: bad syntax, unknown name or option, a value out of range, another kind.
+    """
+    if _is_spec(value) and value.kind == kind:
+        return value
+    if not isinstance(value, str):
+        raise validate.invalid(kind, f"a spec string or a registered {kind}", value)
+    try:
+        made = _value(ast.parse(value.strip(), mode="eval").body, (kind,))
+    except InvalidInput:
+        raise
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
+        raise validate.invalid(kind, "of the form name(option=value)", _short(value)) from error
+    if not _is_spec(made) or made.kind != kind:
+        raise validate.invalid(kind, f"one of {list(registered(kind))}", value)
+    return made
+
+
+def spec(obj: Any, full: bool = False) -> str:
+    """The shortest string that parses to `obj`: fields at their default are left out.
+
+    Threats are always written out: no robust accuracy means anything without its norm and eps. With `full` every
+    field is: what a card keeps, so that it still means the same when a default has changed.
+    """
+    parts = []
+    for field in dataclasses.fields(obj):
+        value = getattr(obj, field.name)
+        threat = _is_spec(value) and value.kind == "threat"
+        if full or threat or value != field.default or type(value) is not type(field.default):
+            parts.append(f"{field.name}={_text(value, full)}")
+    return f"{obj.name}({', '.join(parts)})"
+
+
+def _text(value: Any, full: bool = False) -> str:
+    if _is_spec(value):
+        return spec(value, full)
+    if isinstance(value, float):
+        whole = round(value * 255)  # 8/255 is how the field writes it
+        if whole > 0 and whole / 255 == value and len(float.__repr__(value)) > 8:
+            return f"{whole}/255"
+    if isinstance(value, tuple):
+        return "(" + "".join(f"{_text(v, full)}, " for v in value).rstrip() + ")"
+    return repr(value)
+
+
+def _is_spec(value: Any) -> bool:
+    return dataclasses.is_dataclass(value) and not isinstance(value, type) and hasattr(value, "kind")
+
+
+def _short(text: str) -> str:
+    return text if len(text) < 200 else f"{text[:100]} ... {text[-50:]}"
+
+
+def _value(node: ast.expr, kinds: tuple[str, ...] = ()) -> Any:
+    """What an expression stands for, in a place that takes specs of `kinds`."""
+    if isinstance(node, ast.Constant) and not isinstance(node.value, (bytes, complex)):
+        return node.value
+    if isinstance(node, ast.Tuple):
+        return tuple(_value(item, kinds) for item in node.elts)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return -_numeric(node.operand)
+    if isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC:
+        left, right = _numeric(node.left), _numeric(node.right)
+        if isinstance(node.op, ast.Div) and right == 0:
+            raise validate.invalid("spec", "free of division by zero", ast.unparse(node))
+        return _ARITHMETIC[type(node.op)](left, right)
+    if isinstance(node, ast.Name):
+        return _build(node.id, kinds, [])
+    named = isinstance(node, ast.Call) and not node.args and all(k.arg is not None for k in node.keywords)
+    if named and isinstance(node.func, ast.Name):  # type: ignore[attr-defined]
+        return _build(node.func.id, kinds, node.keywords)  # type: ignore[attr-defined]
+    raise validate.invalid("spec", "made of name(option=value), numbers and words", ast.unparse(node))
+
+
+def _numeric(node: ast.expr) -> Any:
+    value = _value(node)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise validate.invalid("spec", "arithmetic on numbers only", ast.unparse(node))
+    return value
+
+
+def _build(name: str, kinds: tuple[str, ...], keywords: list[ast.keyword]) -> Any:
+    kind = next((k for k in kinds if name in registered(k) or name in presets(k)), None)
+    if kind is None:
+        raise _unknown(name, kinds)
+    start = presets(kind)[name].made if name in presets(kind) else None
+    cls = type(start) if start is not None else registered(kind)[name]
+    known, arguments = hints(cls), {}
+    fields = [f.name for f in dataclasses.fields(cls)]
+    for keyword in keywords:
+        option = typing.cast(str, keyword.arg)
+        if option not in fields:
+            validate.one_of(f"option of {name}", option, fields)
+        arguments[option] = _value(keyword.value, kinds_of(known[option]))
+    return cls(**arguments) if start is None else start.replace(**arguments)
+
+
+def _unknown(name: str, kinds: tuple[str, ...]) -> InvalidInput:
+    """The complaint about a name that no spec of these kinds has."""
+    if not kinds:
+        return InvalidInput(
+            f"`option` must be a number, or a word in quotes. Received: {name}. A word as a value stands in quotes: {name!r}."
+        )
+    known = [n for kind in kinds for n in (*registered(kind), *presets(kind))]
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return InvalidInput(f"`{kinds[0]}` must be one of {known}. Received: {name!r}.{hint}")

@@ -1,0 +1,31 @@
+"""Which recipe a run folder belongs to."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from keras_adv import validate
+
+
+def claim_folder(out: Path, spec: str) -> None:
+    """Makes `out` the folder of the recipe with this spec.
+
+    Raises:
+        InvalidInput: it is neither new, nor empty, nor claimed by the same recipe, or it cannot be written.
+    """
+    file = out / "recipe.txt"
+    try:
+        holds = file.read_text().strip() if file.is_file() else ""
+        if holds not in ("", spec):
+            raise validate.invalid("out", "new or of the same recipe", f"{out} with {holds}")
+        leftovers = {".writable", "recipe.txt", "recipe.part"}  # of a claim that was killed
+        if not holds and out.is_dir() and not {p.name for p in out.iterdir()} <= leftovers:
+            raise validate.invalid("out", "empty or a run folder", str(out))
+        validate.folder(out)
+        if not holds:
+            part = out / "recipe.part"
+            part.write_text(spec + "\n")
+            os.replace(part, file)
+    except OSError as error:
+        raise validate.invalid("out", "a writable folder", f"{out} ({error.strerror})") from error

@@ -1,0 +1,175 @@
+"""`train(recipe, out)`: the one way from data to a served, measured model."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_adv import artifact, data, registry, validate, zoo
+from keras_adv._version import __version__
+from keras_adv.attacks import Attack
+from keras_adv.callbacks import Checkpoint, History
+from keras_adv.card import ModelCard, sha256
+from keras_adv.evaluation import attack, audit, evaluate, pictures
+from keras_adv.fit import defend
+from keras_adv.recipes import Recipe
+from keras_adv.run_folder import claim_folder
+from keras_adv.serving.export import export
+
+ATTACKS = (
+    "pgd(threat=linf(eps=0.1))",
+    "pgd(threat=l2(eps=0.5))",
+    "deepfool()",
+    "high_confidence()",
+    "pdgd()",
+    "pdpgd()",
+)
+
+
+def train(
+    recipe: Recipe | str,
+    out: str | Path,
+    *,
+    attacks: Sequence[Attack | str] = ATTACKS,
+    split: str = "test",
+    n: int = 1000,
+    verbose: int = 2,
+) -> ModelCard:
+    """Trains, exports and measures a model; a run that was interrupted continues from its last epoch.
+
+    A run that is finished is not repeated: its card is returned, whatever the attacks; `evaluate` measures more.
+
+    Writes into `out`: model.keras, saved_model/1/, history.csv, tensorboard/, curves.png, examples.png, recipe.txt,
+    and last card.json and README.md. The measurement is of model.keras as read back from disk.
+
+    Args:
+        recipe: a recipe or its spec.
+        out: run folder: new, empty, or of the same recipe.
+        attacks: what to measure with.
+        split: "test", or "validation" (for searches).
+        n: at most this many images are attacked.
+        verbose: 0 silent, 2 a line an epoch.
+
+    Raises:
+        InvalidInput: bad recipe, data or folder, before anything is written.
+        FloatingPointError: the training diverged.
+    """
+    chosen: Recipe = registry.parse("recipe", recipe)
+    for one in attacks:
+        registry.parse("attack", one)
+    validate.one_of("split", split, ("train", "validation", "test"))
+    validate.number("n", n, low=1, whole=True)
+    out = Path(out)
+    spec = registry.spec(chosen)
+    if (out / "card.json").is_file():
+        claim_folder(out, spec)
+        return ModelCard.read(out)
+    loaded = data.load(chosen.data, chosen.validation)
+    net = _build(chosen, loaded)
+    claim_folder(out, spec)
+    seconds = _fit(net, chosen, loaded, out, verbose)
+    export(out / "model.keras", out / "saved_model" / "1")
+    x, y = (part[:n] for part in loaded.split(split))
+    source = {"name": loaded.name, "split": split, "shape": list(loaded.shape), "classes": loaded.classes}
+    card = _measure(chosen, out, x, y, attacks, source=source, seconds=round(seconds, 1), verbose=verbose > 0)
+    card.save(out)
+    shutil.rmtree(out / "backup", ignore_errors=True)
+    return card
+
+
+def _measure(
+    recipe: Recipe,
+    out: Path,
+    x: np.ndarray,
+    y: np.ndarray,
+    attacks: Sequence[Attack | str],
+    *,
+    source: dict[str, Any],
+    seconds: float,
+    verbose: bool,
+) -> ModelCard:
+    """The card of out/model.keras, and the pictures of some of its adversarial images."""
+    file = out / "model.keras"
+    model = artifact.read(file)
+    probe = artifact.probe(model)
+    results = evaluate(model, x, y, attacks, verbose=verbose)
+    _picture(model, x[:200], y[:200], out)
+    return ModelCard(
+        name=recipe.title,
+        recipe=registry.spec(recipe, full=True),
+        data=source,
+        results=results,
+        audit=audit(model, x, y),
+        sha256=sha256(file),
+        parameters=model.count_params(),
+        bytes=file.stat().st_size,
+        probe=probe,
+        versions=versions(),
+        seconds=seconds,
+        reported=dict(recipe.defense.reported),
+        reference=recipe.defense.reference,
+    )
+
+
+def versions() -> dict[str, str]:
+    """What a result depends on."""
+    return {
+        "keras_adv": __version__,
+        "python": platform.python_version(),
+        "keras": keras.version(),
+        "backend": keras.config.backend(),
+    }
+
+
+def _build(recipe: Recipe, loaded: data.Data) -> keras.Model:
+    if recipe.start is not None:
+        keras.utils.set_random_seed(recipe.seed)  # for what a defense adds to the net
+        return zoo.open(recipe.start)
+    mean, std = loaded.statistics() if recipe.normalize else (None, None)
+    design = recipe.defense.adapt_model(recipe.model)
+    return design.build(loaded.shape, loaded.classes, mean, std, seed=recipe.seed)
+
+
+def _fit(net: keras.Model, recipe: Recipe, loaded: data.Data, out: Path, verbose: int) -> float:
+    """Trains to out/model.keras, which must not exist half written. Returns the seconds this took, those of epochs
+    that an interrupted run left with them."""
+    file, started = out / "model.keras", time.perf_counter()
+    checkpoint, history = Checkpoint(out / "backup"), History(out / "history.csv")
+    history.resume(checkpoint.latest()[0])
+    before = sum(row.get("seconds", 0.0) for row in history.rows)
+    served = defend(
+        net,
+        recipe.defense,
+        *loaded.train,
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+        validation_data=loaded.validation,
+        callbacks=[history, _tensorboard(out), checkpoint],
+        augment=recipe.augment,
+        seed=recipe.seed,
+        verbose=verbose,
+    )
+    part = out / "part.keras"
+    served.save(part)
+    os.replace(part, file)
+    pictures.curves(history.rows, out / "curves.png")
+    return before + time.perf_counter() - started
+
+
+def _tensorboard(out: Path) -> keras.callbacks.Callback:
+    return keras.callbacks.TensorBoard(str(out / "tensorboard"), write_graph=False)
+
+
+def _picture(model: keras.Model, x: np.ndarray, y: np.ndarray, out: Path) -> None:
+    spec: Any = "high_confidence()"
+    result = attack(model, x, y, spec)
+    labels = model.predict(result.images, verbose=0).argmax(1)
+    pictures.examples(x, result, labels, f"{out.name}: {spec}", out / "examples.png")
