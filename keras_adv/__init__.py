@@ -4,6 +4,8 @@
 >>> model = keras_adv.zoo.load("critic_lenet_digits")
 >>> x, y = keras_adv.data.load("digits").test
 >>> result = keras_adv.attack(model, x, y, "pgd(threat=linf(eps=0.1), steps=40)")
+>>> result.images.shape
+(360, 8, 8, 1)
 """
 
 from keras_adv import attacks, data, defenses, models, registry, threats, zoo
@@ -19,5 +21,6 @@ from keras_adv.validate import InvalidInput
 
 __all__ = [
     "InvalidInput", "ModelCard", "Recipe", "__version__", "attack", "attacks", "audit", "data",
-    "defend", "defenses", "evaluate", "export", "models", "registry", "search", "threats", "train", "transfer", "zoo",
+    "defend", "defenses", "evaluate", "export", "models", "registry", "search", "threats", "train",
+    "transfer", "zoo",
 ]  # fmt: skip

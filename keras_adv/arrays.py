@@ -1,4 +1,5 @@
-"""Batches of arrays: the ground on which threats, losses and attacks stand. B is the batch, one image a row."""
+"""Batches of arrays: the ground on which threats, losses and attacks stand. B is the batch, one image a
+row."""
 
 from __future__ import annotations
 
@@ -58,8 +59,8 @@ def l2_norm(x: Tensor) -> Tensor:
 
 
 def mask_of_largest(score: Tensor, count: Tensor) -> Tensor:
-    """(B, D) 1.0 at the `count` (a number, or (B,)) largest scores of each row, else 0.0. Of equal scores the earlier
-    index counts as larger."""
+    """(B, D) 1.0 at the `count` (a number, or (B,)) largest scores of each row, else 0.0. Of equal scores the
+    earlier index counts as larger."""
     order = ops.argsort(-score, axis=1)
     rank = ops.argsort(order, axis=1)
     return ops.cast(rank < expand_like(count, rank), "float32")

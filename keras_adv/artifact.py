@@ -32,7 +32,8 @@ def read(path: str | Path) -> keras.Model:
 
 
 def probe(model: keras.Model, n: int = 2) -> list[list[float]]:
-    """Logits on fixed pseudo-random images, rounded to 6 digits; FloatingPointError where they are not finite."""
+    """Logits on fixed pseudo-random images, rounded to 6 digits; FloatingPointError where they are not
+    finite."""
     seeds = noise.seeds(0, np.arange(n, dtype="uint32"))
     images = np.asarray(noise.uniform(seeds, tuple(model.input_shape[1:])))
     logits = np.asarray(model(images, training=False))

@@ -1,4 +1,5 @@
-"""Keras callbacks of a run: resume, history, the order of the batches, and two that stop what has gone wrong."""
+"""Keras callbacks of a run: resume, history, the order of the batches, and two that stop what has gone
+wrong."""
 
 from __future__ import annotations
 
@@ -46,7 +47,8 @@ class Checkpoint(keras.callbacks.Callback):
 
 
 class History(keras.callbacks.Callback):
-    """history.csv: a row an epoch with its seconds, rewritten whole each time, so phases may log different terms."""
+    """history.csv: a row an epoch with its seconds, rewritten whole each time, so phases may log different
+    terms."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -136,11 +138,12 @@ class BestWeights(keras.layers.Layer):
 
 
 class StopOnCollapse(keras.callbacks.Callback):
-    """After each epoch measures the accuracy under an attack, `pgd_accuracy` in the logs; when it has collapsed,
-    restores the best epoch and ends the training.
+    """After each epoch measures the accuracy under an attack, `pgd_accuracy` in the logs; when it has
+    collapsed, restores the best epoch and ends the training.
 
-    It comes before the checkpoint: what is saved are the restored weights, with the mark that the training was over. A
-    run resumed from there takes one step, restores again and ends. The game must hold a `BestWeights` as a player.
+    It comes before the checkpoint: what is saved are the restored weights, with the mark that the training
+    was over. A run resumed from there takes one step, restores again and ends. The game must hold a
+    `BestWeights` as a player.
 
     Args:
         guard: what to measure with, and what counts as a collapse.
@@ -176,9 +179,9 @@ class StopOnCollapse(keras.callbacks.Callback):
                 return
             kept.collapsed.assign(1)
             warnings.warn(
-                f"Catastrophic overfitting in epoch {epoch + 1}: accuracy under PGD on training images fell from "
-                f"{best:.1%} to {accuracy:.1%}. The weights of epoch {int(kept.epoch) + 1} are restored and "
-                "training ends here. A smaller `step`, or adversarial(...) with more steps, avoids it.",
+                f"Catastrophic overfitting in epoch {epoch + 1}: accuracy under PGD on training images fell "
+                f"from {best:.1%} to {accuracy:.1%}. The weights of epoch {int(kept.epoch) + 1} are "
+                "restored and training ends here. A smaller `step`, or adversarial(...) with more steps, avoids it.",
                 RuntimeWarning,
                 stacklevel=2,
             )

@@ -12,6 +12,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
+from keras_adv import registry
 from keras_adv.validate import InvalidInput, invalid
 
 SCHEMA = 1
@@ -92,7 +93,8 @@ class ModelCard:
             raise invalid("data, split, n", f"the card's {ours}", theirs)
 
     def with_attacks(self, results: dict[str, Any]) -> ModelCard:
-        """The card with the attacks of `results`, of the same images, too; one of the same spec replaces the old one.
+        """The card with the attacks of `results`, of the same images, too; one of the same spec replaces the
+        old one.
 
         Raises:
             InvalidInput: the clean accuracy is another, so the images or the model are.
@@ -101,7 +103,7 @@ class ModelCard:
         for name in ("n", "clean_accuracy"):
             if results[name] != old[name]:
                 raise invalid(name, f"the card's, {old[name]}", results[name])
-        rows = {row["full_spec"]: row for row in [*old["attacks"], *results["attacks"]]}
+        rows = {_attack_of(row): row for row in [*old["attacks"], *results["attacks"]]}
         return dataclasses.replace(self, results={**old, "attacks": [*rows.values()]})
 
     def markdown(self) -> str:
@@ -113,8 +115,10 @@ class ModelCard:
             f"Trained by `python scripts/train.py --recipe={_shell(self.recipe)}`.",
             "",
             f"- data: {self.data['name']}, {self.data['split']} split, n = {clean['n']}",
-            f"- clean accuracy: {clean['clean_accuracy']:.2%} (95% interval {_span(clean['clean_interval'])})",
-            f"- parameters: {self.parameters:,}; artifact {self.bytes / 2**20:.2f} MiB; trained in {self.seconds:.0f} s",
+            f"- clean accuracy: {clean['clean_accuracy']:.2%} "
+            f"(95% interval {_span(clean['clean_interval'])})",
+            f"- parameters: {self.parameters:,}; artifact {self.bytes / 2**20:.2f} MiB; "
+            f"trained in {self.seconds:.0f} s",
             f"- reference: {self.reference or 'none'}",
             "",
             "| attack | robust accuracy (95%) | success | mean norm | rho | gradients an image |",
@@ -129,7 +133,8 @@ class ModelCard:
             lines.append(f"{shown}| {row['gradients_per_image']:.0f} |")
         lines += [
             "",
-            "Success, norm and rho, the mean of norm / norm of the image, are over images classified correctly.",
+            "Success, norm and rho, the mean of norm / norm of the image, are over images classified "
+            "correctly.",
         ]
         lines += ["", "## Audit", ""]
         lines += [f"- {finding}" for finding in self.audit] or ["No sign of masked gradients was found."]
@@ -139,6 +144,12 @@ class ModelCard:
         versions = ", ".join(f"{k} {v}" for k, v in self.versions.items())
         lines += ["", f"sha256 `{self.sha256}`; {versions}; licence {self.licence}.", ""]
         return "\n".join(lines)
+
+
+def _attack_of(row: dict[str, Any]) -> str:
+    """The attack of a row as it is written today: options of cards of older versions may be written
+    otherwise."""
+    return registry.spec(registry.parse("attack", row["full_spec"]), full=True)
 
 
 def _shell(text: str) -> str:

@@ -20,7 +20,7 @@ from keras_adv.validate import InvalidInput, invalid
 FLAGS = flags.FLAGS
 
 
-def stop(message: object) -> None:
+def exit_with_error(message: object) -> None:
     """Prints the error and ends with exit code 2."""
     print(f"error: {message}", file=sys.stderr)
     sys.exit(2)
@@ -33,9 +33,9 @@ def run(main: Callable[[], Any]) -> None:
         try:
             rest = FLAGS(args)
         except flags.Error as error:
-            stop(error)
+            exit_with_error(error)
         if len(rest) > 1:
-            stop(f"arguments are given as --flag=value. Received: {rest[1:]}")
+            exit_with_error(f"arguments are given as --flag=value. Received: {rest[1:]}")
         return list(rest)
 
     def checked(_: Sequence[str]) -> None:
@@ -43,7 +43,7 @@ def run(main: Callable[[], Any]) -> None:
         try:
             main()
         except (InvalidInput, FloatingPointError) as error:
-            stop(error)
+            exit_with_error(error)
 
     app.run(checked, flags_parser=parse)
 
@@ -53,7 +53,7 @@ def show(table: Table) -> None:
     Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 
-def card(where: str) -> ModelCard:
+def card_of(where: str) -> ModelCard:
     """The card of a zoo name or a run folder. Raises InvalidInput where there is none."""
     if Path(where).suffix == ".keras":
         raise invalid("model", "a zoo name or a run folder, which say how it was defended", where)
@@ -61,13 +61,18 @@ def card(where: str) -> ModelCard:
 
 
 def names(kind: str) -> str:
-    """The registered names of a kind, for help texts."""
-    return ", ".join(registry.registered(kind))
+    """The registered names of a kind and those of its presets, for help texts."""
+    return ", ".join([*registry.registered(kind), *registry.presets(kind)])
 
 
 def recipe_flags() -> None:
     """--recipe and the flags that change its fields."""
-    flags.DEFINE_string("recipe", "recipe()", "a whole recipe, as a card prints it; other flags change it")
+    flags.DEFINE_string(
+        "recipe",
+        "recipe()",
+        "a whole recipe, as a card prints it, which other flags change; or a paper's own: "
+        + ", ".join(registry.presets("recipe")),
+    )
     flags.DEFINE_string("defense", None, f"one of {names('defense')}; options as critic(weight=0.5)")
     flags.DEFINE_string("model", None, f"one of {names('model')}; options as wrn(depth=16, width=2)")
     flags.DEFINE_string("data", None, "digits, a TFDS name (mnist, cifar10, ...), or FILE.npz")

@@ -133,8 +133,9 @@ def _tfds(name: str) -> tuple[Split, Split]:
     except Exception as error:  # TFDS raises whatever its transport raised
         raise InvalidInput(
             f"`data` {name!r} could not be loaded by TensorFlow Datasets ({type(error).__name__}: "
-            f"{str(error).splitlines()[0][:200] if str(error) else 'no message'}). Without a network, put the set "
-            f"into $TFDS_DATA_DIR, or pass --data=FILE.npz with x_train, y_train, x_test, y_test, or --data=digits."
+            f"{str(error).splitlines()[0][:200] if str(error) else 'no message'}). Without a network, put "
+            "the set into $TFDS_DATA_DIR, or pass --data=FILE.npz with x_train, y_train, x_test, y_test, or "
+            "--data=digits."
         ) from error
     return train, test
 
@@ -142,7 +143,7 @@ def _tfds(name: str) -> tuple[Split, Split]:
 class Batches(keras.utils.PyDataset):
     """Training batches, shuffled anew each epoch by (seed, epoch) alone, so that a resumed run sees the same.
 
-    The last, smaller batch of an epoch is dropped (a ragged batch would be compiled separate_graph).
+    The last, smaller batch of an epoch is dropped (a batch of another size would be compiled by itself).
 
     Args:
         split: (images, labels).

@@ -46,9 +46,19 @@ def defend(
         seed: of the order, the augmentation and the random starts.
         verbose: as in `keras.Model.fit`.
 
+    Returns: The model to serve, a plain Keras model: `model` itself, or for mat() and mmc() its layers under
+        another head.
+
     Raises:
         InvalidInput: bad images, labels or model, before training starts.
         FloatingPointError: the training diverged.
+
+    >>> import keras, keras_adv
+    >>> x, y = (part[:200] for part in keras_adv.data.load("digits").train)
+    >>> layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]
+    >>> served = keras_adv.defend(keras.Sequential(layers), "trades(weight=3.0)", x, y, epochs=1, verbose=0)
+    >>> served.output_shape
+    (None, 10)
     """
     chosen: Defense = registry.parse("defense", defense)
     shape, classes = check_model(model)

@@ -94,10 +94,11 @@ class MaxMahalanobisHead(CentreHead):
 
 @keras.saving.register_keras_serializable(package="keras_adv")
 class CentreDistanceHead(CentreHead):
-    """phi (B, D) -> logits -|phi - mu_k|_2^2 (B, classes): Pang et al., arXiv:1905.10626, in the form of their code.
+    """phi (B, D) -> logits -|phi - mu_k|_2^2 (B, classes): Pang et al., arXiv:1905.10626, in the form of
+    their code.
 
-    Differences are squared, not expanded into |phi|^2 - 2 phi . mu + C^2: that would lose the digits of a small
-    distance.
+    Differences are squared, not expanded into |phi|^2 - 2 phi . mu + C^2: that would lose the digits of a
+    small distance.
 
     Args:
         classes: number of logits, at least 2.
@@ -112,9 +113,10 @@ class CentreDistanceHead(CentreHead):
 def replace_head(net: keras.Model, head: CentreHead, dim: int | None) -> keras.Model:
     """A model of the layers of `net` up to "features", a linear layer of `dim` units, and `head`.
 
-    The linear layer carries the name "features": it is what the head, attacks on features and exports see. Two layers
-    of one model may not share a name, so what comes before stands inside it as one layer, the model "body" of the
-    very layers of `net`. With dim=None the head sits on the layer "features" of `net` itself.
+    The linear layer carries the name "features": it is what the head, attacks on features and exports see.
+    Two layers of one model may not share a name, so what comes before stands inside it as one layer, the
+    model "body" of the very layers of `net`. With dim=None the head sits on the layer "features" of `net`
+    itself.
 
     Args:
         net: a model with a layer named "features"; what follows that layer is left out.
@@ -122,8 +124,8 @@ def replace_head(net: keras.Model, head: CentreHead, dim: int | None) -> keras.M
         dim: D, the width of the linear layer, or None.
 
     Raises:
-        InvalidInput: no layer "features", or dim=None on features that are never negative (a ReLU's): they reach only
-            the first centre.
+        InvalidInput: no layer "features", or dim=None on features that are never negative (a ReLU's): they
+            reach only the first centre.
     """
     if type(net.layers[-1]) is type(head):
         return net

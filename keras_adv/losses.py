@@ -89,7 +89,8 @@ def dlr_targeted(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
 
 
 def kl_divergence(logits: Tensor, other: Tensor) -> Tensor:
-    """KL(p || q) = sum_k p_k (log p_k - log q_k), p = softmax(logits), q = softmax(other). Finite in float32."""
+    """KL(p || q) = sum_k p_k (log p_k - log q_k), p = softmax(logits), q = softmax(other). Finite in
+    float32."""
     log_p = ops.log_softmax(logits, axis=1)
     return ops.sum(ops.exp(log_p) * (log_p - ops.log_softmax(other, axis=1)), axis=1)
 

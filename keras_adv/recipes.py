@@ -12,8 +12,8 @@ from keras_adv.registry import Spec, option, preset, presets, register
 class Recipe(Spec):
     """What to train, on what, how long. Its spec in a card reproduces the run.
 
-    The papers' own experiments are presets: "trades_cifar" is the defense with its settings, its network, data, epochs,
-    batch size and augmentation; `registry.presets("recipe")` lists them.
+    The papers' own experiments are presets: "trades_cifar" is the defense with its settings, its network,
+    data, epochs, batch size and augmentation; `registry.presets("recipe")` lists them.
 
     Args:
         defense: the defense.
@@ -25,8 +25,8 @@ class Recipe(Spec):
         normalize: subtract the mean of the training images and divide by their deviation, inside the model.
         validation: share of the training images that is held out.
         seed: of weights, order and random starts.
-        start: train on from this model (name in the zoo, run folder or FILE.keras) instead of from fresh weights;
-            `model` and `normalize` then have no say.
+        start: train on from this model (name in the zoo, run folder or FILE.keras) instead of from fresh
+            weights; `model` and `normalize` then have no say.
     """
 
     kind = "recipe"

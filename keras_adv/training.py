@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import time
 from collections.abc import Sequence
@@ -13,8 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_adv import artifact, data, registry, validate, zoo
-from keras_adv._version import __version__
+from keras_adv import artifact, data, environment, registry, validate, zoo
 from keras_adv.attacks import Attack
 from keras_adv.callbacks import Checkpoint, History
 from keras_adv.card import ModelCard, sha256
@@ -45,10 +43,11 @@ def train(
 ) -> ModelCard:
     """Trains, exports and measures a model; a run that was interrupted continues from its last epoch.
 
-    A run that is finished is not repeated: its card is returned, whatever the attacks; `evaluate` measures more.
+    A run that is finished is not repeated: its card is returned, whatever the attacks; `evaluate` measures
+    more.
 
-    Writes into `out`: model.keras, saved_model/1/, history.csv, tensorboard/, curves.png, examples.png, recipe.txt,
-    and last card.json and README.md. The measurement is of model.keras as read back from disk.
+    Writes into `out`: model.keras, saved_model/1/, history.csv, tensorboard/, curves.png, examples.png,
+    recipe.txt, and last card.json and README.md. The measurement is of model.keras as read back from disk.
 
     Args:
         recipe: a recipe or its spec.
@@ -112,21 +111,11 @@ def _measure(
         parameters=model.count_params(),
         bytes=file.stat().st_size,
         probe=probe,
-        versions=versions(),
+        versions=environment.versions(),
         seconds=seconds,
         reported=dict(recipe.defense.reported),
         reference=recipe.defense.reference,
     )
-
-
-def versions() -> dict[str, str]:
-    """What a result depends on."""
-    return {
-        "keras_adv": __version__,
-        "python": platform.python_version(),
-        "keras": keras.version(),
-        "backend": keras.config.backend(),
-    }
 
 
 def _build(recipe: Recipe, loaded: data.Data) -> keras.Model:
@@ -139,8 +128,8 @@ def _build(recipe: Recipe, loaded: data.Data) -> keras.Model:
 
 
 def _fit(net: keras.Model, recipe: Recipe, loaded: data.Data, out: Path, verbose: int) -> float:
-    """Trains to out/model.keras, which must not exist half written. Returns the seconds this took, those of epochs
-    that an interrupted run left with them."""
+    """Trains to out/model.keras, which must not exist half written. Returns the seconds this took, those of
+    epochs that an interrupted run left with them."""
     file, started = out / "model.keras", time.perf_counter()
     checkpoint, history = Checkpoint(out / "backup"), History(out / "history.csv")
     history.resume(checkpoint.latest()[0])

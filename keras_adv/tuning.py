@@ -69,7 +69,8 @@ def search(
     Args:
         recipe: where to start; `registry.tunables(recipe)` lists what varies.
         out: folder for the trials, best_recipe.txt and leaderboard.json. A second call goes on with it.
-        objective: "robust" (PGD accuracy, linf 0.1), "norm" (mean DeepFool l2 norm) or "clean", all on validation images.
+        objective: "robust" (PGD accuracy, linf 0.1), "norm" (mean DeepFool l2 norm) or "clean", all on
+            validation images.
         trials: recipes to train.
         seed: of the search.
 

@@ -39,7 +39,7 @@ def number(
 ) -> None:
     """Raises InvalidInput unless value is a finite number, low <= value <= high and value > above.
 
-    `whole` passes_per_round for an integer.
+    With `whole` it must be an integer.
     """
     kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
     if isinstance(value, bool) or not isinstance(value, kinds):

@@ -61,6 +61,10 @@ def load(name: str) -> keras.Model:
 
     Raises:
         InvalidInput: unknown name, damaged file, or a file that the card does not describe.
+
+    >>> import keras_adv
+    >>> keras_adv.zoo.load("critic_lenet_digits").input_shape
+    (None, 8, 8, 1)
     """
     return _load(path(name))
 

@@ -1,9 +1,10 @@
-"""Cost of attacks or of training steps: python scripts/bench.py attacks|training|gradient|jacobians|refill|memory
+"""Cost of attacks or of training steps: python scripts/bench.py
+attacks|training|gradient|jacobians|refill|memory
 
-attacks, training: over their floor, the bare forward and backward passes that each needs, timed in the same process,
-alternating. gradient: the input gradient of attacks over the model's own. jacobians: cheaper forms of the Jacobian
-penalties over the full second-order one, and how their gradients agree. refill: an evaluation with refilled slots over
-one with fixed batches. memory: GiB above the model.
+attacks, training: over their floor, the bare forward and backward passes that each needs, timed in the same
+process, alternating. gradient: the input gradient of attacks over the model's own. jacobians: cheaper forms
+of the Jacobian penalties over the full second-order one, and how their gradients agree. refill: an evaluation
+with refilled slots over one with fixed batches. memory: GiB above the model.
 """
 
 import os
@@ -24,7 +25,8 @@ BATCH = flags.DEFINE_integer(
 MODEL = flags.DEFINE_string(
     "model",
     None,
-    "for refill: a zoo name, a run folder, or FILE.keras; else (attacks, training, gradient) a network, default lenet()",
+    "for refill: a zoo name, a run folder, or FILE.keras; else (attacks, training, gradient) a network, "
+    "default lenet()",
 )
 DATA = flags.DEFINE_string("data", "digits", "for refill: its images")
 ONLY = flags.DEFINE_list("only", None, "names of attacks, or of defenses for training; not for refill")
@@ -41,7 +43,7 @@ def main() -> None:
         "memory": ("memory of an evaluation above the model, CIFAR size", "GiB"),
     }
     if WHAT not in titles:
-        cli.stop(f"`what` must be one of {list(titles)}. Received: {WHAT!r}")
+        cli.exit_with_error(f"`what` must be one of {list(titles)}. Received: {WHAT!r}")
     options = {} if WHAT == "memory" else {"repeats": REPEATS.value}
     options |= {"batch": BATCH.value} if BATCH.value and WHAT != "memory" else {}
     options |= {"images": DATA.value} if WHAT == "refill" else {}

@@ -1,6 +1,7 @@
 """Writes docs/attacks.md and docs/defenses.md from the registry: python scripts/docs.py
 
-One row for each registered attack, objective, defense and preset; the tests see that the pages are as the code is.
+One row for each registered attack, objective, defense and preset; the tests see that the pages are as the
+code is.
 """
 
 import os

@@ -41,13 +41,13 @@ def main() -> None:
         raise validate.invalid("targets", "none, with --card", TARGETS.value)
     attacks = [registry.parse("attack", spec) for spec in ATTACK.value]
     if ADAPTIVE.value:
-        recipe = registry.parse("recipe", cli.card(MODEL.value).recipe)
+        recipe = registry.parse("recipe", cli.card_of(MODEL.value).recipe)
         attacks += [recipe.defense.adaptive_attack(threat) for threat in ADAPTIVE.value]
     model = keras_adv.zoo.open(MODEL.value)
     data = keras_adv.data.load(DATA.value)
     x, y = (part[: N.value] for part in data.split(SPLIT.value))
     if CARD.value:
-        cli.card(MODEL.value).check_images(data.name, SPLIT.value, len(x))
+        cli.card_of(MODEL.value).check_images(data.name, SPLIT.value, len(x))
     partial = Path(OUT.value) / "partial" if OUT.value else None
     if OUT.value:
         file = validate.path(OUT.value) / "results.json"
@@ -58,7 +58,7 @@ def main() -> None:
     results = {"model": MODEL.value, "data": DATA.value, "targets": TARGETS.value, **results}
     cli.show(table(results, f"{MODEL.value} on {DATA.value}"))
     if CARD.value:
-        cli.card(MODEL.value).with_attacks(results).save(Path(MODEL.value))
+        cli.card_of(MODEL.value).with_attacks(results).save(Path(MODEL.value))
     if OUT.value:
         file.write_text(json.dumps(results, indent=1) + "\n")
         shutil.rmtree(partial, ignore_errors=True)

@@ -1,6 +1,7 @@
 """Searches the tunable fields of a recipe: python scripts/search.py --defense=critic --trials=10
 
-Each trial is a run of its own; the score is taken on validation images. The same command goes on with a search.
+Each trial is a run of its own; the score is taken on validation images. The same command goes on with a
+search.
 """
 
 import os

@@ -73,9 +73,11 @@ class ObjectiveAscent(BoundedAttack):
 
 
 class ProjectedAscent(ObjectiveAscent):
-    """x <- P(x + step eps ascent(direction)), P the projection on ball and box: as it stands one step of length eps.
+    """x <- P(x + step eps ascent(direction)), P the projection on ball and box: as it stands one step of
+    length eps.
 
-    A subclass says where it differs: how many steps of what length a run takes, how it starts, what it follows.
+    A subclass says where it differs: how many steps of what length a run takes, how it starts, what it
+    follows.
     """
 
     @property
@@ -128,7 +130,8 @@ class ProjectedAscent(ObjectiveAscent):
 
 @dataclass(frozen=True, repr=False)
 class IteratedAscent(ProjectedAscent):
-    """Runs of `steps` steps, each `step_size` eps long; None is 2.5 / steps (Madry et al., arXiv:1706.06083, app. D)."""
+    """Runs of `steps` steps, each `step_size` eps long; None is 2.5 / steps (Madry et al., arXiv:1706.06083,
+    app. D)."""
 
     steps: int = option(default=10, low=1)
     step_size: float | None = option(default=0.2, above=0.0)

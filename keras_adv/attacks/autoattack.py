@@ -17,13 +17,15 @@ from keras_adv.threats.base import require_norm
 
 @register("attack", "autoattack")
 class AutoAttack(Ensemble):
-    """Attacks without parameters to tune, each on the survivors of the ones before it (Croce & Hein, arXiv:2003.01690).
+    """Attacks without parameters to tune, each on the survivors of the ones before it (Croce & Hein,
+    arXiv:2003.01690).
 
-    "standard": APGD on the cross-entropy, APGD on the targeted DLR, targeted FAB, Square. "plus": with 5 restarts,
-    APGD on DLR and untargeted FAB besides. "rand", for nets that are random: both APGDs on gradients averaged over 20
-    draws. In l1 (arXiv:2103.01208) "standard" has 5 restarts and 5 targets of APGD, and there is no Square.
-    The targets are the 9 most likely wrong classes, or all where there are fewer. With 3 classes the margin stands
-    in for the targeted DLR, which needs 4; with 2 also for DLR, which needs 3.
+    "standard": APGD on the cross-entropy, APGD on the targeted DLR, targeted FAB, Square. "plus": with 5
+    restarts, APGD on DLR and untargeted FAB besides. "rand", for nets that are random: both APGDs on
+    gradients averaged over 20 draws. In l1 (arXiv:2103.01208) "standard" has 5 restarts and 5 targets of
+    APGD, and there is no Square. The targets are the 9 most likely wrong classes, or all where there are
+    fewer. With 3 classes the margin stands in for the targeted DLR, which needs 4; with 2 also for DLR, which
+    needs 3.
 
     Args:
         threat: linf, l2 or l1, with an eps.

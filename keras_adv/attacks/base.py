@@ -51,9 +51,9 @@ class Found(NamedTuple):
 class Attack(Spec):
     """Base of all attacks. Subclasses write `rounds`, `start` and `step`; the rest is final.
 
-    They see a `Task`: the model as a pure function in inference mode with frozen weights, the images, and the goal.
-    A whole attack stands in CONTRIBUTING.md. What `start` and `step` return is checked while it is compiled: an error of
-    its author is an InvalidInput that names the attack.
+    They see a `Task`: the model as a pure function in inference mode with frozen weights, the images, and the
+    goal. A whole attack stands in CONTRIBUTING.md. What `start` and `step` return is checked while it is
+    compiled: an error of its author is an InvalidInput that names the attack.
     """
 
     kind = "attack"
@@ -62,7 +62,8 @@ class Attack(Spec):
     offers: ClassVar[str]
     """The entry of the state that holds the image to offer."""
     knowledge: ClassVar[str] = "gradients"
-    """What it asks the model for: "gradients" (forward-backward passes), "scores" or "decisions" (forward passes)."""
+    """What it asks the model for: "gradients" (forward-backward passes), "scores" or "decisions" (forward
+    passes)."""
     targetable: ClassVar[bool] = False
     """Whether it has a targeted form."""
     guided: ClassVar[bool] = False
@@ -86,7 +87,8 @@ class Attack(Spec):
 
     @property
     def passes_per_round(self) -> Passes:
-        """The passes that one `step` takes: "forward", "gradient" (forward and backward) or "jacobian" -> how many."""
+        """The passes that one `step` takes: "forward", "gradient" (forward and backward) or "jacobian" -> how
+        many."""
         return {"gradient" if self.knowledge == "gradients" else "forward": 1}
 
     @property
@@ -114,13 +116,15 @@ class Attack(Spec):
     def step(self, task: Task, state: State) -> tuple[State, Tensor]:
         """One round: (the next state, with the same entries; (B,) bool).
 
-        A bounded attack tells where state["x"], before the step, fools the model; a minimal one where it has converged.
+        A bounded attack tells where state["x"], before the step, fools the model; a minimal one where it has
+        converged.
         state["k"] (B,) int32 counts the rounds of each image and is kept by the loop.
         """
         raise NotImplementedError
 
     def begin(self, task: Task) -> State:
-        """`start`, with the counter "k" and the flag "done" that the loop keeps. Raises InvalidInput for a bad state."""
+        """`start`, with the counter "k" and the flag "done" that the loop keeps. Raises InvalidInput for a
+        bad state."""
         state = self.start(task)
         if self.offers not in state:
             raise self._mistake("start", f"a state without {self.offers!r}, the image to offer")
@@ -129,7 +133,8 @@ class Attack(Spec):
         return {**state, "k": ops.zeros_like(task.y), "done": never(task.y)}
 
     def advance(self, task: Task, state: State, rounds: Any, stop: bool = True) -> State:
-        """At most `rounds` more steps for the images that are not done; with stop=False also for those that are fooled."""
+        """At most `rounds` more steps for the images that are not done; with stop=False also for those that
+        are fooled."""
         names = sorted(state)
         place = names.index("done")
 
@@ -184,8 +189,9 @@ class Attack(Spec):
     ) -> Tensor:
         """Adversarial images for training: every step is taken, fooled or not.
 
-        A bounded attack gives its last iterate, a minimal one the nearest mistake (x where it found none). In the
-        box, and in the ball where there is an eps; without a check of success, no gradient attached. Cost: all rounds.
+        A bounded attack gives its last iterate, a minimal one the nearest mistake (x where it found none). In
+        the box, and in the ball where there is an eps; without a check of success, no gradient attached.
+        Cost: all rounds.
 
         Args:
             logits: the model, a `FrozenNet` or a pure function.
@@ -200,8 +206,8 @@ class Attack(Spec):
         return ops.stop_gradient(self.threat.project(self.candidate(state), x, task.eps))
 
     def verify(self, task: Task, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(images, success, distance) of the images that the attack offers: put into ball and box, and success as the
-        model decides on exactly what is returned."""
+        """(images, success, distance) of the images that the attack offers: put into ball and box, and
+        success as the model decides on exactly what is returned."""
         finite = ops.all(ops.isfinite(flatten(images)), axis=1)  # NaN gradients leave x as it is
         images = ops.clip(where_rows(finite, images, task.x), 0.0, 1.0)
         if self.contract == "bounded":

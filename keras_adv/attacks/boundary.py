@@ -18,27 +18,30 @@ from keras_adv.threats import L2, Threat
 from keras_adv.threats.base import require_norm
 
 SEARCH, BLEND, WALK = 0, 1, 2
+"""Phases of the attack: looks for noise that is a mistake, blends it with x, walks along the boundary."""
 DRAWS, BLENDS = 1000, 50
-"""Noise images that are looked at for a mistake; steps of the blend from x towards the first that is one."""
+"""Noise images tried for a mistake; steps of the blend from x towards the first that is one."""
 CYCLE = 11
-"""One query of the walk in so many looks at a point of the sphere."""
+"""Of so many queries of the walk one tests a point of the sphere."""
 SPHERE, SOURCE = 10, 30
-"""Queries after which the success on the sphere, and of the whole step, is judged."""
+"""Queries after which the success on the sphere, and of the whole step, adapts the lengths."""
 FACTOR, CONVERGED = 1.5, 1e-7
+"""What a length is multiplied or divided by; the source length at which the walk ends."""
 
 
 @register("attack", "boundary")
 class Boundary(MinimalAttack):
     """Boundary attack (Brendel et al., arXiv:1712.04248): rejection sampling along the decision boundary.
 
-    c = clip(x + (1 - source) (r + spherical |r| u) / sqrt(1 + spherical^2)), with x + r the nearest mistake so
-    far and u a random unit direction orthogonal to r: first along the sphere, then towards x. The walk goes to c
-    where c is a mistake. Both lengths adapt to each image: every 11th query has source = 0; of 10 such, more than
-    half mistakes: both lengths x 1.5, less than a fifth: / 1.5. Of 30 others, more than a quarter: source x 1.5,
-    less than a tenth: / 1.5. (The paper's and Foolbox' 100 in place of 10 adapt too slowly: at 5000 queries the norm
-    on MNIST is a quarter larger.)
+    c = clip(x + (1 - source) (r + spherical |r| u) / sqrt(1 + spherical^2)), with x + r the nearest mistake
+    so far and u a random unit direction orthogonal to r: first along the sphere, then towards x. The walk
+    goes to c where c is a mistake. Both lengths adapt to each image: every 11th query has source = 0; of 10
+    such, more than half mistakes: both lengths x 1.5, less than a fifth: / 1.5. Of 30 others, more than a
+    quarter: source x 1.5, less than a tenth: / 1.5. (The paper's and Foolbox' 100 in place of 10 adapt too
+    slowly: at 5000 queries the norm on MNIST is a quarter larger.)
 
-    It starts at noise that is a mistake (of 1000 tries, pixels and blocks in turn), blended with x in 50 steps.
+    It starts at noise that is a mistake (of 1000 tries, pixels and blocks in turn), blended with x in 50
+    steps.
 
     Args:
         threat: l2; its eps, if any, is where the robust accuracy is reported.
@@ -84,7 +87,7 @@ class Boundary(MinimalAttack):
         return new, ops.logical_or(nowhere, new["source"] < CONVERGED)
 
     def _next(self, task: Task, state: State, on_sphere: Tensor) -> Tensor:
-        """The image to ask about."""
+        """The image of the next query: noise, a blend of noise and x, or a step of the walk."""
         x, seeds, walks = task.x, noise.fold(task.seeds, state["k"]), state["phase"] == WALK
         r, u = flatten(state["best"] - x), _direction(seeds, math.prod(x.shape[1:]))
         norm = ops.minimum(state["best_norm"], 1e15)
@@ -135,7 +138,8 @@ def _direction(seeds: Tensor, count: int) -> Tensor:
 
 
 def _noise(seeds: Tensor, t: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Uniform pixels, and every other time uniform blocks: a net often puts all of one kind into one class."""
+    """Uniform pixels, and every other time uniform blocks: a net often puts all of one kind into one
+    class."""
     height, width, channels = shape
     side = max(2, min(height, width) // 7)
     blocks = noise.uniform(seeds, (-(-height // side), -(-width // side), channels))

@@ -21,16 +21,17 @@ class DAA(ObjectiveAscent):
     P particles maximise E[loss] + c entropy of their distribution inside the ball, by a gradient flow:
     x_i <- P(x_i + step eps ascent(g_i / mean|g_i| + c b_i / mean|b_i|)), g_i the gradient of the loss,
     b_i = sum_j K_ij (x_i - x_j) (1 / sum_k K_ik + 1 / sum_k K_jk) the blob form of -grad log density, which
-    drives particles separate_graph, and K_ij = exp(-|x_i - x_j|^2 log P / mean |x_i - x_j|^2).
+    drives particles apart, and K_ij = exp(-|x_i - x_j|^2 log P / mean |x_i - x_j|^2).
 
     The particles are random starts of one image. In the paper they are the images of the batch, so that an
-    image's result depends on the images beside it; and g and b are not scaled there: a confident net's gradient
-    would be lost beside b.
+    image's result depends on the images beside it; and g and b are not scaled there: a confident net's
+    gradient would be lost beside b.
 
     Args:
         threat: any norm, with an eps.
         steps: gradient steps of each particle.
-        step_size: length of a step in units of eps; None is 2.5 / steps (the thesis takes the best of 1 to 1/100).
+        step_size: length of a step in units of eps; None is 2.5 / steps (the thesis takes the best of 1 to
+            1/100).
         particles: random starts, P.
         c: mean size of the repulsion beside that of the gradient; 0 gives independent runs of PGD.
         loss: the objective that is ascended, as in `pgd`.
@@ -74,10 +75,11 @@ def _unit(v: Tensor) -> Tensor:
 
 
 def repulsion(others: list[Tensor]) -> Tensor:
-    """b (B, ...) of a particle, up to a factor, from where the P - 1 others are as seen from it, (B, ...) each.
+    """b (B, ...) of a particle, up to a factor, from where the P - 1 others are as seen from it, (B, ...)
+    each.
 
-    From the gradient of the blob energy sum_i log sum_k K_ik (Carrillo, Craig & Patacchini, arXiv:1709.09195),
-    whose descent spreads the particles.
+    From the gradient of the blob energy sum_i log sum_k K_ik (Carrillo, Craig & Patacchini,
+    arXiv:1709.09195), whose descent spreads the particles.
     """
     points, count = ops.stack([flatten(v) for v in others], axis=1), len(others) + 1
     gram = ops.matmul(points, ops.transpose(points, (0, 2, 1)))

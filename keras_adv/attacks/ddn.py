@@ -22,8 +22,8 @@ from keras_adv.threats.base import require_norm
 class DDN(MinimalAttack):
     """Gradient steps on a sphere that shrinks on a mistake and grows otherwise (Rony et al., Algorithm 1).
 
-    r <- r + a g/|g|_2, n <- n (1 - gamma) where x + r is adversarial, else n (1 + gamma); r <- n r/|r|_2, then the
-    box. g is the gradient of the cross-entropy and a falls from 1 to 0.01 by a cosine.
+    r <- r + a g/|g|_2, n <- n (1 - gamma) where x + r is adversarial, else n (1 + gamma); r <- n r/|r|_2,
+    then the box. g is the gradient of the cross-entropy and a falls from 1 to 0.01 by a cosine.
 
     Args:
         threat: l2; its eps, if any, is where the robust accuracy is reported.

@@ -25,22 +25,22 @@ RADIUS = {"linf": 0.3, "l2": 1.0, "l1": 5.0}
 class FAB(MinimalAttack):
     """Projections on the linearised boundary, biased towards x (Croce & Hein, Algorithm 1).
 
-    v <- (1 - a) (v + eta d) + a (x + eta d_x), d and d_x the ways from v and from x to the hyperplane within the box,
-    a = min(|d| / (|d| + |d_x|), alpha_max); on a mistake, which is noted, v <- x + beta (v - x).
+    v <- (1 - a) (v + eta d) + a (x + eta d_x), d and d_x the ways from v and from x to the hyperplane within
+    the box, a = min(|d| / (|d| + |d_x|), alpha_max); on a mistake, which is noted, v <- x + beta (v - x).
 
     Args:
         threat: linf, l2 or l1; with an eps, random starts are drawn at most eps / 2 away.
         steps: steps of one run.
         restarts: runs for each class; all but the first from a random start around x.
-        targets: 0: each step to the nearest boundary. n: the boundaries to the n most likely wrong classes in turn
-            (FAB-T; AutoAttack takes 9), at one gradient a step. Any mistake counts either way.
+        targets: 0: each step to the nearest boundary. n: the boundaries to the n most likely wrong classes in
+            turn (FAB-T; AutoAttack takes 9), at one gradient a step. Any mistake counts either way.
         alpha_max: largest weight of x.
         eta: overshoot.
         beta: how much of the way from x is kept after a mistake.
         inside: leave an image once its mistake is within eps.
 
-    Cost: steps x restarts x max(targets, 1) rounds of a forward pass and K gradients, or one gradient with `targets`
-    or where a class is to be reached.
+    Cost: steps x restarts x max(targets, 1) rounds of a forward pass and K gradients, or one gradient with
+    `targets` or where a class is to be reached.
     """
 
     reference = "arXiv:1907.02044"
@@ -85,7 +85,7 @@ class FAB(MinimalAttack):
         seen = self.update_best(task, state, tried, hit)
         new = where_rows(hit, x + self.beta * (tried - x), tried)
         over = (k + 1) % self.steps == 0
-        new = update_rows(over, lambda: self._origin(task, k + 1, seen["best_norm"]), new)
+        new = update_rows(over, lambda: self._first_point(task, k + 1, seen["best_norm"]), new)
         runs = self.restarts * (state["classes"].shape[1] if "classes" in state else 1)
         finished = k + 1 >= self.steps * runs
         if self.inside:
@@ -103,8 +103,8 @@ class FAB(MinimalAttack):
             j = nearest_class(self.threat, task.y, gaps, slopes)
             return pick(gaps, j), pick(slopes, j)
         classes = state["classes"]
-        turn = ops.minimum(state["k"] // (self.steps * self.restarts), classes.shape[1] - 1)
-        aim = pick(classes, turn)
+        number = ops.minimum(state["k"] // (self.steps * self.restarts), classes.shape[1] - 1)
+        aim = pick(classes, number)
 
         def lead(v: Tensor) -> tuple[Tensor, tuple[()]]:
             z = task.logits(v)
@@ -126,8 +126,9 @@ class FAB(MinimalAttack):
         bias = expand_like(ops.minimum(a / (a + a_x), self.alpha_max), x)
         return ops.clip((1.0 - bias) * (now + self.eta * d) + bias * (x + self.eta * d_x), 0.0, 1.0)
 
-    def _origin(self, task: Task, k: Tensor, best: Tensor) -> Tensor:
-        """Where the runs that begin at round k start: at x, or at random around it."""
+    def _first_point(self, task: Task, k: Tensor, best: Tensor) -> Tensor:
+        """Where the runs that begin at round k start: at x, or at random in a ball of half the radius, or
+        half of the best norm so far, around it."""
         x = task.x
         if self.restarts == 1:
             return x

@@ -99,8 +99,9 @@ class HighConfidence(MinimalAttack):
         """Images that gradients flow *through*, into the weights of `logits` (thesis 4.4).
 
         The stopping rule p < C is a product of indicators; backwards each is replaced by the gradient of
-        sigmoid(C - p) (straight-through). The point where each step linearises is detached, so gradients reach the
-        weights by the step's length and direction only, as in the author's code. No box, and no limit of a step's length.
+        sigmoid(C - p) (straight-through). The point where each step linearises is detached, so gradients
+        reach the weights by the step's length and direction only, as in the author's code. No box, and no
+        limit of a step's length.
 
         Args:
             logits: live pure function (B, ...) -> (B, K).

@@ -25,7 +25,8 @@ class HostAttack(Attack):
 
         Args:
             model: images -> logits.
-            compile: makes a compiled function of a function of tensors; the model is called in such functions only.
+            compile: makes a compiled function of a function of tensors; the model is called in such functions
+                only.
         """
         raise NotImplementedError
 

@@ -30,10 +30,11 @@ def _tops(u: Tensor, v: Tensor, free: Tensor) -> Tensor:
 
 
 def best_pair(u: Tensor, v: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
-    """(mask (B, D) bool of two coordinates, found (B,) bool): the pair with the largest (u_p + u_q) (v_p + v_q).
+    """(mask (B, D) bool of two coordinates, found (B,) bool): the pair with the largest (u_p + u_q) (v_p +
+    v_q).
 
-    Both sums positive, both coordinates `free`; exact (branch and bound): each round tries one p with every q, the
-    most promising p first, until no bound is above the best score. u, v, free: (B, D).
+    Both sums positive, both coordinates `free`; exact (branch and bound): each round tries one p with every
+    q, the most promising p first, until no bound is above the best score. u, v, free: (B, D).
     """
     u, v = (s / ops.maximum(ops.max(ops.abs(s), axis=1, keepdims=True), TINY**3) for s in (u, v))
     index = ops.expand_dims(ops.arange(u.shape[1], dtype="int32"), 0)
@@ -68,12 +69,13 @@ def best_pair(u: Tensor, v: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
 
 @register("attack", "jsma")
 class JSMA(MinimalAttack):
-    """Sets the two values that raise the target most and the other classes least, again and again (Papernot et al.).
+    """Sets the two values that raise the target most and the other classes least, again and again (Papernot
+    et al.).
 
-    The pair maximises -(a_p + a_q) (b_p + b_q) with a = dz_t/dx, b = sum_{i != t} dz_i/dx, a_p + a_q > 0 > b_p + b_q
-    (both reversed to lower values); each value moves once. Without a target the runs go through all wrong classes,
-    the likeliest first, and through both signs of theta (thesis 5.4); the smallest change that fools is kept. A run
-    ends with any mistake, or when it cannot beat the best any more.
+    The pair maximises -(a_p + a_q) (b_p + b_q) with a = dz_t/dx, b = sum_{i != t} dz_i/dx, a_p + a_q > 0 >
+    b_p + b_q (both reversed to lower values); each value moves once. Without a target the runs go through all
+    wrong classes, the likeliest first, and through both signs of theta (thesis 5.4); the smallest change that
+    fools is kept. A run ends with any mistake, or when it cannot beat the best any more.
 
     Args:
         threat: l0; its eps, if any, is where the robust accuracy is reported.

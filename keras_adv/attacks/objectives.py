@@ -69,7 +69,8 @@ class SoftmaxCrossEntropy(Objective):
 
 @register("objective", "scaled")
 class Scaled(Objective):
-    """Cross-entropy of z / (z_1st - mean z), the divisor detached: a large or small scale of logits hides no gradient."""
+    """Cross-entropy of z / (z_1st - mean z), the divisor detached: a large or small scale of logits hides no
+    gradient."""
 
     def value(self, task: Task, images: Tensor, logits: Tensor, reference: Tensor | None) -> Tensor:
         spread = ops.max(logits, axis=1, keepdims=True) - ops.mean(logits, axis=1, keepdims=True)
@@ -78,7 +79,8 @@ class Scaled(Objective):
 
 @register("objective", "margin")
 class MarginObjective(Objective):
-    """max_{j != y} z_j - z_y, or z_t - max_{j != t} z_j (Carlini & Wagner, arXiv:1608.04644, f_6 without the clamp)."""
+    """max_{j != y} z_j - z_y, or z_t - max_{j != t} z_j (Carlini & Wagner, arXiv:1608.04644, f_6 without the
+    clamp)."""
 
     def value(self, task: Task, images: Tensor, logits: Tensor, reference: Tensor | None) -> Tensor:
         return task.margin(logits)
@@ -98,7 +100,8 @@ class DLR(Objective):
 
 @register("objective", "kl")
 class KL(Objective):
-    """KL(p(x) || p(x')), what TRADES ascends (arXiv:1901.08573, eq. 5). 0 with gradient 0 at x: start at random."""
+    """KL(p(x) || p(x')), what TRADES ascends (arXiv:1901.08573, eq. 5). 0 with gradient 0 at x: start at
+    random."""
 
     targetable = False
     compares = True

@@ -32,8 +32,9 @@ class OnePixel(HostAttack, BoundedAttack):
     """One-pixel attack (Su et al., arXiv:1710.08864): differential evolution (SciPy's) of eps pixels.
 
     An individual is eps times (row, column, colour); a child is a + F (b - c), with no crossover, a the best
-    individual and b, c random ones, and takes its parent's place where its margin is larger. The first image that
-    fools the model ends the search. Margins of logits in place of p_y: 1 - p_y is 0 in float32 for a confident net.
+    individual and b, c random ones, and takes its parent's place where its margin is larger. The first image
+    that fools the model ends the search. Margins of logits in place of p_y: 1 - p_y is 0 in float32 for a
+    confident net.
 
     Args:
         threat: l0 of whole pixels; its eps is how many may change.
@@ -108,10 +109,20 @@ class OnePixel(HostAttack, BoundedAttack):
 
         try:
             best = differential_evolution(
-                energy, self._bounds(x, pixels), strategy=self.strategy, maxiter=self.steps, mutation=self.factor,
-                recombination=1.0, init=self._first(x, pixels, rng), tol=0.0, atol=-1.0, seed=rng, polish=False,
-                vectorized=True, updating="deferred",
-            ).x  # fmt: skip
+                energy,
+                self._bounds(x, pixels),
+                strategy=self.strategy,
+                maxiter=self.steps,
+                mutation=self.factor,
+                recombination=1.0,
+                init=self._first(x, pixels, rng),
+                tol=0.0,
+                atol=-1.0,
+                seed=rng,
+                polish=False,
+                vectorized=True,
+                updating="deferred",
+            ).x
         except _Solved as solved:
             return solved.args[0], generations
         return paint(x, best[None])[0], generations

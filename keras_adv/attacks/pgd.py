@@ -19,11 +19,12 @@ class PGD(IteratedAscent):
         step_size: length of a step in units of eps; None is 2.5 / steps (Madry et al., app. D).
         restarts: independent random starts; an image counts as robust if it survives all.
         random_start: start uniform in the ball instead of at x.
-        jitter: standard deviation of Gaussian noise on the start, for objectives without a gradient at x: with
-            random_start=False and 0.001 the start of TRADES.
-        loss: the objective that is ascended, such as cross_entropy(), scaled(), margin(), dlr(), kl(), features(), or a
-            defense's own (docs/attacks.md lists them).
-        eot: draws of a random net that each gradient is the mean of (arXiv:1707.07397). Such a net draws for a whole
+        jitter: standard deviation of Gaussian noise on the start, for objectives without a gradient at x:
+            with random_start=False and 0.001 the start of TRADES.
+        loss: the objective that is ascended, such as cross_entropy(), scaled(), margin(), dlr(), kl(),
+            features(), or a defense's own (docs/attacks.md lists them).
+        eot: draws of a random net that each gradient is the mean of (arXiv:1707.07397). Such a net draws for
+            a whole
             batch: only there do results depend on the batch size.
 
     Cost: steps x eot forward-backward passes a restart, fewer for images that are fooled on the way.

@@ -23,16 +23,17 @@ BEYOND = 1e-3
 class SparseFool(MinimalAttack):
     """Crosses DeepFool's boundary in few coordinates, until the class changes (Modas et al., Algorithm 2).
 
-    DeepFool (l2) leads from x_i over the boundary by r; w is the normal there. x_{i+1} is the point of the box nearest
-    to x_i on <w, . - x_i - lam r> = 0: coordinates in the order of |w|, each as far as it goes. Looked at is
-    x + (1 + overshoot) (x_i - x) in the box, where DeepFool starts again.
+    DeepFool (l2) leads from x_i over the boundary by r; w is the normal there. x_{i+1} is the point of the
+    box nearest to x_i on <w, . - x_i - lam r> = 0: coordinates in the order of |w|, each as far as it goes.
+    Looked at is x + (1 + overshoot) (x_i - x) in the box, where DeepFool starts again.
 
     Args:
-        threat: l1, or l0, which then also gives the order of the coordinates; its eps, if any, is where the robust
-            accuracy is reported.
+        threat: l1, or l0, which then also gives the order of the coordinates; its eps, if any, is where the
+            robust accuracy is reported.
         steps: crossings at most.
         overshoot: how far beyond the crossing each image is looked at.
-        lam: how far along DeepFool's way the hyperplane is put; more is surer and less sparse (the authors' code: 3).
+        lam: how far along DeepFool's way the hyperplane is put; more is surer and less sparse (the authors'
+            code: 3).
         inner: Jacobians of one DeepFool at most; an image that finds no boundary so is given up.
 
     Cost: K backward passes a round; 3 to 5 rounds a crossing. Most images need 1 to 5 crossings.
@@ -92,7 +93,8 @@ class SparseFool(MinimalAttack):
         return ops.clip(x + (1.0 + self.overshoot) * (point - x), 0.0, 1.0)
 
     def _cross(self, point: Tensor, boundary: Tensor, w: Tensor) -> Tensor:
-        """The point of the box nearest to `point` on the plane through `boundary` with normal w, or just ahead."""
+        """The point of the box nearest to `point` on the plane through `boundary` with normal w, or just
+        ahead."""
         w = L2().steepest(w)
         ahead = ops.maximum(ops.sum(flatten(w * (boundary - point)), axis=1), 0.0) + BEYOND
         return self.threat.to_plane(point, w, ops.sum(flatten(w * point), axis=1) + ahead)

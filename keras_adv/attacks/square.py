@@ -31,10 +31,10 @@ class Square(BoundedAttack):
     x' = P(best with the change of a random window redrawn); best <- x' where its margin is larger. P is the
     projection on ball and box. The window is a square of side sqrt(share H W).
 
-    linf (Alg. 2): starts from vertical stripes of +-eps; each channel of the window becomes x + eps or x - eps,
-    drawn; the opposite sign where that would change nothing.
-    l2 (Alg. 3): starts from a grid of tiles; what a second window and the unused budget give is moved
-    to the first, along its direction so far and the paper's eta of random sign and orientation.
+    linf (Alg. 2): starts from vertical stripes of +-eps; each channel of the window becomes x + eps or x -
+    eps, drawn; the opposite sign where that would change nothing. l2 (Alg. 3): starts from a grid of tiles;
+    what a second window and the unused budget give is moved to the first, along its direction so far and the
+    paper's eta of random sign and orientation.
 
     Args:
         threat: linf or l2, with an eps.
@@ -173,7 +173,8 @@ def _turned(side: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _etas(sides: list[int]) -> np.ndarray:
-    """Flat table of every side's eta, upright and lying: entry ((n 2 + lying) S + row) S + column, S the longest; 0."""
+    """Flat table of every side's eta, upright and lying: entry ((n 2 + lying) S + row) S + column, S the
+    longest; 0."""
     table = np.zeros((len(sides), 2, max(sides), max(sides)), "float32")
     for n, side in enumerate(sides):
         table[n, :, :side, :side] = _turned(side)

@@ -22,11 +22,13 @@ class Examples(NamedTuple):
     Attributes:
         x: images (N, H, W, C) in [0, 1].
         y: (N,) int32 labels, the classes to leave.
-        numbers: (N,) int32, the place of each image in the whole set; what is drawn for an image follows from it.
+        numbers: (N,) int32, the place of each image in the whole set; what is drawn for an image follows from
+            it.
         seeds: (N,) uint32, one random stream for each image.
         eps: (N,) radius of each image, or None.
         target: (N,) int32 classes to reach, or None: any class but y will do.
-        guide: (N, H, W, C) images whose features are to be imitated, for the attacks that are `guided`, or None.
+        guide: (N, H, W, C) images whose features are to be imitated, for the attacks that are `guided`, or
+            None.
     """
 
     x: Tensor
@@ -39,7 +41,8 @@ class Examples(NamedTuple):
 
     @classmethod
     def of_batch(cls, x: Tensor, y: Tensor, seed: Any = 0, **goals: Any) -> Examples:
-        """The examples of a whole set: image i has number i and draws from (seed, i). `goals` are further fields."""
+        """The examples of a whole set: image i has number i and draws from (seed, i). `goals` are further
+        fields."""
         numbers = ops.arange(ops.shape(x)[0], dtype="int32")
         return cls(x, ops.cast(y, "int32"), numbers, noise.seeds(seed, numbers), **goals)
 
@@ -102,7 +105,8 @@ class Task:
         return self.model(images, draw) if isinstance(self.model, FrozenNet) else self.model(images)
 
     def features(self, images: Tensor) -> Tensor:
-        """(B, F) activations of the layer named "features". Raises InvalidInput where the model is a function."""
+        """(B, F) activations of the layer named "features". Raises InvalidInput where the model is a
+        function."""
         return self.net().features(images)
 
     def features_and_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:

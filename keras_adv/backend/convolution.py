@@ -1,9 +1,9 @@
 """A faster input gradient of the convolutions that look at grey images, for TensorFlow on CPUs.
 
-For one channel TensorFlow's kernel uses a small part of the processor's vectors: on LeNet it takes nearly half of a
-whole gradient. A block of s x s pixels is s*s channels: the same gradient is one convolution with stride s and s*s
-kernels, each the reversed kernel at another place of a window, and its outputs are put side by side. For three channels
-nothing is gained.
+For one channel TensorFlow's kernel uses a small part of the processor's vectors: on LeNet it takes nearly
+half of a whole gradient. A block of s x s pixels is s*s channels: the same gradient is one convolution with
+stride s and s*s kernels, each the reversed kernel at another place of a window, and its outputs are put side
+by side. For three channels nothing is gained.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ else:
 
 @contextlib.contextmanager
 def faster_input_gradients(model: keras.layers.Layer) -> Iterator[None]:
-    """While the context is open, the model's convolutions of grey images have the faster gradient, to every order. The
-    values that they return are the same."""
+    """While the context is open, the model's convolutions of grey images have the faster gradient, to every
+    order. The values that they return are the same."""
     layers = [layer for layer in model._flatten_layers() if _can_be_faster(layer)] if AVAILABLE else []
     for layer in layers:
         layer.convolution_op = partial(convolve, padding=layer.padding.upper())

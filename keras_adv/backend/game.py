@@ -14,7 +14,8 @@ from keras_adv.backend.net import Net
 from keras_adv.validate import InvalidInput
 
 PASSES_PER_MOVE = 64
-"""Positions of a random stream that each move has to itself: one for each pass that it may make through a network."""
+"""Positions of a random stream that each move has to itself: one for each pass that it may make through a
+network."""
 
 
 class PerExample(keras.losses.Loss):
@@ -28,16 +29,17 @@ class PerExample(keras.losses.Loss):
 class BaseGame(keras.Model):
     """One Keras model that trains every defense: `fit`, callbacks and validation as for any other.
 
-    A training step asks the defense to `prepare` the batch, then makes its moves in order; each move lowers its own
-    terms over the variables it learns, with its own optimizer, and sees what the moves before it changed. The random
-    streams are put at positions that follow from a counter of steps, so a resumed run draws what the first would have
-    drawn.
+    A training step asks the defense to `prepare` the batch, then makes its moves in order; each move lowers
+    its own terms over the variables it learns, with its own optimizer, and sees what the moves before it
+    changed. The random streams are put at positions that follow from a counter of steps, so a resumed run
+    draws what the first would have drawn.
 
     Args:
         net: the classifier, a built Keras model with logits (B, classes).
         defense: what to play (see `keras_adv.defenses.Defense`).
         seed: start of the random streams.
-        observers: given the predictor, layers that a checkpoint of the game holds too, by name; no move learns them.
+        observers: given the predictor, layers that a checkpoint of the game holds too, by name; no move
+            learns them.
 
     Attributes:
         predictor: the model to serve, as the defense makes it of `net`.
@@ -72,7 +74,8 @@ class BaseGame(keras.Model):
     ) -> None:
         """Makes the optimizers of `moves` and compiles for `fit`; `options` go to `keras.Model.compile`.
 
-        Moves of one player share an optimizer, so that a later phase goes on with the momentum of the one before.
+        Moves of one player share an optimizer, so that a later phase goes on with the momentum of the one
+        before.
         """
         for move in moves:
             if move.player not in self.optimizers:
@@ -99,7 +102,8 @@ class BaseGame(keras.Model):
         return {metric.name: metric.result() for metric in self.clean_metrics}
 
     def variables_of(self, move: Any) -> list[Any]:
-        """The variables that a move learns. Raises InvalidInput where it names a network that is not there."""
+        """The variables that a move learns. Raises InvalidInput where it names a network that is not
+        there."""
         for name in move.learns:
             if name not in self.players:
                 raise self._mistake(f"its move {move.player!r} learns {name!r}", sorted(self.players))
@@ -163,5 +167,6 @@ class BaseGame(keras.Model):
 
     def _mistake(self, found: str, expected: Any) -> InvalidInput:
         return InvalidInput(
-            f"`defense` must do as it declares. Received: {self.defense.name}, where {found}; expected {expected}"
+            f"`defense` must do as it declares. Received: {self.defense.name}, where {found}; "
+            f"expected {expected}"
         )

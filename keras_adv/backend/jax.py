@@ -18,8 +18,8 @@ DYNAMIC_BATCH_SIZE = False
 
 
 def value_and_grad(fn: Callable[[Any], tuple[Tensor, Any]], x: Any) -> tuple[Tensor, Any, Any]:
-    """(values, aux, gradient) of `fn(x) -> (values (B,), aux)`; the gradient of the sum of values, shaped as x,
-    a tensor or a list of them.
+    """(values, aux, gradient) of `fn(x) -> (values (B,), aux)`; the gradient of the sum of values, shaped as
+    x, a tensor or a list of them.
 
     One forward and one backward pass. Can be differentiated again.
     """
@@ -41,11 +41,12 @@ def jacobian(fn: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]
 def chosen_grad(
     fn: Callable[[Tensor], tuple[Tensor, Any]], choose: Callable[[Tensor, Any, Tensor], Tensor], x: Tensor
 ) -> tuple[Tensor, Any, Tensor]:
-    """(mixed (B,), aux, gradient of mixed) for mixed = sum_k c_k outputs_k of `fn(x) -> (outputs (B, K), aux)`.
+    """(mixed (B,), aux, gradient of mixed) for mixed = sum_k c_k outputs_k of `fn(x) -> (outputs (B, K),
+    aux)`.
 
-    `choose(outputs, aux, slopes (B, K, ...)) -> c (B, K)` looks at the gradients of all K outputs; c is a constant. One
-    forward and K + 1 backward passes, of which only the last has a second order: so it costs far less to
-    differentiate again than a Jacobian does.
+    `choose(outputs, aux, slopes (B, K, ...)) -> c (B, K)` looks at the gradients of all K outputs; c is a
+    constant. One forward and K + 1 backward passes, of which only the last has a second order: so it costs
+    far less to differentiate again than a Jacobian does.
     """
     outputs, pull, aux = jax.vjp(fn, jnp.asarray(x), has_aux=True)
     mix = jax.lax.stop_gradient(choose(outputs, aux, _rows(outputs, pull)))

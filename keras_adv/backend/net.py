@@ -14,16 +14,16 @@ from keras_adv.backend.convolution import faster_input_gradients
 from keras_adv.classifier import feature_layer
 
 Mode = Literal["inference", "training", "untracked"]
-"""How a pass runs. "inference": as the model is served. "training": as in Keras' `fit`, moving running statistics and
-random streams. "untracked": in training mode, but nothing that the model stores moves."""
+"""How a pass runs. "inference": as the model is served. "training": as in Keras' `fit`, moving running
+statistics and random streams. "untracked": in training mode, but nothing that the model stores moves."""
 
 
 class Net:
     """Pure view of a Keras layer or model.
 
-    A call reads the weights that are current (those of the enclosing stateless scope first) and runs `stateless_call`.
-    What the model stores (batch-norm statistics, random streams) moves only in a pass of mode "training", so an inner
-    gradient can never leak a tracer on JAX nor move statistics on TensorFlow.
+    A call reads the weights that are current (those of the enclosing stateless scope first) and runs
+    `stateless_call`. What the model stores (batch-norm statistics, random streams) moves only in a pass of
+    mode "training", so an inner gradient can never leak a tracer on JAX nor move statistics on TensorFlow.
 
     Args:
         model: a built Keras layer or model.
@@ -61,8 +61,8 @@ class Net:
     def unchanged_by_training(self) -> bool:
         """Whether mode "training" is known to give the logits of mode "inference", with nothing to move.
 
-        True where the model stores only what is learned (no statistics, no random streams, no frozen layer) and no layer
-        from outside Keras takes a `training` argument.
+        True where the model stores only what is learned (no statistics, no random streams, no frozen layer)
+        and no layer from outside Keras takes a `training` argument.
         """
         foreign = [n for n in self.model._flatten_layers() if not type(n).__module__.startswith("keras.")]
         takes_mode = any("training" in inspect.signature(n.call).parameters for n in foreign)
@@ -92,7 +92,8 @@ class Net:
         return ops.cast(self(x, mode=mode), "float32")
 
     def features(self, x: Tensor) -> Tensor:
-        """(B, F) in float32: the layer named "features", in mode "inference". Raises InvalidInput without that layer."""
+        """(B, F) in float32: the layer named "features", in mode "inference". Raises InvalidInput without
+        that layer."""
         inner = keras.Model(self.model.inputs, feature_layer(self.model).output)
         return flatten(ops.cast(self._run(inner, (x,), "inference"), "float32"))
 
@@ -141,11 +142,13 @@ class Net:
 
     @property
     def statistics(self) -> list[keras.Variable]:
-        """What the model stores besides weights and random streams: the statistics of batch normalisation, say."""
+        """What the model stores besides weights and random streams: the statistics of batch normalisation,
+        say."""
         return [v for v in self.model.non_trainable_variables if not _is_stream(v)]
 
     def set_stream_position(self, count: Tensor) -> None:
-        """Puts the random streams of the model at `count`, so that a resumed run draws what the first would have."""
+        """Puts the random streams of the model at `count`, so that a resumed run draws what the first would
+        have."""
         for v in self.model.non_trainable_variables:
             if _is_stream(v):
                 v.assign(ops.stack([v.value[0], ops.cast(count, v.dtype)]))
@@ -175,8 +178,8 @@ class FrozenNet:
         return self._net
 
     def __call__(self, x: Tensor, draw: Any = None) -> Tensor:
-        """(B, classes) in float32. A net that is random in inference draws anew for each number `draw` (None: its stored
-        stream)."""
+        """(B, classes) in float32. A net that is random in inference draws anew for each number `draw` (None:
+        its stored stream)."""
         net = self.net
         if draw is None or not any(map(_is_stream, net.model.non_trainable_variables)):
             return net.logits(x)

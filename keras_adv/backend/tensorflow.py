@@ -19,8 +19,8 @@ DYNAMIC_BATCH_SIZE = not tf.config.list_physical_devices("GPU")
 
 
 def value_and_grad(fn: Callable[[Any], tuple[Tensor, Any]], x: Any) -> tuple[Tensor, Any, Any]:
-    """(values, aux, gradient) of `fn(x) -> (values (B,), aux)`; the gradient of the sum of values, shaped as x,
-    a tensor or a list of them.
+    """(values, aux, gradient) of `fn(x) -> (values (B,), aux)`; the gradient of the sum of values, shaped as
+    x, a tensor or a list of them.
 
     One forward and one backward pass. Can be nested in an outer tape (second order).
     """
@@ -40,11 +40,12 @@ def jacobian(fn: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]
 def chosen_grad(
     fn: Callable[[Tensor], tuple[Tensor, Any]], choose: Callable[[Tensor, Any, Tensor], Tensor], x: Tensor
 ) -> tuple[Tensor, Any, Tensor]:
-    """(mixed (B,), aux, gradient of mixed) for mixed = sum_k c_k outputs_k of `fn(x) -> (outputs (B, K), aux)`.
+    """(mixed (B,), aux, gradient of mixed) for mixed = sum_k c_k outputs_k of `fn(x) -> (outputs (B, K),
+    aux)`.
 
-    `choose(outputs, aux, slopes (B, K, ...)) -> c (B, K)` looks at the gradients of all K outputs; c is a constant. One
-    forward and K + 1 backward passes, of which only the last has a second order: so it costs far less to
-    differentiate again than a Jacobian does.
+    `choose(outputs, aux, slopes (B, K, ...)) -> c (B, K)` looks at the gradients of all K outputs; c is a
+    constant. One forward and K + 1 backward passes, of which only the last has a second order: so it costs
+    far less to differentiate again than a Jacobian does.
     """
     outputs, aux, rows, pull = _differentiated(fn, x)
     mix = tf.stop_gradient(choose(outputs, aux, rows))
@@ -76,8 +77,8 @@ def where_rows(chosen: Tensor, yes: Tensor, no: Tensor) -> Tensor:
 
 
 def compile(fn: Callable[..., Any], model: keras.layers.Layer | None = None) -> Callable[..., Any]:
-    """`fn` of (nested) tensors and None as one graph, for any batch size; with XLA only where there is a GPU, one
-    graph a shape (on a CPU XLA is three times slower)."""
+    """`fn` of (nested) tensors and None as one graph, for any batch size; with XLA only where there is a GPU,
+    one graph a shape (on a CPU XLA is three times slower)."""
     del model  # a tf.function sees the current weights by itself
     if not DYNAMIC_BATCH_SIZE:
         return tf.function(functools.partial(fn), jit_compile=True, autograph=False)
@@ -111,8 +112,8 @@ def _packed(fn: Callable[..., Any], specs: Any, *tensors: Any) -> Any:
 def separate_graph(fn: Callable[..., Any]) -> Callable[..., Any]:
     """`fn`, the body of a loop, as a graph of its own inside the loop's graph.
 
-    TensorFlow's layout pass walks a graph along its edges; from inside a loop it can meet the gradient of a pooling
-    before the pooling, and then leaves the gradient on a kernel six times slower.
+    TensorFlow's layout pass walks a graph along its edges; from inside a loop it can meet the gradient of a
+    pooling before the pooling, and then leaves the gradient on a kernel six times slower.
     """
     return tf.function(fn, autograph=False, experimental_attributes={"_noinline": True})
 

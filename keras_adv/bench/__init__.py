@@ -1,7 +1,7 @@
 """What attacks and training steps cost over their floor: the bare passes that they need.
 
-Both are compiled, timed in the same process, alternating; a row is the median of the ratios. On a CPU keep the
-machine otherwise idle.
+Both are compiled, timed in the same process, alternating; a row is the median of the ratios. On a CPU keep
+the machine otherwise idle.
 """
 
 from keras_adv.bench.attack_cost import attacks

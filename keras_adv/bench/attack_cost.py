@@ -35,8 +35,8 @@ def attacks(
 ) -> Iterator[dict[str, Any]]:
     """One row for each registered attack: all its rounds against as many bare passes.
 
-    On 28x28 images, or 32x32 colour images for networks other than LeNet and MLP. Ensembles cost what their parts do
-    and have no row.
+    On 28x28 images, or 32x32 colour images for networks other than LeNet and MLP. Ensembles cost what their
+    parts do and have no row.
     """
     design, shape = network(model)
     net = design.build(shape, CLASSES)

@@ -18,7 +18,8 @@ SHAPE, CLASSES = (28, 28, 1), 10
 
 
 def network(spec: Architecture | str) -> tuple[Architecture, tuple[int, int, int]]:
-    """(the network of a spec, the shape of images it is timed on: MNIST's for LeNet and MLP, else CIFAR's)."""
+    """(the network of a spec, the shape of images it is timed on: MNIST's for LeNet and MLP, else
+    CIFAR's)."""
     design: Architecture = registry.parse("model", spec)
     return design, SHAPE if design.name in ("lenet", "mlp") else (32, 32, 3)
 
@@ -43,7 +44,8 @@ def ratio(
 ) -> tuple[float, float]:
     """(median of time(work) / time(floor), median time of work), alternating, after one warm-up of each.
 
-    `make` compiles both anew, `builds` times: on a CPU two compilations of one function can differ by a third.
+    `make` compiles both anew, `builds` times: on a CPU two compilations of one function can differ by a
+    third.
     """
     pairs = []
     for _ in range(builds):

@@ -30,8 +30,9 @@ def refill(
     images: str = "digits",
     count: int = 2000,
 ) -> Iterator[dict[str, Any]]:
-    """PGD-40 at the eps that breaks 95% of an undefended model: with refilled slots, against fixed batches of which
-    every image waits for the last one. Both keep an image that is fooled as it is, so they find the same.
+    """PGD-40 at the eps that breaks 95% of an undefended model: with refilled slots, against fixed batches of
+    which every image waits for the last one. Both keep an image that is fooled as it is, so they find the
+    same.
 
     Args:
         repeats: timings of each, alternating.
@@ -70,9 +71,11 @@ def refill(
 
 
 def memory(count: int = 10000, attacked: int = 256, only: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
-    """GiB that each attack holds above the model, on `count` images of CIFAR size; each in a process of its own.
+    """GiB that each attack holds above the model, on `count` images of CIFAR size; each in a process of its
+    own.
 
-    Only `attacked` of them are classified as their labels say, so that it ends; all have their place in memory.
+    Only `attacked` of them are classified as their labels say, so that it ends; all have their place in
+    memory.
     """
     for name, cls in registry.registered("attack").items():
         if only and name not in only:

@@ -1,4 +1,5 @@
-"""What cheaper forms of the Jacobian penalties cost, and how well their gradients agree with the full forms'."""
+"""What cheaper forms of the Jacobian penalties cost, and how well their gradients agree with the full
+forms'."""
 
 from __future__ import annotations
 
@@ -36,8 +37,8 @@ class _FullMargin(Margin):
 
 
 def jacobians(batch: int = 100, repeats: int = 5) -> Iterator[dict[str, Any]]:
-    """One row a form: time of a training step over that of the full second-order Jacobian's, LeNet 28x28, and the
-    cosine between the gradients (of one step, and of the mean over `DRAWS` steps for a random form)."""
+    """One row a form: time of a training step over that of the full second-order Jacobian's, LeNet 28x28, and
+    the cosine between the gradients (of one step, and of the mean over `DRAWS` steps for a random form)."""
     x, y = (np.asarray(part) for part in images(batch))
     margin = {"loss": "cross_entropy", "optimizer": PLAIN}
     net = LeNet().build(SHAPE, CLASSES)

@@ -21,7 +21,8 @@ from keras_adv.validate import InvalidInput
 
 
 class _Pass(Defense):
-    """One bare training pass of a player: first order by the weights, or second order (through an input gradient)."""
+    """One bare training pass of a player: first order by the weights, or second order (through an input
+    gradient)."""
 
     name, kind, optimizer = "pass", "defense", Adam()
 

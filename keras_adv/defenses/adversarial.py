@@ -21,14 +21,17 @@ class Adversarial(Defense):
     (arXiv:1412.6572, sec. 6). The attack sees the network in inference mode.
 
     Args:
-        attack: any attack but one_pixel (SciPy's, outside of the graph) and feature_adversary (it needs second
-            images); all its steps are taken, fooled or not.
+        attack: any attack but one_pixel (SciPy's, outside of the graph) and feature_adversary (it needs
+            second images); all its steps are taken, fooled or not.
         mix: weight of the adversarial images.
-        drop: fall of the accuracy under a PGD of 5 steps, from its best, that ends the training with the best weights
-            (see `fast`); for attacks of one step, which can collapse. None does not look.
+        drop: fall of the accuracy under a PGD of 5 steps, from its best, that ends the training with the best
+            weights (see `fast`); for attacks of one step, which can collapse. None does not look.
         optimizer: of the classifier.
 
     Cost a step: the attack's, and 1 forward-backward pass on x' (another on x if mix < 1).
+
+    >>> Adversarial(attack="fgsm(threat=l2(eps=0.5))", mix=0.5)
+    adversarial(attack=fgsm(threat=l2(eps=0.5)), mix=0.5)
     """
 
     reference = "arXiv:1706.06083"

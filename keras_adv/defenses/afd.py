@@ -186,10 +186,10 @@ def _paper(attack: Attack, epochs: tuple[int, ...]) -> AFD:
 preset(
     "afd_mnist",
     _paper(PGD(threat=Linf(eps=0.3), steps=40, step_size=0.01 / 0.3), (50, 80)),
-    """Paper. Its table A1 lost one of the three learning rates and shows 0.1 for two; the encoder's 0.5 is that of the
-    authors' later code (inferred: start at 0.1 where it is unstable; for MNIST that code has 0.5 for the judge too).
-    Their weight decay of 1e-4, in the first optimizer only, is part of a gradient that momentum 0.9 makes ten times
-    longer; Keras' is decoupled, hence 1e-3.""",
+    """Paper. Its table A1 lost one of the three learning rates and shows 0.1 for two; the encoder's 0.5 is
+    that of the authors' later code (inferred: start at 0.1 where it is unstable; for MNIST that code has 0.5
+    for the judge too). Their weight decay of 1e-4, in the first optimizer only, is part of a gradient that
+    momentum 0.9 makes ten times longer; Keras' is decoupled, hence 1e-3.""",
     model="resnet18(form='afd_mnist')",
     data="mnist",
     epochs=100,

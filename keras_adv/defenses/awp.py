@@ -22,17 +22,19 @@ INNER = ("adversarial", "mart", "trades")
 
 @register("defense", "awp")
 class AWP(Defense):
-    """The gradient of the inner defense's loss L, taken at w + v instead of w, with v the worst in a small ball.
+    """The gradient of the inner defense's loss L, taken at w + v instead of w, with v the worst in a small
+    ball.
 
         v_l = gamma |w_l| g_l / |g_l|,  g = grad_w L(w),  for every kernel l;  w <- w - rate grad L(w + v)
 
-    Wu et al., NeurIPS 2020 (arXiv:2004.05884), with one step and one round for v, as in its experiments: x' comes
-    first, at w, then v from x'; v is a constant for the gradient. Norms are over a whole kernel; biases and the scales
-    of normalisation stay. As in the authors' code both passes are in training mode, so batch normalisation uses the
-    statistics of the batch; the pass for v (their proxy) leaves the running statistics alone, the pass at w + v
-    moves them.
+    Wu et al., NeurIPS 2020 (arXiv:2004.05884), with one step and one round for v, as in its experiments: x'
+    comes first, at w, then v from x'; v is a constant for the gradient. Norms are over a whole kernel; biases
+    and the scales of normalisation stay. As in the authors' code both passes are in training mode, so batch
+    normalisation uses the statistics of the batch; the pass for v (their proxy) leaves the running statistics
+    alone, the pass at w + v moves them.
 
-    The defaults are for small images such as the digits; the presets awp_cifar_adversarial and awp_cifar_trades are the paper's.
+    The defaults are for small images such as the digits; the presets awp_cifar_adversarial and
+    awp_cifar_trades are the paper's.
 
     Args:
         gamma: size of v relative to w; paper: 0.005 (its code: 0.01 with adversarial training).

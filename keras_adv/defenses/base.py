@@ -31,7 +31,8 @@ class Move(NamedTuple):
         learns: names of the networks.
         optimizer: what applies the gradient.
         terms: names of what `loss` returns, as they appear in logs.
-        loss: (nets, batch) -> {term: (B,)}, weights already multiplied in; first the terms, then the monitors.
+        loss: (nets, batch) -> {term: (B,)}, weights already multiplied in; first the terms, then the
+            monitors.
         monitors: names of what `loss` returns to be logged only.
     """
 
@@ -44,7 +45,8 @@ class Move(NamedTuple):
 
 
 class CollapseGuard(NamedTuple):
-    """Watches for catastrophic overfitting: the net learns to fool the attack of its training, not to withstand others.
+    """Watches for catastrophic overfitting: the net learns to fool the attack of its training, not to
+    withstand others.
 
     Attributes:
         attack: measures the accuracy after each epoch; short, of several steps.
@@ -67,8 +69,9 @@ class Phase(NamedTuple):
 class Defense(Spec):
     """Base of all defenses. Subclasses write `moves`, and what else they need of the rest.
 
-    `nets` are pure functions of the current weights (`keras_adv.backend.Net`); `nets["net"]` is the classifier. What a
-    defense returns is checked while a step is compiled: an error of its author is an InvalidInput that names it.
+    `nets` are pure functions of the current weights (`keras_adv.backend.Net`); `nets["net"]` is the
+    classifier. What a defense returns is checked while a step is compiled: an error of its author is an
+    InvalidInput that names it.
     """
 
     kind = "defense"
@@ -86,9 +89,11 @@ class Defense(Spec):
 
     @property
     def statistics_passes(self) -> int:
-        """Passes of one step that move what the classifier stores besides weights: the statistics of batch normalisation.
+        """Passes of one step that move what the classifier stores besides weights: the statistics of batch
+        normalisation.
 
-        They are those of mode "training" (`keras_adv.backend.Net`). `Game` refuses a step that makes another number.
+        They are those of mode "training" (`keras_adv.backend.Net`). `Game` refuses a step that makes another
+        number.
         """
         return 1
 
@@ -141,15 +146,17 @@ class Defense(Spec):
         del players, seed
 
     def predictor(self, net: keras.Model) -> keras.Model:
-        """The model that learns as `nets["net"]`, and is exported, attacked and served; its outputs are logits.
+        """The model that learns as `nets["net"]`, and is exported, attacked and served; its outputs are
+        logits.
 
         It may be another model around the layers of `net`; given that model, it returns it.
         """
         return net
 
     def adaptive_attack(self, threat: Threat | str, eot: int = 1) -> Attack:
-        """The attack for whoever knows this defense: the worst case over APGD on the cross-entropy, on rescaled logits,
-        on the defense's own `objectives` and on the margin to each class, and over PDPGD, whose steps are not capped.
+        """The attack for whoever knows this defense: the worst case over APGD on the cross-entropy, on
+        rescaled logits, on the defense's own `objectives` and on the margin to each class, and over PDPGD,
+        whose steps are not capped.
 
         Args:
             threat: a threat with an eps, or its spec.

@@ -1,4 +1,5 @@
-"""Adversarial images in training: made on the weights before the step, in inference mode, with every step taken."""
+"""Adversarial images in training: made on the weights before the step, in inference mode, with every step
+taken."""
 
 from __future__ import annotations
 
@@ -42,8 +43,8 @@ def check_trainable(attack: Attack) -> None:
 
 
 def check_start(attack: PGD, objective: str) -> None:
-    """For `Defense.check`. Raises InvalidInput unless the attack ascends the objective of this name and starts away from
-    x, where that objective has no gradient."""
+    """For `Defense.check`. Raises InvalidInput unless the attack ascends the objective of this name and
+    starts away from x, where that objective has no gradient."""
     validate.one_of("attack.loss", attack.loss.name, (objective,))
     if not attack.jitter and not attack.random_start:
         raise validate.invalid(

@@ -63,9 +63,9 @@ class Critic(Defense):
     critic:      BCE(D_y(x), 1) + BCE(D_t(x^), 0) + penalty [(|grad D_y(x)| - 1)^2 + (|grad D_t(x^)| - 1)^2]
     classifier:  CE(f(x), y) + weight BCE(D_t(x^), 1) + cycle |x - A(x^, s)|_2^2
 
-    with gradients through the attack in the second. (The thesis prints 4.3 and 4.4 with the sign reversed, and
-    4.5 with an unsquared norm; this is what its code minimises.) Terms of x^ are means over the
-    images whose class the attack changed. One epoch of cross-entropy comes first, to after_step the confidences.
+    with gradients through the attack in the second. (The thesis prints 4.3 and 4.4 with the sign reversed,
+    and 4.5 with an unsquared norm; this is what its code minimises.) Terms of x^ are means over the images
+    whose class the attack changed. One epoch of cross-entropy comes first, to settle the confidences.
 
     The defaults were chosen on the digits (LeNet, 100 epochs); the preset critic_mnist is the thesis' own
     setting.
@@ -82,9 +82,9 @@ class Critic(Defense):
         optimizer: of the classifier.
         critic_optimizer: of the critic.
 
-    Cost a step, K classes, n attack steps: one Jacobian (K backward passes), n forward-backward and one forward
-    pass to prepare; one second-order pass of the critic on 2B images; for the classifier 2n second-order passes,
-    one first-order, and one forward-backward of the critic.
+    Cost a step, K classes, n attack steps: one Jacobian (K backward passes), n forward-backward and one
+    forward pass to prepare; one second-order pass of the critic on 2B images; for the classifier 2n
+    second-order passes, one first-order, and one forward-backward of the critic.
     """
 
     reference = "Matyasko, thesis, ch. 4; Matyasko & Chau, NeurIPS 2018"

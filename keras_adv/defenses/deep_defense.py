@@ -19,10 +19,11 @@ from keras_adv.threats import L2
 from keras_adv.validate import invalid
 
 CAP = 5.0
-"""Largest exponent: a wrong image further from its class than its own length would drown the batch in exp(d rho)."""
+"""Largest exponent: a wrong image further from its class than its own length would drown the batch in exp(d
+rho)."""
 FLAT = 1e-12
-"""Squared slopes up to here count as none, and the image does not move: the gradient has 1 / slope^4. A correct image is
-then logged with rho 0, though nothing says that it is fragile."""
+"""Squared slopes up to here count as none, and the image does not move: the gradient has 1 / slope^4. A
+correct image is then logged with rho 0, though nothing says that it is fragile."""
 
 
 class MeanImage(keras.layers.Layer):
@@ -45,33 +46,41 @@ class MeanImage(keras.layers.Layer):
 
 @register("defense", "deep_defense")
 class DeepDefense(Defense):
-    """CE(x) + weight R, R = exp(-c rho) where x is classified correctly, exp(+d rho) where not; rho = |Delta|/|x|.
+    """CE(x) + weight R, R = exp(-c rho) where x is classified correctly, exp(+d rho) where not; rho =
+    |Delta|/|x|.
 
     Delta is l2 DeepFool's perturbation, `steps` unrolled steps of
         Delta <- Delta + (1 + overshoot) |f| / |w|^2 w,   f = z_t - z_s and w = grad f at x + Delta,
-    from s = y to the class t nearest by |f| / |w| where x is classified correctly, from the class it is taken for to
-    t = y where not. It stops where it has arrived, and is not projected on the box. (Paper, eq. 2, forgets the square
-    in |w|^2; the authors' code takes s of the step before for f, and the new one for w.) Gradients flow through all
-    steps, classes and stops held constant: differentiating the chosen f alone a second time gives the value and
-    the gradient of differentiating all K, with one second-order pass instead of K.
+    from s = y to the class t nearest by |f| / |w| where x is classified correctly, from the class it is taken
+    for to t = y where not. It stops where it has arrived, and is not projected on the box. (Paper, eq. 2,
+    forgets the square in |w|^2; the authors' code takes s of the step before for f, and the new one for w.)
+    Gradients flow through all steps, classes and stops held constant: differentiating the chosen f alone a
+    second time gives the value and the gradient of differentiating all K, with one second-order pass instead
+    of K.
 
-    The paper fine-tunes a net that is trained already (`start` of a recipe); its settings are the presets below, the
-    defaults were chosen on the digits. It regularises one attack's own estimate: other attacks decide what it is worth.
+    The paper fine-tunes a net that is trained already (`start` of a recipe); its settings are the presets
+    below, the defaults were chosen on the digits. It regularises one attack's own estimate: other attacks
+    decide what it is worth.
 
     Args:
         weight: lambda; 15 (paper, MNIST and CIFAR-10), 5 (ImageNet).
-        c: 25 (paper), 70 (NIN), 500 (ImageNet). The larger, the more it is only the fragile images that count.
+        c: 25 (paper), 70 (NIN), 500 (ImageNet). The larger, the more it is only the fragile images that
+            count.
         d: 5 (paper).
         steps: DeepFool's; 5 (the authors' code).
         overshoot: share that each step goes beyond the linearised boundary.
         candidates: look for t among this many wrong classes, the likeliest; None: among all.
-        regularised: words; R reaches only the layers with one of them in their name (paper 4.2). None: all layers.
-        preprocess: "matconvnet": |x| is the length of x - mean image of the training images seen so far. MNIST is
-            given to the paper's nets as pixels less the mean image, so this is its rho (0..255 instead of 0..1 cancels).
-            Its CIFAR-10 is whitened besides, its rho there is not to be had from images in [0, 1]. "none": |x|.
-        freeze_norm: hold scale and shift of batch normalisation, as the authors do (a weight decay still sees them).
-        inference: cross-entropy in inference mode, as the authors do: R measures the net with the statistics it has
-            stored, and fine-tuning leaves them and drops no unit. False to train from scratch with either.
+        regularised: words; R reaches only the layers with one of them in their name (paper 4.2). None: all
+            layers.
+        preprocess: "matconvnet": |x| is the length of x - mean image of the training images seen so far.
+            MNIST is given to the paper's nets as pixels less the mean image, so this is its rho (0..255
+            instead of 0..1 cancels). Its CIFAR-10 is whitened besides, its rho there is not to be had from
+            images in [0, 1]. "none": |x|.
+        freeze_norm: hold scale and shift of batch normalisation, as the authors do (a weight decay still sees
+            them).
+        inference: cross-entropy in inference mode, as the authors do: R measures the net with the statistics
+            it has stored, and fine-tuning leaves them and drops no unit. False to train from scratch with
+            either.
         optimizer: of the classifier.
 
     Cost a step, K classes: `steps` times K - 1 (or `candidates`) backward passes and a second-order pass, and
@@ -81,12 +90,15 @@ class DeepDefense(Defense):
     reference = "Yan, Guo & Zhang, NeurIPS 2018 (arXiv:1803.00404), eq. 6"
     reported = MappingProxyType(
         {
-            "rho_2 = mean |Delta|/|x| by DeepFool, all test images": "MNIST MLP 0.225 (reference 0.111), LeNet 0.284 "
-            "(0.205); CIFAR-10 ConvNet 0.0532 (0.0259), NIN 0.0558 (0.0420)",
+            "rho_2 = mean |Delta|/|x| by DeepFool, all test images": (
+                "MNIST MLP 0.225 (reference 0.111), LeNet 0.284 (0.205); CIFAR-10 ConvNet 0.0532 "
+                "(0.0259), NIN 0.0558 (0.0420)"
+            ),
             "Accuracy": "MNIST MLP 98.65% (reference 98.31%), LeNet 99.34% (99.02%); CIFAR-10 ConvNet 81.70% "
             "(79.74%), NIN 89.96% (89.64%)",
-            "Accuracy under FGSM, eps where it is 50% with this defense, references": "MNIST MLP 3.31%, LeNet "
-            "19.75%; CIFAR-10 ConvNet 23.85%, NIN 33.56%",
+            "Accuracy under FGSM, eps where it is 50% with this defense, references": (
+                "MNIST MLP 3.31%, LeNet 19.75%; CIFAR-10 ConvNet 23.85%, NIN 33.56%"
+            ),
         }
     )
     weight: float = tunable(default=15.0, lowest=1.0, highest=50.0, log=True)
@@ -100,6 +112,10 @@ class DeepDefense(Defense):
     freeze_norm: bool = option(default=True)
     inference: bool = option(default=True)
     optimizer: Optimizer = option(default=Adam())
+
+    @property
+    def statistics_passes(self) -> int:
+        return 0 if self.inference else 1
 
     def networks(self, net: keras.Model) -> dict[str, keras.layers.Layer]:
         if not any(self._reaches(v) for v in net.trainable_variables):
@@ -142,12 +158,13 @@ class DeepDefense(Defense):
     def _to_boundary(
         self, net: Net, x: Tensor, y: Tensor, correct: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """(|f| / |w|^2 (B,), 0 where f is flat; w; (B,) bool: is x classified as y?). f leads from y to the nearest
-        class, or from the likeliest wrong class to y where the image was not `correct` (None: where x is not)."""
+        """(|f| / |w|^2 (B,), 0 where f is flat; w; (B,) bool: is x classified as y?). f leads from y to the
+        nearest class, or from the likeliest wrong class to y where the image was not `correct` (None: where x
+        is not)."""
 
         def source_to_target(gaps: Tensor, seen: Any, slopes: Tensor) -> Tensor:
             away = (predicted_class(seen[0]) == y) if correct is None else correct
-            nowhere = ops.full_like(y, -1)  # y is not among the differences_to_rivals
+            nowhere = ops.full_like(y, -1)  # y is not among the rivals
             near = ops.one_hot(nearest_class(L2(), nowhere, gaps, slopes), gaps.shape[1])
             return ops.where(away[:, None], near, -ops.one_hot(predicted_class(gaps), gaps.shape[1]))
 
@@ -160,7 +177,8 @@ class DeepDefense(Defense):
         """The net as it is fine-tuned."""
         norms = [
             v
-            for n in net.model._flatten_layers()  # no public name reaches a layer that another holds as an attribute
+            # no public name reaches a layer that another holds as an attribute
+            for n in net.model._flatten_layers()
             if isinstance(n, keras.layers.BatchNormalization)
             for v in n.variables
         ]
@@ -177,9 +195,9 @@ _PAPER = DeepDefense(c=25.0, steps=5, preprocess="matconvnet", optimizer=_SGD)
 preset(
     "deep_defense_mnist",
     _PAPER,
-    """The paper's fine-tuning of a trained net (give `start`), the MLP or LeNet of form "matconvnet". Its decay of 5e-4
-    enters the momentum 0.9: Keras' decoupled one is ten times that. The rate is for its pixels of 0..255, where the
-    first layer's weights are 255 times smaller than for ours.""",
+    """The paper's fine-tuning of a trained net (give `start`), the MLP or LeNet of form "matconvnet". Its
+    decay of 5e-4 enters the momentum 0.9: Keras' decoupled one is ten times that. The rate is for its pixels
+    of 0..255, where the first layer's weights are 255 times smaller than for ours.""",
     model="mlp(units=(500, 150))",
     data="mnist",
     epochs=5,
@@ -187,8 +205,8 @@ preset(
 preset(
     "deep_defense_cifar",
     _PAPER.replace(optimizer=_SGD.replace(schedule=Milestones(at=(40,), factor=0.5))),
-    """The paper's fine-tuning of ConvNet (give `start`); NIN: deep_defense_cifar(c=70.0). Epochs and rate are inferred
-    from the authors' code, and its images are whitened (see `preprocess`).""",
+    """The paper's fine-tuning of ConvNet (give `start`); NIN: deep_defense_cifar(c=70.0). Epochs and rate are
+    inferred from the authors' code, and its images are whitened (see `preprocess`).""",
     model="convnet()",
     data="cifar10",
     epochs=50,

@@ -23,25 +23,29 @@ BATCH = 250
 class DeepFoolTraining(Defense):
     """Cross-entropy on the training images and on DeepFool's images of the net that training starts from.
 
-    The adversarial images are made once, before the first step, and keep the label of the image they came from:
-    "Adv. Train I" of Deep Defense (sec. 4), after the fine-tuning of the DeepFool paper. They fool the first net, not the one
-    that is being trained, so this is weaker than `adversarial`. What the first net gets wrong stays as it is.
-    An epoch has twice as many steps with `clean`. A resumed run makes the same images anew, from the same start.
+    The adversarial images are made once, before the first step, and keep the label of the image they came
+    from: "Adv. Train I" of Deep Defense (sec. 4), after the fine-tuning of the DeepFool paper. They fool the
+    first net, not the one that is being trained, so this is weaker than `adversarial`. What the first net
+    gets wrong stays as it is. An epoch has twice as many steps with `clean`. A resumed run makes the same
+    images anew, from the same start.
 
     Args:
-        attack: DeepFool; an image that its steps do not fool stays as it is. In the box (the papers' are not).
+        attack: DeepFool; an image that its steps do not fool stays as it is. In the box (the papers' are
+            not).
         clean: keep the clean images; False: only DeepFool's images, as in the DeepFool paper.
         optimizer: of the classifier.
 
-    Cost a step: 1 forward-backward pass. Before the first: DeepFool on every image, at most steps + 1 Jacobians (LeNet on
-    the digits: 5 steps fool 69% of the training images, 10 steps 99.4%, 20 all).
+    Cost a step: 1 forward-backward pass. Before the first: DeepFool on every image, at most steps + 1
+    Jacobians (LeNet on the digits: 5 steps fool 69% of the training images, 10 steps 99.4%, 20 all).
     """
 
     reference = "arXiv:1511.04599; Yan, Guo & Zhang, NeurIPS 2018 (arXiv:1803.00404), sec. 4"
     reported = MappingProxyType(
         {
-            "rho_2 = mean |Delta|/|x| by DeepFool, all test images": "MNIST MLP 0.162 (reference 0.111), LeNet 0.263 "
-            "(0.205); CIFAR-10 ConvNet 0.0305 (0.0259), NIN 0.0525 (0.0420)",
+            "rho_2 = mean |Delta|/|x| by DeepFool, all test images": (
+                "MNIST MLP 0.162 (reference 0.111), LeNet 0.263 (0.205); CIFAR-10 ConvNet 0.0305 "
+                "(0.0259), NIN 0.0525 (0.0420)"
+            ),
             "Accuracy": "MNIST MLP 98.49% (reference 98.31%), LeNet 99.18% (99.02%); CIFAR-10 ConvNet 80.65% "
             "(79.74%), NIN 89.87% (89.64%)",
         }

@@ -17,17 +17,18 @@ from keras_adv.registry import option, register, tunable
 class DoubleBackprop(Defense):
     """CE(x) + weight |grad_x CE(x)|_2^2, or CE(x) + weight |J(x)|_F^2 with J = dz / dx.
 
-    of="loss": Drucker & Le Cun (1992), double backpropagation; their factor 1/2 is in the weight. of="logits": the
-    contractive penalty of Rifai et al. (ICML 2011), of the whole net and exact; Gu & Rigazio
-    (arXiv:1412.5068) sum it layer by layer, which costs less. The slopes are of the net in
-    inference mode: batch normalisation in training mode would couple the images.
+    of="loss": Drucker & Le Cun (1992), double backpropagation; their factor 1/2 is in the weight.
+    of="logits": the contractive penalty of Rifai et al. (ICML 2011), of the whole net and exact; Gu & Rigazio
+    (arXiv:1412.5068) sum it layer by layer, which costs less. The slopes are of the net in inference mode:
+    batch normalisation in training mode would couple the images.
 
     Args:
         weight: of the penalty; squared slopes are those of images in [0, 1].
         of: "loss" or "logits".
         optimizer: of the classifier.
 
-    Cost a step, K classes: 1 forward-backward pass and 1 second-order pass, K second-order passes for "logits".
+    Cost a step, K classes: 1 forward-backward pass and 1 second-order pass, K second-order passes for
+    "logits".
     """
 
     reference = "Drucker & Le Cun, IEEE Trans. Neural Networks 3(6), 1992"

@@ -15,13 +15,14 @@ from keras_adv.threats import Linf, Threat
 
 @register("defense", "fast")
 class Fast(Defense):
-    """CE(x'), x' = P(u + step eps ascent(grad CE(u))) from one step at a random point u of the ball (RS-FGSM).
+    """CE(x'), x' = P(u + step eps ascent(grad CE(u))) from one step at a random point u of the ball
+    (RS-FGSM).
 
-    Wong, Rice & Kolter, ICLR 2020 (arXiv:2001.03994), alg. 3. Training with one step can collapse within an epoch:
-    the net learns to fool FGSM, and its accuracy under PGD goes to 0 ("catastrophic overfitting"). The
+    Wong, Rice & Kolter, ICLR 2020 (arXiv:2001.03994), alg. 3. Training with one step can collapse within an
+    epoch: the net learns to fool FGSM, and its accuracy under PGD goes to 0 ("catastrophic overfitting"). The
     accuracy under a PGD of 5 steps of eps / 4 on some training images is therefore measured after each epoch
-    (`pgd_accuracy` in the logs), and a fall ends the training with the weights of the best epoch. The authors' code
-    compares with the epoch before; with the best, a slow collapse is seen too.
+    (`pgd_accuracy` in the logs), and a fall ends the training with the weights of the best epoch. The
+    authors' code compares with the epoch before; with the best, a slow collapse is seen too.
 
     Args:
         threat: any norm, with an eps.
@@ -31,8 +32,8 @@ class Fast(Defense):
         steps: of that PGD.
         optimizer: of the classifier.
 
-    Cost a step: 1 forward-backward pass for x' and 1 on x'; an epoch: `steps` forward-backward passes on `images`. A
-    second copy of the weights is kept.
+    Cost a step: 1 forward-backward pass for x' and 1 on x'; an epoch: `steps` forward-backward passes on
+    `images`. A second copy of the weights is kept.
     """
 
     reference = "arXiv:2001.03994"

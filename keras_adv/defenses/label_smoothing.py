@@ -14,7 +14,8 @@ from keras_adv.registry import option, register, tunable
 def smoothed_cross_entropy(logits: Tensor, y: Tensor, alpha: float) -> Tensor:
     """(B,) -sum_k t_k log p_k with t_y = alpha and (1 - alpha) / (K - 1) for every other class.
 
-    The least value is the entropy of t, not 0. alpha = 1 is the cross-entropy, alpha = 1 / K ignores the label.
+    The least value is the entropy of t, not 0. alpha = 1 is the cross-entropy, alpha = 1 / K ignores the
+    label.
 
     Args:
         logits: (B, K), K >= 2.
@@ -29,10 +30,11 @@ def smoothed_cross_entropy(logits: Tensor, y: Tensor, alpha: float) -> Tensor:
 
 @register("defense", "label_smoothing")
 class LabelSmoothing(Defense):
-    """-sum_k t_k log p_k(x), t_y = alpha and (1 - alpha) / (K - 1) elsewhere (Szegedy et al., arXiv:1512.00567, 7).
+    """-sum_k t_k log p_k(x), t_y = alpha and (1 - alpha) / (K - 1) elsewhere (Szegedy et al.,
+    arXiv:1512.00567, 7).
 
-    Smaller gradients at the images, in which attacks on the cross-entropy get lost (arXiv:2006.13726): a baseline of
-    MadNet, not a protection.
+    Smaller gradients at the images, in which attacks on the cross-entropy get lost (arXiv:2006.13726): a
+    baseline of MadNet, not a protection.
 
     Args:
         alpha: share of the true class; MadNet: 0.8.

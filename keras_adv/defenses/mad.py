@@ -1,4 +1,4 @@
-"""MAD optimisation: tight clusters of features, far separate_graph, under a small Jacobian."""
+"""MAD optimisation: tight clusters of features, far apart, under a small Jacobian."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class MAD(Defense):
 
     The released code differentiates the *sum* of the softmax, which is the constant 1: its Jacobian term is
     rounding noise (`jacobian_of="softmax_sum"`; its whole penalty is that with jacobian_squared=True,
-    jacobian=1e-4). Its RVL is the form "repo". No measurement of the paper's robustness without
-    adversarial training under AutoAttack was found; smoothed labels are known to mask gradients (arXiv:2006.13726),
-    tight clusters probably do, so judge a model by `adaptive_attack` only.
+    jacobian=1e-4). Its RVL is the form "repo". No measurement of the paper's robustness without adversarial
+    training under AutoAttack was found; smoothed labels are known to mask gradients (arXiv:2006.13726), tight
+    clusters probably do, so judge a model by `adaptive_attack` only.
 
     Args:
         alpha: label of the true class, the others share 1 - alpha (paper: 0.8).
@@ -75,7 +75,9 @@ class MAD(Defense):
             "98.8, 98.4)",
             "CIFAR-10 ResNet-56": "clean 94.2; PGD-10 linf 0.01 68.8, 0.02 55.2 (with adversarial training: "
             "clean 92.1; 85, 60.2)",
-            "condition": "accuracy among 1000 images that are right before the attack; number of runs not given",
+            "condition": (
+                "accuracy among 1000 images that are right before the attack; number of runs not given"
+            ),
         }
     )
     alpha: float = tunable(default=0.8, lowest=0.6, highest=1.0, above=0.0, high=1.0)
@@ -231,9 +233,9 @@ def _sgd(*epochs: int) -> SGD:
 preset(
     "mad_mnist",
     MAD(variance=1.0, projections=None, optimizer=_sgd(19, 38, 58, 64)),
-    """The released code's schedule (paper: 80 epochs). The code adds Keras' l2(2e-4) of the filters to the loss (the paper
-    prints 0.002): a gradient of 4e-4 w, which momentum 0.9 makes ten times longer. Here the decay is decoupled from the
-    momentum, hence 4e-3, and it is on every weight.""",
+    """The released code's schedule (paper: 80 epochs). The code adds Keras' l2(2e-4) of the filters to the
+    loss (the paper prints 0.002): a gradient of 4e-4 w, which momentum 0.9 makes ten times longer. Here the
+    decay is decoupled from the momentum, hence 4e-3, and it is on every weight.""",
     model="madnet_resnet(depth=56)",
     data="mnist",
     epochs=64,
@@ -241,12 +243,14 @@ preset(
 )
 _CIFAR = MAD(variance=1.0, projections=None, optimizer=_sgd(102, 179, 256, 333))
 _SETTING: dict[str, Any] = {
-    "model": "madnet_resnet(depth=56)", "data": "cifar10", "epochs": 409, "batch_size": 128, "augment": "crop_flip",
+    "model":
+    "madnet_resnet(depth=56)", "data": "cifar10", "epochs": 409, "batch_size": 128, "augment": "crop_flip",
 }  # fmt: skip
 preset(
     "mad_cifar",
     _CIFAR,
-    "The released code's schedule (paper: 400 epochs). For the 100 rows of CIFAR-100's Jacobian take projections=1.",
+    """The released code's schedule (paper: 400 epochs). For the 100 rows of CIFAR-100's Jacobian take
+    projections=1.""",
     **_SETTING,
 )
 preset(

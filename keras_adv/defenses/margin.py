@@ -20,12 +20,13 @@ from keras_adv.threats import L2, Linf, Threat
 
 @register("defense", "margin")
 class Margin(Defense):
-    """max_j [1 + z_j - z_y]_+  +  weight max_{j != y} |grad_x (z_y - z_j)|_dual (thesis 3.18, its sign corrected).
+    """max_j [1 + z_j - z_y]_+  +  weight max_{j != y} |grad_x (z_y - z_j)|_dual (thesis 3.18, its sign
+    corrected).
 
-    The sensitivity is taken in the dual of the norm in which the margin is to grow: l2 for `threat=l2()`, l1 for
-    `threat=linf()`. The class j comes from the full Jacobian without gradient; only grad(z_y - z_j) is
-    differentiated again. Slopes are of the net in inference mode: batch normalisation in training mode
-    would couple the images.
+    The sensitivity is taken in the dual of the norm in which the margin is to grow: l2 for `threat=l2()`, l1
+    for `threat=linf()`. The class j comes from the full Jacobian without gradient; only grad(z_y - z_j) is
+    differentiated again. Slopes are of the net in inference mode: batch normalisation in training mode would
+    couple the images.
 
     Args:
         weight: C of the thesis: 0.1 with l2 squared, 0.01 with linf.
@@ -35,8 +36,8 @@ class Margin(Defense):
         loss: "hinge", or "cross_entropy" (thesis, CIFAR-10).
         optimizer: of the classifier.
 
-    Cost a step: K - 1 backward passes (or `candidates`), and 2 forward-backward passes, one of them second order; they
-    share the forward pass where the net has neither dropout nor batch normalisation.
+    Cost a step: K - 1 backward passes (or `candidates`), and 2 forward-backward passes, one of them second
+    order; they share the forward pass where the net has neither dropout nor batch normalisation.
     """
 
     reference = "Matyasko, thesis, ch. 3; IJCNN 2017"
@@ -100,8 +101,8 @@ preset(
         loss="cross_entropy",
         optimizer=SGD(learning_rate=0.1, schedule=Milestones(at=(80, 120, 160), factor=0.2)),
     ),
-    """Thesis 3.5, NIN with augmentation (weight 0.01 or 0.001 without). The rate to start from is not printed; theirs are
-    whitened images, in another unit than [0, 1].""",
+    """Thesis 3.5, NIN with augmentation (weight 0.01 or 0.001 without). The rate to start from is not
+    printed; theirs are whitened images, in another unit than [0, 1].""",
     model="nin()",
     data="cifar10",
     epochs=200,

@@ -19,8 +19,8 @@ from keras_adv.threats import Linf
 def boosted_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     """(B,) -log p_y - log(1 - max_{k != y} p_k) (MART).
 
-    Both logarithms are softplus of log odds, so neither overflows nor loses its gradient where a p is 0 or 1 in
-    float32. (The authors' code adds 1e-4 and 1e-12 inside the logarithms instead, which caps the loss.)
+    Both logarithms are softplus of log odds, so neither overflows nor loses its gradient where a p is 0 or 1
+    in float32. (The authors' code adds 1e-4 and 1e-12 inside the logarithms instead, which caps the loss.)
     """
     rival = wrong_classes(logits, y)[:, 0]
     return ops.softplus(log_odds(logits, y)) + ops.softplus(-log_odds(logits, rival))
@@ -30,12 +30,13 @@ def boosted_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
 class Mart(Defense):
     """BCE(p(x'), y) + weight KL(p(x) || p(x')) (1 - p_y(x)), BCE = -log p_y - log(1 - max_{k != y} p_k).
 
-    Wang et al., ICLR 2020, misclassification-aware adversarial training: images that are wrong or
-    unsure already when clean count more in the KL. x' is made by an attack on the cross-entropy in inference mode;
+    Wang et al., ICLR 2020, misclassification-aware adversarial training: images that are wrong or unsure
+    already when clean count more in the KL. x' is made by an attack on the cross-entropy in inference mode;
     the gradient flows through every p. Batch normalisation keeps the statistics of the adversarial pass (the
     authors' code: of both).
 
-    The defaults are for small images such as the digits; the preset mart_cifar has the paper's attack and weight.
+    The defaults are for small images such as the digits; the preset mart_cifar has the paper's attack and
+    weight.
 
     Args:
         weight: lambda; paper: 5.
@@ -80,7 +81,8 @@ preset(
         attack=PGD(threat=Linf(eps=8 / 255), steps=10, step_size=0.25),
         optimizer=SGD(learning_rate=0.01, weight_decay=3.5e-2, schedule=Milestones(at=(75, 90))),
     ),
-    "The paper's attack and weight; optimizer, epochs and batch from memory of the authors' code, not checked against it.",
+    """The paper's attack and weight; optimizer, epochs and batch from memory of the authors' code, not
+    checked against it.""",
     model="resnet18()",
     data="cifar10",
     epochs=120,

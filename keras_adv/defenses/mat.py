@@ -39,7 +39,8 @@ def cosines(phi: Tensor, centres: Tensor) -> Tensor:
 
 
 def second_order(phi: Tensor, cos: Tensor) -> Tensor:
-    """|grad_phi (1 - cos(phi, mu))|_2^2 = sin^2 / |phi|_2^2 (paper, eq. 6, its square worked out); 0 at phi = 0."""
+    """|grad_phi (1 - cos(phi, mu))|_2^2 = sin^2 / |phi|_2^2 (paper, eq. 6, its square worked out); 0 at phi =
+    0."""
     square = ops.square(safe_norm(phi))
     return ops.where(square > TINY, (1.0 - cos) * (1.0 + cos) / square, 0.0)
 
@@ -53,7 +54,8 @@ def head_of(model: Any) -> MaxMahalanobisHead:
 
 
 def _features_and_cosines(task: Task, images: Tensor) -> tuple[Tensor, Tensor]:
-    """(phi, cosines to the centres) of images under attack. Raises InvalidInput for a net without this head."""
+    """(phi, cosines to the centres) of images under attack. Raises InvalidInput for a net without this
+    head."""
     phi = task.features(images)
     return phi, cosines(phi, ops.convert_to_tensor(head_of(task.net().net.model).centres))
 
@@ -74,8 +76,8 @@ class CosineDistance(Objective):
 
 @register("objective", "cosine")
 class CosineMargin(Objective):
-    """max_{j != y} cos_j - cos_y, or cos_t - max_{j != t} cos_j: the margin without the length of phi, which L_SO lets
-    grow. For nets with a MaxMahalanobisHead."""
+    """max_{j != y} cos_j - cos_y, or cos_t - max_{j != t} cos_j: the margin without the length of phi, which
+    L_SO lets grow. For nets with a MaxMahalanobisHead."""
 
     def value(self, task: Task, images: Tensor, logits: Tensor, reference: Tensor | None) -> Tensor:
         return task.margin(_features_and_cosines(task, images)[1])
@@ -83,7 +85,8 @@ class CosineMargin(Objective):
 
 @register("objective", "mat_loss")
 class MATLoss(Objective):
-    """L_FTC(x') + alpha L_SO(x') + beta CD(phi(x), phi(x')): the loss of MAT with the inner maximum dropped (sec. 4.4).
+    """L_FTC(x') + alpha L_SO(x') + beta CD(phi(x), phi(x')): the loss of MAT with the inner maximum dropped
+    (sec. 4.4).
 
     For nets with a MaxMahalanobisHead. Start at random.
 
@@ -123,25 +126,28 @@ class MAT(Defense):
     L_SO   = |grad_phi L_FTC|_2^2 = sin^2(phi, mu_y) / |phi|_2^2                (eq. 6, in closed form)
     L_BIBO = max_{x' in the ball} 1 - cos(phi(x), phi(x')), without the label  (eq. 8)
 
-    Gradients of L_BIBO flow through both arguments; x' comes from PGD in inference mode. The exported logits are
-    phi . mu_k (sec. 3.3). phi is a linear layer that the defense puts before the head (`layers.replace_head`): behind a ReLU
-    only the first centre could be reached, and no cosine with the last were above 0.
+    Gradients of L_BIBO flow through both arguments; x' comes from PGD in inference mode. The exported logits
+    are phi . mu_k (sec. 3.3). phi is a linear layer that the defense puts before the head
+    (`layers.replace_head`): behind a ReLU only the first centre could be reached, and no cosine with the last
+    were above 0.
 
-    L_SO masks gradients: |phi| can grow without any angle changing, which lowers L_SO by 1 / |phi|^2 and raises all
-    logits by |phi|, until the softmax saturates and the gradient of the cross-entropy underflows. Hence the paper's
-    79.9% under PGD and 1.3% under its own adaptive attack. Measure with `adaptive_attack` (mat_loss() with these alpha
-    and beta, cosine(), logits rescaled, margins); the mean of |phi| is logged as "feature_norm".
+    L_SO masks gradients: |phi| can grow without any angle changing, which lowers L_SO by 1 / |phi|^2 and
+    raises all logits by |phi|, until the softmax saturates and the gradient of the cross-entropy underflows.
+    Hence the paper's 79.9% under PGD and 1.3% under its own adaptive attack. Measure with `adaptive_attack`
+    (mat_loss() with these alpha and beta, cosine(), logits rescaled, margins); the mean of |phi| is logged as
+    "feature_norm".
 
-    The defaults are for digits. The paper's text gives no value of alpha, beta, C, nor of the inner attack: the
-    presets mat_mnist and mat_cifar are inferred from TRADES and Max-Mahalanobis training.
+    The defaults are for digits. The paper's text gives no value of alpha, beta, C, nor of the inner attack:
+    the presets mat_mnist and mat_cifar are inferred from TRADES and Max-Mahalanobis training.
 
     Args:
         alpha: weight of L_SO; 0 leaves it out.
         beta: weight of L_BIBO; 0 leaves it out, and its attack with it.
         attack: of L_BIBO, from a random start: at x the distance has no slope. Its jitter is TRADES' start.
-        dim: width of the linear layer; None puts the head on the net's own features, which must take both signs.
-        scale: C, the length of the centres; no loss depends on it, only the exported logits (10 in Max-Mahalanobis
-            training).
+        dim: width of the linear layer; None puts the head on the net's own features, which must take both
+            signs.
+        scale: C, the length of the centres; no loss depends on it, only the exported logits (10 in
+            Max-Mahalanobis training).
         optimizer: of the classifier.
 
     Cost a step: the attack's and 2 forward-backward passes; 1 forward-backward pass with beta=0.
@@ -150,10 +156,15 @@ class MAT(Defense):
     reference = "Manifold-Aware Training, ICLR 2021 submission mOO-LfEVZK"
     reported = MappingProxyType(
         {
-            "CIFAR-10 WRN, clean / PGD / adaptive PGD": "83.80% / 80.55% / 53.65% (TRADES 84.92% / 56.61% / 56.26%)",
-            "CIFAR-10 WRN, alone: L_FTC, with BIBO, with SO": "94.93% / 3.45% / 0.45%, 85.04% / 53.58% / 52.27%, "
-            "95.21% / 79.92% / 1.27%",
-            "MNIST VGG, clean / PGD / adaptive PGD": "99.32% / 99.28% / 92.66% (TRADES 99.34% / 94.38% / 93.06%)",
+            "CIFAR-10 WRN, clean / PGD / adaptive PGD": (
+                "83.80% / 80.55% / 53.65% (TRADES 84.92% / 56.61% / 56.26%)"
+            ),
+            "CIFAR-10 WRN, alone: L_FTC, with BIBO, with SO": (
+                "94.93% / 3.45% / 0.45%, 85.04% / 53.58% / 52.27%, 95.21% / 79.92% / 1.27%"
+            ),
+            "MNIST VGG, clean / PGD / adaptive PGD": (
+                "99.32% / 99.28% / 92.66% (TRADES 99.34% / 94.38% / 93.06%)"
+            ),
             "CIFAR-10 / MNIST, mean l2 by C&W": "2.457 / 2.063 (no defense 0.432 / 0.687)",
             "CIFAR-10 / MNIST, mean l2 by DDN": "2.750 / 4.723 (no defense 0.134 / 0.357)",
         }
@@ -169,7 +180,8 @@ class MAT(Defense):
         check_start(self.attack, "cosine_distance")
 
     def objectives(self) -> tuple[Objective, ...]:
-        """The loss of the training itself, with the terms and weights that it has, and the margin of the cosines."""
+        """The loss of the training itself, with the terms and weights that it has, and the margin of the
+        cosines."""
         return MATLoss(alpha=self.alpha, beta=self.beta), CosineMargin()
 
     def predictor(self, net: keras.Model) -> keras.Model:
@@ -227,8 +239,8 @@ preset(
         scale=10.0,
         optimizer=SGD(weight_decay=2e-3, schedule=Milestones(at=(74, 89))),
     ),
-    """Inferred; beta is that of TRADES. Its decay 2e-4 is part of the gradient; taken out of the momentum 0.9 it is ten
-    times that.""",
+    """Inferred; beta is that of TRADES. Its decay 2e-4 is part of the gradient; taken out of the momentum 0.9
+    it is ten times that.""",
     model="wrn(depth=34, width=10)",
     data="cifar10",
     epochs=100,

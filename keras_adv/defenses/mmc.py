@@ -25,10 +25,11 @@ from keras_adv.validate import invalid
 
 @register("objective", "centre_distance")
 class CentreDistance(Objective):
-    """-z_y, or z_t: on logits -|phi - mu_k|_2^2 the training loss itself, |phi - mu_y|_2^2, which never saturates.
+    """-z_y, or z_t: on logits -|phi - mu_k|_2^2 the training loss itself, |phi - mu_y|_2^2, which never
+    saturates.
 
-    Tramer et al. (arXiv:2002.08347) brought Max-Mahalanobis centre training from a claimed 46% to below 0.5% with an
-    attack on it that they did not publish; readers who only changed the loss did not reach that.
+    Tramer et al. (arXiv:2002.08347) brought Max-Mahalanobis centre training from a claimed 46% to below 0.5%
+    with an attack on it that they did not publish; readers who only changed the loss did not reach that.
     """
 
     def value(self, task: Task, images: Tensor, logits: Tensor, reference: Tensor | None) -> Tensor:
@@ -39,18 +40,19 @@ class CentreDistance(Objective):
 class MMC(Defense):
     """|phi(x) - mu_y|_2^2 with fixed Max-Mahalanobis centres, logits -|phi - mu_k|_2^2 (Pang et al., 2020).
 
-    The paper has a factor 1/2, its code has not; Adam does not see the difference. phi is a linear layer that the
-    defense puts before the head (`layers.replace_head`). With `attack` the loss is that of adversarial images alone
-    (AT-MMC, code: adv_ratio=1).
+    The paper has a factor 1/2, its code has not; Adam does not see the difference. phi is a linear layer that
+    the defense puts before the head (`layers.replace_head`). With `attack` the loss is that of adversarial
+    images alone (AT-MMC, code: adv_ratio=1).
 
-    The loss is no defense against whoever uses it: the objective centre_distance() is part of `adaptive_attack`.
-    (The released evaluation takes log(-distance^2) for log p, which is NaN; here attacks see the logits.)
+    The loss is no defense against whoever uses it: the objective centre_distance() is part of
+    `adaptive_attack`. (The released evaluation takes log(-distance^2) for log p, which is NaN; here attacks
+    see the logits.)
 
     Args:
         attack: makes the training images; None trains on clean ones.
         targeted: the attack aims at a random wrong class (code of AT-MMC), not at any.
-        dim: width of the linear layer (code: 256); None puts the head on the net's own features, which must take both
-            signs.
+        dim: width of the linear layer (code: 256); None puts the head on the net's own features, which must
+            take both signs.
         scale: C, the length of the centres (paper: 10).
         optimizer: of the classifier; features have C to go, so Adam takes longer steps than elsewhere.
 
@@ -61,7 +63,9 @@ class MMC(Defense):
     reported = MappingProxyType(
         {
             "CIFAR-10, AT-MMC: clean": "81.8% (AT 80.9%)",
-            "CIFAR-10, AT-MMC, linf 8/255: PGD-10 targeted / untargeted, PGD-50": "70.8% / 56.3%, 70.1% / 55.0%",
+            "CIFAR-10, AT-MMC, linf 8/255: PGD-10 targeted / untargeted, PGD-50": (
+                "70.8% / 56.3%, 70.1% / 55.0%"
+            ),
             "CIFAR-10, AT-MMC, linf 8/255: AutoAttack (arXiv:2003.01690)": "43.48%",
         }
     )
@@ -113,14 +117,18 @@ def wrong_class(y: Tensor, seeds: Tensor, classes: int) -> Tensor:
 
 
 _DECAY = 2e-3
-"""Keras' l2(1e-4), on kernels only (here the decay is on every weight), adds 2e-4 w to the gradient; taken out of the
-momentum 0.9 it is ten times that."""
+"""Keras' l2(1e-4), on kernels only (here the decay is on every weight), adds 2e-4 w to the gradient; taken
+out of the momentum 0.9 it is ten times that."""
 _CIFAR = MMC(
     dim=256, optimizer=SGD(learning_rate=0.01, weight_decay=_DECAY, schedule=Milestones(at=(100, 150)))
 )
 _SETTING: dict[str, Any] = {
-    "model": "resnet(depth=32)", "data": "cifar10", "epochs": 200, "batch_size": 50, "augment": "crop_flip",
-}  # fmt: skip
+    "model": "resnet(depth=32)",
+    "data": "cifar10",
+    "epochs": 200,
+    "batch_size": 50,
+    "augment": "crop_flip",
+}
 
 preset("mmc_cifar", _CIFAR, "The released code, which shifts and flips.", **_SETTING)
 preset(

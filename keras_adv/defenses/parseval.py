@@ -18,21 +18,22 @@ from keras_adv.registry import option, preset, register, tunable
 
 @register("defense", "parseval")
 class Parseval(Defense):
-    """Cross-entropy, and after each step W_S <- (1 + beta) W_S - beta W_S W_S^T W_S for a random share S of the rows.
+    """Cross-entropy, and after each step W_S <- (1 + beta) W_S - beta W_S W_S^T W_S for a random share S of
+    the rows.
 
-    A gradient step on |W_S W_S^T - I|_F^2: it draws the singular values of every weight matrix to 1, and with them the
-    net's Lipschitz constant. A row is what feeds one output: a dense kernel is outputs x inputs, a convolution's
-    outputs x (height width inputs).
+    A gradient step on |W_S W_S^T - I|_F^2: it draws the singular values of every weight matrix to 1, and with
+    them the net's Lipschitz constant. A row is what feeds one output: a dense kernel is outputs x inputs, a
+    convolution's outputs x (height width inputs).
 
-    The paper also constrains the sums of residual nets to convex combinations; this leaves the network as it is. Nor
-    does it touch the scale of batch normalisation, which can undo it.
+    The paper also constrains the sums of residual nets to convex combinations; this leaves the network as it
+    is. Nor does it touch the scale of batch normalisation, which can undo it.
 
     Args:
-        beta: 1e-4 (MNIST), 3e-4 (CIFAR-10) as the baseline of Deep Defense. A singular value s comes nearer to 1 where
-            s (s + 1) < 2 / beta.
+        beta: 1e-4 (MNIST), 3e-4 (CIFAR-10) as the baseline of Deep Defense. A singular value s comes nearer
+            to 1 where s (s + 1) < 2 / beta.
         share: of the rows of each kernel, drawn anew each step; at least one row.
-        lipschitz: draw a k x k convolution to 1 / k instead: every pixel is seen k^2 times, so singular values of 1 allow
-            it to stretch an image k times.
+        lipschitz: draw a k x k convolution to 1 / k instead: every pixel is seen k^2 times, so singular
+            values of 1 allow it to stretch an image k times.
         optimizer: of the classifier.
 
     Cost a step: 1 forward-backward pass, and 2 products of share^2 rows^2 columns multiplications a kernel.
@@ -41,8 +42,10 @@ class Parseval(Defense):
     reference = "Cisse et al., ICML 2017 (arXiv:1704.08847); Yan, Guo & Zhang, NeurIPS 2018, sec. 4"
     reported = MappingProxyType(
         {
-            "rho_2 = mean |Delta|/|x| by DeepFool (Deep Defense, table 1)": "MNIST MLP 0.111 (reference 0.111), LeNet "
-            "0.203 (0.205); CIFAR-10 ConvNet 0.0342 (0.0259), NIN 0.0433 (0.0420)",
+            "rho_2 = mean |Delta|/|x| by DeepFool (Deep Defense, table 1)": (
+                "MNIST MLP 0.111 (reference 0.111), LeNet 0.203 (0.205); CIFAR-10 ConvNet 0.0342 "
+                "(0.0259), NIN 0.0433 (0.0420)"
+            ),
             "Accuracy": "MNIST MLP 98.32% (reference 98.31%), LeNet 99.10% (99.02%); CIFAR-10 ConvNet 80.48% "
             "(79.74%), NIN 88.20% (89.64%)",
         }

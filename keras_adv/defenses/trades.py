@@ -44,26 +44,30 @@ class TradesLoss(Objective):
 class Trades(Defense):
     """CE(z(x), y) + weight KL(p(x) || p(x')), where x' ascends the same KL in the ball around x.
 
-    Zhang et al., ICML 2019 (arXiv:1901.08573), eq. 5 with the divergence of its experiments. The gradient by the
-    weights flows through p(x) and p(x'); x' is made in inference mode, both passes of the loss are in training mode.
-    At x the KL has no slope, so the ascent starts beside it, in ball and box. Batch
+    Zhang et al., ICML 2019 (arXiv:1901.08573), eq. 5 with the divergence of its experiments. The gradient by
+    the weights flows through p(x) and p(x'); x' is made in inference mode, both passes of the loss are in
+    training mode. At x the KL has no slope, so the ascent starts beside it, in ball and box. Batch
     normalisation keeps the statistics of the clean pass (the authors' code: of every pass).
 
-    The defaults are for small images such as the digits; the presets trades_mnist and trades_cifar are the paper's.
+    The defaults are for small images such as the digits; the presets trades_mnist and trades_cifar are the
+    paper's.
 
     Args:
         weight: beta, or 1 / lambda; authors' code: 1 on MNIST, 6 on CIFAR-10.
-        attack: of the KL; paper: starts at x + 0.001 N(0, 1), `jitter` of pgd. Any norm: in l2 the paper takes steps of
-            2 eps / steps along the normalised gradient.
+        attack: of the KL; paper: starts at x + 0.001 N(0, 1), `jitter` of pgd. Any norm: in l2 the paper
+            takes steps of 2 eps / steps along the normalised gradient.
         optimizer: of the classifier.
 
-    Cost a step, n attack steps: 1 forward and n forward-backward passes for x', then 2 forward-backward passes.
+    Cost a step, n attack steps: 1 forward and n forward-backward passes for x', then 2 forward-backward
+    passes.
     """
 
     reference = "arXiv:1901.08573"
     reported = MappingProxyType(
         {
-            "CIFAR-10 WRN-34-10, linf 0.031: clean / FGSM / PGD-20": "84.92% / 61.06% / 56.61% (AutoAttack: 53.08%)",
+            "CIFAR-10 WRN-34-10, linf 0.031: clean / FGSM / PGD-20": (
+                "84.92% / 61.06% / 56.61% (AutoAttack: 53.08%)"
+            ),
             "MNIST SmallCNN, linf 0.3: clean / PGD-40": "99.48% / 96.07% (AutoAttack: 92.81%)",
         }
     )

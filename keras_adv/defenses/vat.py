@@ -22,17 +22,17 @@ class VAT(Defense):
 
     r is eps times the direction in which p changes most: from a random d, `power` times
         d <- g / |g|,   g = grad_d KL(p(x) || p(x + xi d)),
-    a power iteration on the Hessian of the divergence (thesis 2.24). r passes_per_round the net in inference mode, takes no label
-    and is not projected on the box; where float32 has no gradient (p saturated, or the net flat) the direction
-    stays random. The pass on x + r is in training mode and moves no batch-norm statistics
-    (the authors make r in training mode too).
+    a power iteration on the Hessian of the divergence (thesis 2.24). r is found in inference mode, takes no
+    label and is not projected on the box; where float32 has no gradient (p saturated, or the net flat) the
+    direction stays random. The pass on x + r is in training mode and moves no batch-norm statistics (the
+    authors make r in training mode too).
 
     Args:
         weight: of the divergence; 1 (paper, thesis).
         eps: length of r in [0, 1] units; 2.1 (paper, MNIST), 2.0 (thesis, MNIST), 8 (paper, CIFAR-10,
             semi-supervised, on whitened images: another unit).
-        xi: length at which the divergence is differentiated; 1e-6 in the paper, where float32 leaves few digits of
-            p(x + xi d) - p(x).
+        xi: length at which the divergence is differentiated; 1e-6 in the paper, where float32 leaves few
+            digits of p(x + xi d) - p(x).
         power: power iterations; 1 (paper).
         optimizer: of the classifier.
 
@@ -42,10 +42,12 @@ class VAT(Defense):
     reference = "arXiv:1704.03976"
     reported = MappingProxyType(
         {
-            "MNIST MLP (thesis 3.5): error, under FGSM eps 0.2, rho by DeepFool": "0.87% +- 0.04, 24.33% +- 1.38, "
-            "0.269 +- 0.002",
-            "MNIST (thesis 4.5): error, rho by DeepFool / C&W / high confidence": "MLP 0.84%, 0.244 / 0.215 / 0.355; "
-            "LeNet 0.60%, 0.225 / 0.195 / 0.330",
+            "MNIST MLP (thesis 3.5): error, under FGSM eps 0.2, rho by DeepFool": (
+                "0.87% +- 0.04, 24.33% +- 1.38, 0.269 +- 0.002"
+            ),
+            "MNIST (thesis 4.5): error, rho by DeepFool / C&W / high confidence": (
+                "MLP 0.84%, 0.244 / 0.215 / 0.355; LeNet 0.60%, 0.225 / 0.195 / 0.330"
+            ),
         }
     )
     weight: float = tunable(default=1.0, lowest=0.1, highest=10.0, log=True)

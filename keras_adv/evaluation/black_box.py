@@ -38,9 +38,8 @@ def transfer(
         batch_size: images at a time.
         seed: of random starts.
 
-    Returns:
-        `Result` of the target: `clean` and `success` are its decisions; the rest is the attack's on the source.
-        Images that the source gets wrong anyway are left as they are.
+    Returns: `Result` of the target: `clean` and `success` are its decisions; the rest is the attack's on the
+        source. Images that the source gets wrong anyway are left as they are.
 
     Raises:
         InvalidInput: as `keras_adv.attack`; models of different images or classes.

@@ -30,8 +30,8 @@ def _once(model: keras.Model, key: str, make: Callable[[], Any]) -> Any:
 
 
 class _WeakFrozenNet(FrozenNet):
-    """A frozen net that does not keep its model alive. It is part of what is kept for the model, and a model that is
-    kept alive by what is kept for it would never go."""
+    """A frozen net that does not keep its model alive. It is part of what is kept for the model, and a model
+    that is kept alive by what is kept for it would never go."""
 
     def __init__(self, model: keras.Model) -> None:
         self._model = weakref.ref(model)
@@ -45,7 +45,8 @@ class _WeakFrozenNet(FrozenNet):
 
 
 class CompiledAttack:
-    """The two halves of an attack's loop on one model, compiled; weights, examples and radii stay free to change.
+    """The two halves of an attack's loop on one model, compiled; weights, examples and radii stay free to
+    change.
 
     Args:
         model: the model as attacks see it.
@@ -67,7 +68,8 @@ class CompiledAttack:
             return state, attack.candidate(state)
 
         self.begin = compile(begin)
-        """(examples, (B,) which of them count, the old state or {}, (B',) rows) -> those rows of old and new state."""
+        """(examples, (B,) which of them count, the old state or {}, (B',) rows) -> those rows of old and new
+        state."""
         self.advance = compile(advance)
         """(examples, state, rounds) -> (the state after at most so many rounds, the images to offer)."""
         self.sizes: dict[int, float] = {}
@@ -89,8 +91,8 @@ def host_search(model: keras.Model, attack: HostAttack) -> Search:
 
 
 def verification(model: keras.Model, attack: Attack) -> Callable[..., Any]:
-    """Compiled `Attack.verify`: (images to offer, examples) -> (images, success, distance). All attacks of a contract in
-    a norm share it."""
+    """Compiled `Attack.verify`: (images to offer, examples) -> (images, success, distance). All attacks of a
+    contract in a norm share it."""
     net, one = _WeakFrozenNet(model), _with_unit_radius(attack)
     key = f"verify {one.contract} {registry.spec(one.threat)}"
     return _once(model, key, lambda: compile(lambda found, e: one.verify(Task(net, e), found), model))

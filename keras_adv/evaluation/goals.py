@@ -37,7 +37,8 @@ def examples(attack: Attack, images: ImageSet, seed: int, eps: Any, targets: Any
 
 
 def check(attack: Attack, classes: int, targets: Any) -> None:
-    """Raises InvalidInput where there are fewer classes than the attack, or its targeted form, needs, or no such form."""
+    """Raises InvalidInput where there are fewer classes than the attack, or its targeted form, needs, or no
+    such form."""
     targeted = targets is not None
     if targeted and not attack.targetable:
         raise validate.invalid("targets", f"None: {attack.name} has no targeted form", targets)

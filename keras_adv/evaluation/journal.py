@@ -19,7 +19,8 @@ EVERY = 20.0  # seconds between two writes
 
 
 class Journal:
-    """Finished images of one attack, appended in parts to files of a folder; whoever passes_per_round the same gets them back.
+    """Finished images of one attack, appended in parts to files of a folder; the same question gets them
+    back.
 
     Args:
         folder: where; None keeps nothing.

@@ -28,14 +28,14 @@ def zero_gradients(model: keras.Model, x: np.ndarray, y: np.ndarray) -> float:
 
 
 def is_random(model: keras.Model, x: np.ndarray) -> bool:
-    """Do two evaluations of the same images differ?"""
+    """Whether two evaluations of the same images differ."""
     look = compile(lambda v, draw: FrozenNet(model)(v, draw), model)
     first, second = (np.asarray(look(x, np.int32(draw))) for draw in (1, 2))
     return bool(np.abs(first - second).max() > 1e-6 * max(1.0, float(np.abs(first).max())))
 
 
 def flags(model: keras.Model, x: np.ndarray, y: np.ndarray, result: Result | None = None) -> list[str]:
-    """AutoAttack's warnings, in sentences: a random model, gradients that vanish, Square that finds more.
+    """AutoAttack's warnings as sentences: a random model, gradients that vanish, a Square that finds more.
 
     Args:
         model: what was attacked.
@@ -61,9 +61,9 @@ def flags(model: keras.Model, x: np.ndarray, y: np.ndarray, result: Result | Non
 def audit(model: keras.Model, x: np.ndarray, y: np.ndarray, n: int = 100) -> list[str]:
     """What looks like masked gradients, in sentences; an empty list where nothing does.
 
-    Checks on the first `n` images: `flags`; a PGD in the whole box (eps = 1) that does not
-    break everything; one step that does better than forty at eps = 0.1; forty on the margin that leave at least 5
-    points less standing than forty on the cross-entropy.
+    Checks on the first `n` images: `flags`; a PGD in the whole box (eps = 1) that does not break everything;
+    one step that does better than forty at eps = 0.1; forty on the margin that leave at least 5 points less
+    standing than forty on the cross-entropy.
     Cost: about 123 forward-backward passes an image.
     """
     images = classify(model, x[:n], y[:n], batch_size=256)

@@ -84,8 +84,17 @@ def evaluate(
         verbose: show progress.
         resume: folder for what is finished: the same call, killed and made again, goes on.
 
+    Returns:
+        {"n", "clean_accuracy", "clean_interval", "attacks": [a `summary` for each attack]}, fit for JSON.
+
     Raises:
         InvalidInput: as `attack`; every attack is parsed before the first one starts.
+
+    >>> import keras_adv
+    >>> model = keras_adv.zoo.load("critic_lenet_digits")
+    >>> x, y = (part[:50] for part in keras_adv.data.load("digits").test)
+    >>> keras_adv.evaluate(model, x, y, ["fgsm(threat=linf(eps=0.1))"])["attacks"][0]["robust_accuracy"]
+    0.96
     """
     if not isinstance(attacks, (Iterable, Attack)):
         raise invalid("attacks", "attacks or their specs", attacks)

@@ -68,7 +68,8 @@ def attack(
         y: integer labels (N,).
         attack: an attack or its spec, "pgd(threat=linf(eps=8/255), steps=20)".
         eps: the radius in place of the threat's own: a number, or one for each image (N,).
-        targets: classes to reach (N,), or "next", "random", "least_likely", "runner_up"; None: any mistake will do.
+        targets: classes to reach (N,), or "next", "random", "least_likely", "runner_up"; None: any mistake
+            will do.
         batch_size: images at a time; changes speed and memory, not results.
         seed: of random starts; image i of the set draws from (seed, i).
         progress: called with (images finished, images).
@@ -78,12 +79,13 @@ def attack(
         `Result`, in the order of x.
 
     Raises:
-        InvalidInput: unusable model, images, labels or targets, an unknown attack, one that needs an eps, more
-            classes or a target form that is not there.
+        InvalidInput: unusable model, images, labels or targets, an unknown attack, one that needs an eps,
+            more classes or a target form that is not there.
 
+    >>> import keras_adv
     >>> model = keras_adv.zoo.load("critic_lenet_digits")
     >>> x, y = (part[:50] for part in keras_adv.data.load("digits").test)
-    >>> result = attack(model, x, y, "fgsm(threat=linf(eps=0.1))")
+    >>> result = keras_adv.attack(model, x, y, "fgsm(threat=linf(eps=0.1))")
     >>> float((~result.success).mean())  # robust accuracy
     0.96
     """
@@ -162,7 +164,8 @@ class _Run:
     ) -> Iterator[Finished]:
         """Images of the queue as they finish; first those that the journal knows."""
         for known in journal.known():
-            # the folder may also hold images that an earlier part of this attack has broken, or hold one twice
+            # the folder may also hold images that an earlier part of this attack has broken, or hold one
+            # twice
             wanted = np.isin(known.rows, queue)
             queue = queue[~np.isin(queue, known.rows)]
             if wanted.any():

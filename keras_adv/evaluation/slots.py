@@ -1,8 +1,9 @@
 """The batch in flight: images leave it when they are done, and the next take their places.
 
-Compiled batches hold one image a slot. When enough slots have finished (fooled, for a bounded
-attack; converged, for a minimal one) the next images take them over; when no images wait, the batch shrinks if that pays.
-An image's own random start, counter and state go with it, so neither batch size nor order changes its result.
+Compiled batches hold one image a slot. When enough slots have finished (fooled, for a bounded attack;
+converged, for a minimal one) the next images take them over; when no images wait, the batch shrinks if that
+pays. An image's own random start, counter and state go with it, so neither batch size nor order changes its
+result.
 """
 
 from __future__ import annotations
@@ -115,7 +116,8 @@ class Slots:
         return offered
 
     def _shrink(self) -> None:
-        """To what is left, when that is a smaller batch that costs no compilation, or one that pays for it."""
+        """To what is left, when that is a smaller batch that costs no compilation, or one that pays for
+        it."""
         left = int((self.index >= 0).sum())
         size = self._rounded_up(left)
         if size > (1 - REFILL) * self.size:
@@ -153,7 +155,8 @@ def host_batches(
 
 
 def in_batches(fn: Callable[..., Any], size: int, *nests: Any) -> list[np.ndarray]:
-    """`fn` over the rows of arrays (or of nests of arrays and None) in batches of one shape; the outputs joined.
+    """`fn` over the rows of arrays (or of nests of arrays and None) in batches of one shape; the outputs
+    joined.
 
     The last batch is filled up with its last row.
     """

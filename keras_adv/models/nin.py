@@ -14,9 +14,9 @@ class NIN(Architecture):
     """Three blocks of a convolution and two 1x1 convolutions: 192-160-96, 192-192-192, 192-192-K, ReLU.
 
     The last 1x1 convolution, to the K classes, has no ReLU in Deep Defense and MatConvNet, so its mean over
-    the map is the same layer applied to the mean: "features" are the 192 maps averaged, and the logits a dense
-    layer on them, with the same 966,986 weights (32x32x3, 10 classes). Lin et al. put a ReLU there; logits
-    that cannot be negative hide gradients, so it is left out.
+    the map is the same layer applied to the mean: "features" are the 192 maps averaged, and the logits a
+    dense layer on them, with the same 966,986 weights (32x32x3, 10 classes). Lin et al. put a ReLU there;
+    logits that cannot be negative hide gradients, so it is left out.
 
     Args:
         dropout: rate after the first two blocks (0.5).

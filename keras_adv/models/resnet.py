@@ -12,7 +12,8 @@ from keras_adv.registry import option, register
 
 @keras.saving.register_keras_serializable(package="keras_adv")
 class PadShortcut(keras.layers.Layer):
-    """The parameter-free shortcut: every second pixel, and zeros for the new channels (He et al., option A)."""
+    """The parameter-free shortcut: every second pixel, and zeros for the new channels (He et al., option
+    A)."""
 
     def __init__(self, filters: int, strides: int, **kwargs: object) -> None:
         super().__init__(**kwargs)

@@ -28,7 +28,8 @@ class UnitLength(keras.layers.Layer):
 
 @register("model", "resnet18")
 class ResNet18(Architecture):
-    """Four stages of two basic blocks (He et al.); shortcuts that change shape are 1x1 convolutions with norm.
+    """Four stages of two basic blocks (He et al.); shortcuts that change shape are 1x1 convolutions with
+    norm.
 
     Strided layers pad both sides alike, as PyTorch does, so its weights can be carried over.
 

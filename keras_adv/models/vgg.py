@@ -13,7 +13,8 @@ BLOCKS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2,
 
 @register("model", "vgg")
 class VGG(Architecture):
-    """Five blocks of 3x3 convolutions, a 2x2 pool after each (Simonyan & Zisserman, configurations A, B, D, E).
+    """Five blocks of 3x3 convolutions, a 2x2 pool after each (Simonyan & Zisserman, configurations A, B, D,
+    E).
 
     The form that is usual for CIFAR: one linear layer on the 512 maps instead of two hidden layers of 4096,
     14,728,266 weights at depth 16 for 32x32x3 and 10 classes. Pools round up, so 28x28 ends at 1x1 as 32x32

@@ -1,4 +1,5 @@
-"""The linearised decision boundary: DeepFool, FAB, SparseFool, the high-confidence attack, margin and Deep Defense."""
+"""The linearised decision boundary: DeepFool, FAB, SparseFool, the high-confidence attack, margin and Deep
+Defense."""
 
 from __future__ import annotations
 
@@ -34,8 +35,8 @@ def differences_to_rivals(
     Args:
         logits: images -> (B, K).
         y: (B,) the right classes.
-        candidates: R: the likeliest wrong classes, the likeliest first. None, or K - 1 and more: all of them, in no
-            order.
+        candidates: R: the likeliest wrong classes, the likeliest first. None, or K - 1 and more: all of them,
+            in no order.
     """
 
     def gaps(x: Tensor) -> tuple[Tensor, Any]:

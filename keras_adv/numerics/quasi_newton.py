@@ -5,10 +5,10 @@ A round has two halves, so that whoever calls can change the function between th
     moved, verdict = accept(state, value, g, low, high)   # value and gradient at state["x"]
     moved = propose(moved, verdict, low, high, scale)     # the next "x" to look at
 
-Each step goes along the projection of at - t d on the box, d = H g from the last `PAIRS` pairs of the values that are
-free (Nocedal & Wright, Numerical Optimization, 2nd ed., alg. 7.4 and sec. 16.7), t by backtracking to the parabola's
-minimum until Armijo's condition holds. SciPy's L-BFGS-B takes images one by one on the host; this one takes the
-values of a compiled batch, which is what an attack on thousands of images needs.
+Each step goes along the projection of at - t d on the box, d = H g from the last `PAIRS` pairs of the values
+that are free (Nocedal & Wright, Numerical Optimization, 2nd ed., alg. 7.4 and sec. 16.7), t by backtracking
+to the parabola's minimum until Armijo's condition holds. SciPy's L-BFGS-B takes images one by one on the
+host; this one takes the values of a compiled batch, which is what an attack on thousands of images needs.
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ class Verdict(NamedTuple):
 def begin(x: Tensor) -> State:
     """The state that looks at x (B, H, W, C) first.
 
-    "at" (B, D) is the best point, "value" and "g" (B, D) belong to it, "x" is a step of length "t" away; "s" and "y"
-    (B, PAIRS, D) are differences of points and gradients in units of |s|, "known" (B,) of them seen so far.
+    "at" (B, D) is the best point, "value" and "g" (B, D) belong to it, "x" is a step of length "t" away; "s"
+    and "y" (B, PAIRS, D) are differences of points and gradients in units of |s|, "known" (B,) of them seen
+    so far.
     """
     zero, at = ops.zeros_like(x[:, 0, 0, 0]), flatten(x)
     none = ops.repeat(ops.zeros_like(at)[:, None], PAIRS, axis=1)
@@ -52,7 +53,8 @@ def begin(x: Tensor) -> State:
 
 
 def accept(state: State, value: Tensor, g: Tensor, low: Tensor, high: Tensor) -> tuple[State, Verdict]:
-    """The state after value (B,) and gradient g (B, H, W, C) were seen at state["x"]; low, high (B, D): the box.
+    """The state after value (B,) and gradient g (B, H, W, C) were seen at state["x"]; low, high (B, D): the
+    box.
 
     Entries of the state that are not its own stay as they are.
     """
@@ -112,7 +114,8 @@ def propose(state: State, verdict: Verdict, low: Tensor, high: Tensor, scale: Te
 
 
 def newton(state: State, g: Tensor, free: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """(H g (B, D), gamma (B,)): the two loops of L-BFGS on the free values (1, else 0), H = gamma without pairs.
+    """(H g (B, D), gamma (B,)): the two loops of L-BFGS on the free values (1, else 0), H = gamma without
+    pairs.
 
     The loops run on the products of the pairs, so that their cost is a few passes over s and y.
     """

@@ -1,4 +1,4 @@
-"""Heads with fixed class centres that lie as far separate_graph as they can (Max-Mahalanobis centres)."""
+"""Class centres that lie as far apart as they can: the vertices of a simplex (Max-Mahalanobis centres)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from keras_adv import validate
 def simplex(classes: int, dim: int, scale: float = 1.0) -> np.ndarray:
     """(classes, dim) float64 rows of length `scale` whose largest pairwise cosine is the smallest possible.
 
-    From dim = classes - 1 on these are the vertices of a regular simplex, every cosine -1 / (classes - 1), exact (Pang
-    et al., arXiv:1802.09308; their code passes_per_round for dim >= classes, but the simplex spans one dimension less). In fewer
-    dimensions there is none, and the largest cosine is minimised numerically.
+    From dim = classes - 1 on these are the vertices of a regular simplex, every cosine -1 / (classes - 1),
+    exact (Pang et al., arXiv:1802.09308; their code asks for dim >= classes, but the simplex spans one
+    dimension less). In fewer dimensions there is none, and the largest cosine is minimised numerically.
 
     Args:
         classes: L, at least 2.

@@ -12,11 +12,11 @@ from keras_adv.threats import L0, L1, L2, Linf
 
 ATTACKS = """# Attacks
 
-Made by `python scripts/docs.py` from the registry. eps is in units of [0, 1]. A bounded attack looks for a mistake
-inside the ball of its threat, a minimal one for the nearest mistake. Knowledge is what it asks of the model: gradients,
-scores (logits) or decisions. Cost is of one image and one batch row, at most: K is the number of classes; an image that
-is fooled on the way costs the passes up to there. "targets" marks attacks that can also aim at a class:
-`attack(..., targets=...)`.
+Made by `python scripts/docs.py` from the registry. eps is in units of [0, 1]. A bounded attack looks for a
+mistake inside the ball of its threat, a minimal one for the nearest mistake. Knowledge is what it asks of the
+model: gradients, scores (logits) or decisions. Cost is of one image and one batch row, at most: K is the
+number of classes; an image that is fooled on the way costs the passes up to there. "targets" marks attacks
+that can also aim at a class: `attack(..., targets=...)`.
 
 | name | what it does | norms | contract | knowledge | targets | cost | reference | example |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |
@@ -33,8 +33,9 @@ What an attack with the option `loss` ascends: `pgd(loss=dlr())`, or by the bare
 
 DEFENSES = """# Defenses
 
-Made by `python scripts/docs.py` from the registry. z are the logits, p their softmax, x' an adversarial image. Cost is of one
-training step: K is the number of classes, a second-order pass is a training pass through a gradient by the image.
+Made by `python scripts/docs.py` from the registry. z are the logits, p their softmax, x' an adversarial
+image. Cost is of one training step: K is the number of classes, a second-order pass is a training pass
+through a gradient by the image.
 
 | name | what is lowered | cost a step | reference |
 | --- | --- | --- | --- |
@@ -43,9 +44,9 @@ training step: K is the number of classes, a second-order pass is a training pas
 PRESETS = """
 ## The papers' own settings
 
-Each name is a recipe, `python scripts/train.py --recipe=trades_cifar`, with network, data, epochs, batch size and
-augmentation, and the defense in it is one too, `--defense=trades_cifar`. Flags change single fields: without a network give
-`--data=FILE.npz`.
+Each name is a recipe, `python scripts/train.py --recipe=trades_cifar`, with network, data, epochs, batch size
+and augmentation, and the defense in it is one too, `--defense=trades_cifar`. Flags change single fields:
+without a network give `--data=FILE.npz`.
 
 | name | recipe | where it is from |
 | --- | --- | --- |

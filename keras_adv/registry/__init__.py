@@ -1,7 +1,7 @@
 """Specs: `name(option=value)` strings and the frozen objects that they stand for.
 
-`fields` has what a field allows, `names` the registered names and presets, `text` the strings, `base` the objects and
-`ranges` what searches vary.
+`fields` has what a field allows, `names` the registered names and presets, `text` the strings, `base` the
+objects and `ranges` what searches vary.
 """
 
 from keras_adv.registry.base import Spec

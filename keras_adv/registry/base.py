@@ -15,8 +15,8 @@ from keras_adv.registry.text import parse, spec
 class Spec:
     """Base of everything that has a name and options. Immutable, hashable, prints as its spec string.
 
-    A field that holds another spec also takes its string: `PGD(threat="linf(eps=0.1)", loss="margin")`. NumPy numbers
-    become Python's.
+    A field that holds another spec also takes its string: `PGD(threat="linf(eps=0.1)", loss="margin")`. NumPy
+    numbers become Python's.
     """
 
     kind: ClassVar[str]

@@ -44,7 +44,8 @@ def option(
 
 
 def tunable(*, default: Any, lowest: float, highest: float, log: bool = False, **limits: Any) -> Any:
-    """A numeric field that searches vary in lowest..highest (log-spaced if `log`); `limits` as in `option`."""
+    """A numeric field that searches vary in lowest..highest (log-spaced if `log`); `limits` as in
+    `option`."""
     return option(default=default, tune=Range(lowest, highest, log), **({"low": 0} | limits))
 
 
@@ -54,7 +55,8 @@ def hints(cls: Any) -> dict[str, Any]:
 
 
 def kinds_of(hint: Any) -> tuple[str, ...]:
-    """The kinds of spec that a field of this type holds: ("attack",) for `Attack | None` or `tuple[Attack, ...]`."""
+    """The kinds of spec that a field of this type holds: ("attack",) for `Attack | None` or `tuple[Attack,
+    ...]`."""
     found = [kind for part in typing.get_args(hint) for kind in kinds_of(part)]
     if isinstance(hint, type) and isinstance(getattr(hint, "kind", None), str):
         found.append(hint.kind)  # type: ignore[attr-defined]

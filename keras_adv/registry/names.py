@@ -22,7 +22,8 @@ class Preset(NamedTuple):
 
     Attributes:
         made: the object with these settings.
-        recipe: what else the source fixes of a training, by the names of a recipe's fields: epochs, batch_size, ...
+        recipe: what else the source fixes of a training, by the names of a recipe's fields: epochs,
+            batch_size, ...
         note: where the settings are from, and what is inferred.
     """
 

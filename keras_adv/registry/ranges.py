@@ -13,7 +13,8 @@ _S = TypeVar("_S", bound=Spec)
 
 
 def tunables(obj: Spec, prefix: str = "") -> dict[str, tuple[Any, Range]]:
-    """Every field of `obj` and of the specs inside it that carries a search range: dotted path -> (value, range)."""
+    """Every field of `obj` and of the specs inside it that carries a search range: dotted path -> (value,
+    range)."""
     found: dict[str, tuple[Any, Range]] = {}
     for field in dataclasses.fields(obj):  # type: ignore[arg-type]
         value, path = getattr(obj, field.name), prefix + field.name

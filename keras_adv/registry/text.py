@@ -1,4 +1,5 @@
-"""`name(option=value)` strings <-> specs: the flag, the card entry, the `repr` and the search point are one string.
+"""`name(option=value)` strings <-> specs: the flag, the card entry, the `repr` and the search point are one
+string.
 
 Strings are parsed with `ast`, never evaluated.
 """
@@ -26,7 +27,8 @@ _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 def parse(kind: str, value: Any) -> Any:
     """The object that a spec string stands for; an object of the right kind is returned as it is.
 
-    >>> parse("attack", "pgd(threat=linf(eps=8/255), steps=20)").steps
+    >>> import keras_adv
+    >>> keras_adv.registry.parse("attack", "pgd(threat=linf(eps=8/255), steps=20)").steps
     20
 
     Args:
@@ -54,8 +56,8 @@ def parse(kind: str, value: Any) -> Any:
 def spec(obj: Any, full: bool = False) -> str:
     """The shortest string that parses to `obj`: fields at their default are left out.
 
-    Threats are always written out: no robust accuracy means anything without its norm and eps. With `full` every
-    field is: what a card keeps, so that it still means the same when a default has changed.
+    Threats are always written out: no robust accuracy means anything without its norm and eps. With `full`
+    every field is: what a card keeps, so that it still means the same when a default has changed.
     """
     parts = []
     for field in dataclasses.fields(obj):
@@ -134,7 +136,8 @@ def _unknown(name: str, kinds: tuple[str, ...]) -> InvalidInput:
     """The complaint about a name that no spec of these kinds has."""
     if not kinds:
         return InvalidInput(
-            f"`option` must be a number, or a word in quotes. Received: {name}. A word as a value stands in quotes: {name!r}."
+            f"`option` must be a number, or a word in quotes. Received: {name}. "
+            f"A word as a value stands in quotes: {name!r}."
         )
     known = [n for kind in kinds for n in (*registered(kind), *presets(kind))]
     near = difflib.get_close_matches(name, known, n=1)

@@ -21,7 +21,8 @@ def export(model: keras.Model | str | Path, out: str | Path) -> Path:
     """Writes a TensorFlow SavedModel.
 
     Signatures, any batch size: `serving_default`: images float32 (B, H, W, C) in [0, 1] -> logits (B, K),
-    probabilities (B, K), label (B,) int64; `features`: images -> features (B, D), for models with a layer "features".
+    probabilities (B, K), label (B,) int64; `features`: images -> features (B, D), for models with a layer
+    "features".
 
     Args:
         model: a Keras model with logits, or a .keras file.

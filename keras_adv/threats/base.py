@@ -32,7 +32,8 @@ class Threat(Spec):
         return self.eps if eps is None else eps
 
     def radii(self, x: Tensor, eps: Any = None) -> Tensor | None:
-        """(B,) radius of each image: `eps` (a number or one for each), the threat's own, or None without any."""
+        """(B,) radius of each image: `eps` (a number or one for each), the threat's own, or None without
+        any."""
         value = self.eps if eps is None else eps
         if value is None:
             return None
@@ -64,7 +65,8 @@ class Threat(Spec):
         raise NotImplementedError
 
     def metric_prox(self, v: Tensor, weight: Tensor, metric: Tensor) -> Tensor | None:
-        """argmin_u weight * norm(u) + <u - v, metric (u - v)> / 2, metric > 0 shaped as v; None: no closed form."""
+        """argmin_u weight * norm(u) + <u - v, metric (u - v)> / 2, metric > 0 shaped as v; None: no closed
+        form."""
         del v, weight, metric
         return None
 

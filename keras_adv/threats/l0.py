@@ -34,9 +34,9 @@ class L0(Threat):
     Args:
         eps: largest count, or None.
         pixels: count whole pixels (the thesis, 5.15) rather than values.
-        operator: the prox that PDPGD takes: "l2/3" that of the 2/3-norm, of a pixel's largest channel, which also
-            shrinks what it keeps (the author's experiments); "l0" the norm's own, a hard threshold, which keeps
-            too much.
+        operator: the prox that PDPGD takes: "l2/3" that of the 2/3-norm, of a pixel's largest channel, which
+            also shrinks what it keeps (the author's experiments); "l0" the norm's own, a hard threshold,
+            which keeps too much.
     """
 
     eps: float | None = option(default=None, low=0.0)

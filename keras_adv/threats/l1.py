@@ -14,12 +14,12 @@ from keras_adv.threats.planes import fill_greedily, way_to_plane
 
 
 def l1_threshold(size: Tensor, radius: Tensor, metric: Tensor | None = None) -> Tensor:
-    """(B,) least theta >= 0 with sum metric max(size - theta, 0) <= radius; size >= 0 and metric > 0 (None: 1) are
-    (B, D), radius >= 0 (B,).
+    """(B,) least theta >= 0 with sum metric max(size - theta, 0) <= radius; size >= 0 and metric > 0 (None:
+    1) are (B, D), radius >= 0 (B,).
 
-    The nearest point of the l1 ball is sign(v) max(|v| - theta, 0). Newton's method on that piecewise linear sum
-    (Michelot, 1986), from the better of the bounds that the largest entry and that the mean give: it rises to the root,
-    exact after finitely many rounds, without a sort. Not differentiable on JAX.
+    The nearest point of the l1 ball is sign(v) max(|v| - theta, 0). Newton's method on that piecewise linear
+    sum (Michelot, 1986), from the better of the bounds that the largest entry and that the mean give: it
+    rises to the root, exact after finitely many rounds, without a sort. Not differentiable on JAX.
     """
 
     def solve(weights: Tensor, before: Tensor) -> Tensor:
@@ -114,7 +114,8 @@ class L1(Threat):
         return ops.sign(delta) * ops.maximum(ops.abs(delta) - expand_like(theta, delta), 0.0)
 
     def project(self, x: Tensor, origin: Tensor, eps: Tensor | None = None) -> Tensor:
-        """Nearest point of ball and box, exact: sign(d) min(max(|d| - theta, 0), way to the box), d = x - origin."""
+        """Nearest point of ball and box, exact: sign(d) min(max(|d| - theta, 0), way to the box), d = x -
+        origin."""
         if self.eps is None and eps is None:
             return ops.clip(x, 0.0, 1.0)
         delta = x - origin

@@ -40,7 +40,8 @@ class Linf(Threat):
         return self.project(origin + expand_like(self.radius(eps), origin) * drawn, origin, eps)
 
     def prox(self, v: Tensor, weight: Tensor) -> Tensor:
-        # Moreau: v - weight * P(v / weight), P the projection on the unit l1 ball (thesis 5.11); the entries that P
+        # Moreau: v - weight * P(v / weight), P the projection on the unit l1 ball (thesis 5.11); the entries
+        # that P
         # shrinks by theta come out as theta
         return _capped(v, l1_threshold(ops.abs(flatten(v)), weight))
 

@@ -1,4 +1,5 @@
-"""The way from an image to a hyperplane, inside the box of images: what `Threat.to_plane` of every norm is made of."""
+"""The way from an image to a hyperplane, inside the box of images: what `Threat.to_plane` of every norm is
+made of."""
 
 from __future__ import annotations
 
@@ -32,8 +33,9 @@ def way_to_plane(x: Tensor, w: Tensor, b: Tensor) -> WayToPlane:
 def fill_evenly(gain: Tensor, speed: Tensor, free: Tensor, need: Tensor) -> Tensor:
     """(B, D) moves min(t speed_i, free_i) with the smallest t such that sum gain_i move_i = need.
 
-    speed = 1 gives the least l-infinity move, speed = gain the least l2 move. The total is concave and piecewise
-    linear in t, so Newton's method from t = 0 climbs to the root: exact after finitely many rounds, without a sort.
+    speed = 1 gives the least l-infinity move, speed = gain the least l2 move. The total is concave and
+    piecewise linear in t, so Newton's method from t = 0 climbs to the root: exact after finitely many rounds,
+    without a sort.
     """
     full, slope = gain * free, gain * speed
 
@@ -53,9 +55,11 @@ def fill_evenly(gain: Tensor, speed: Tensor, free: Tensor, need: Tensor) -> Tens
 
 
 def fill_greedily(gain: Tensor, order_by: Tensor, free: Tensor, need: Tensor) -> Tensor:
-    """(B, D) moves that use up one coordinate after the other, largest `order_by` first (ties: the earlier index).
+    """(B, D) moves that use up one coordinate after the other, largest `order_by` first (ties: the earlier
+    index).
 
-    Bisects the level of `order_by` down to which coordinates are used up, to 2^-23 of the largest, without a sort.
+    Bisects the level of `order_by` down to which coordinates are used up, to 2^-23 of the largest, without a
+    sort.
     """
     full = gain * free
 

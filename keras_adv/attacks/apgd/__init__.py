@@ -1,4 +1,5 @@
-"""Auto-PGD: `attack` chooses its own step size; `momentum` and `sparse` are its walks, `schedule` what both look up."""
+"""Auto-PGD: `attack` chooses its own step size; `momentum` and `sparse` are its walks, `schedule` what both
+look up."""
 
 from keras_adv.attacks.apgd.attack import APGD
 

@@ -23,7 +23,7 @@ WALKS: dict[str, type[Momentum] | type[Sparse]] = {"linf": Momentum, "l2": Momen
 
 @register("attack", "apgd")
 class APGD(ObjectiveAscent):
-    """ProjectedAscent with momentum, a step that is halved when progress stalls, and returns to the best point.
+    """Ascent with momentum, a step that is halved when progress stalls, and returns to the best point.
 
     z = P(x_k + a ascent(g_k)), x_{k+1} = P(x_k + 3/4 (z - x_k) + 1/4 (x_k - x_{k-1})), a = 2 eps at first
     (Croce & Hein, arXiv:2003.01690, Algorithm 1). For l1: sparse steps whose sparsity follows that of the

@@ -16,7 +16,8 @@ from keras_adv.backend import where_rows
 
 @functools.lru_cache
 def stretches(steps: int) -> tuple[tuple[float, ...], tuple[bool, ...]]:
-    """For each step 0..steps: the length of the stretch that ends there, and whether one does (arXiv:2003.01690, sec. 3.2)."""
+    """For each step 0..steps: the length of the stretch that ends there, and whether one does
+    (arXiv:2003.01690, sec. 3.2)."""
     length, shortest, less = max(int(0.22 * steps), 1), max(int(0.06 * steps), 1), max(int(0.03 * steps), 1)
     ends, at = {}, length
     while at <= steps:
@@ -52,7 +53,8 @@ class Momentum:
 
     @staticmethod
     def step(attack: Any, task: Task, s: State) -> State:
-        """The next image "x" and what is remembered; s is APGD's state at step "k" of the run, with "first", "rose" and "g"."""
+        """The next image "x" and what is remembered; s is APGD's state at step "k" of the run, with "first",
+        "rose" and "g"."""
         lengths, ends = stretches(attack.steps)
         first, end = s["first"], at_step(ends, s["k"], "bool")
         risen = ops.where(first, 0.0, s["risen"]) + ops.cast(s["rose"], "float32")

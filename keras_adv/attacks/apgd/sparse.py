@@ -17,7 +17,8 @@ from keras_adv.backend import where_rows
 
 @functools.lru_cache
 def stages(steps: int) -> tuple[tuple[float, ...], tuple[bool, ...], tuple[bool, ...]]:
-    """For each step 0..steps: the radius in eps, whether a stage starts there, and whether the sparsity is adapted there."""
+    """For each step 0..steps: the radius in eps, whether a stage starts there, and whether the sparsity is
+    adapted there."""
     lengths = [int(0.3 * steps), int(0.3 * steps)]
     lengths.append(steps + 1 - sum(lengths))
     radius: list[float] = []

@@ -18,19 +18,21 @@ from keras_adv.registry import option, register
 from keras_adv.threats import L2, Threat
 
 BISECTIONS = 10
+"""Between the clean image and the first adversarial one."""
 SWEEP = 50
+"""Steps of the blend from x to noise, and of the climb from noise that is no mistake."""
 
 
 @register("attack", "brendel_bethge")
 class BrendelBethge(MinimalAttack):
     """Follows the decision boundary from an adversarial image to the one nearest to x.
 
-    x <- x + argmin_d norm(x + d - x0) over <b, d> = c, |d|_2 <= r and the box, where b is the gradient of the margin
-    m, smoothed: b <- momentum b + (1 - momentum) grad m. c = -overshoot m where the image is still classified right,
-    else -(2 - overshoot) m, so that the step ends a little beyond the boundary.
+    x <- x + argmin_d norm(x + d - x0) over <b, d> = c, |d|_2 <= r and the box, where b is the gradient of the
+    margin m, smoothed: b <- momentum b + (1 - momentum) grad m. c = -overshoot m where the image is still
+    classified right, else -(2 - overshoot) m, so that the step ends a little beyond the boundary.
 
-    It starts from uniform noise, blended with x in 50 steps until the class changes (noise that is classified as x
-    climbs the margin from there), and 10 bisections between that image and x, in the manner of the norm.
+    It starts from uniform noise, blended with x in 50 steps until the class changes (noise that is classified
+    as x climbs the margin from there), and 10 bisections between that image and x, in the manner of the norm.
 
     Args:
         threat: linf, l2, l1 or l0; its eps, if any, is where the robust accuracy is reported.
@@ -65,7 +67,7 @@ class BrendelBethge(MinimalAttack):
         return {
             **self.no_best_yet(task),
             "x": x + (far - x) / SWEEP,
-            "far": far,  # on the walk, where nobody needs it any more: b
+            "far": far,  # on the walk, which needs no far image any more: the smoothed gradient b
             "low": zero,
             "high": zero + 1.0,
             "last": ops.stack([zero, zero], axis=1),
@@ -75,20 +77,19 @@ class BrendelBethge(MinimalAttack):
     def step(self, task: Task, state: State) -> tuple[State, Tensor]:
         now, n = state["x"], state["n"]
         m, z, g = value_and_grad(lambda v: self._margin(task, v), now)
-        m = m - 2e-6 * ops.max(ops.abs(z), axis=1)  # rounding must not bring an image back
+        m = m - 2e-6 * ops.max(ops.abs(z), axis=1)  # so that rounding does not undo a mistake
         hit = ops.logical_and(task.fooled(z), m > 0)
         seen = self.update_best(task, state, now, hit)
         found, walking = ops.logical_or(n > 0, hit), n > BISECTIONS
-        parts = {name: state[name] for name in ("x", "far", "low", "high", "last")}
+        own = {name: state[name] for name in ("x", "far", "low", "high", "last")}
+        # a walking step costs more than the rest of a round: it is left out of rounds in which no image walks
+        walked = ops.cond(ops.any(walking), lambda: self._walk(task, state, g, m), lambda: own)
 
-        def begun() -> State:
-            """The images that do not walk yet."""
+        def not_walking_yet() -> State:
             tried, halved = self._search(task, state, g), self._halve(task, state, hit)
             return {**walked, **{name: where_rows(found, halved[name], v) for name, v in tried.items()}}
 
-        # not for its value, but for its time
-        walked = ops.cond(ops.any(walking), lambda: self._walk(task, state, g, m), lambda: parts)
-        new = update_rows(ops.logical_not(walking), begun, walked)
+        new = update_rows(ops.logical_not(walking), not_walking_yet, walked)
         n = ops.where(found, n + 1, n)
         lost = ops.logical_and(n == 0, state["k"] + 1 >= 2 * SWEEP)
         return {**seen, **new, "n": n}, ops.logical_or(lost, n > self.steps + BISECTIONS + 1)
@@ -118,10 +119,10 @@ class BrendelBethge(MinimalAttack):
 
     def _walk(self, task: Task, state: State, g: Tensor, m: Tensor) -> State:
         """A step along the boundary."""
-        turn = state["n"] - BISECTIONS  # 1 at the first step
-        kept = ops.where(turn > 1, self.momentum, 0.0)
+        number = state["n"] - BISECTIONS  # 1 at the first step
+        kept = ops.where(number > 1, self.momentum, 0.0)
         b = expand_like(kept, g) * state["far"] + expand_like(1.0 - kept, g) * g
-        falls = ops.floor((ops.cast(turn, "float32") + 1.0) / max(1, self.steps // self.decays))
+        falls = ops.floor((ops.cast(number, "float32") + 1.0) / max(1, self.steps // self.decays))
         r = self.lr * math.prod(g.shape[1:]) * ops.power(self.decay, falls)
         c = -ops.where(m < 0, self.overshoot, 2.0 - self.overshoot) * m
         x, last = advance(self.threat, task.x, state["x"], b, c, r, state["last"])

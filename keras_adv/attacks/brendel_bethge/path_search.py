@@ -26,26 +26,62 @@ def search(threat: Threat, p: Region) -> Tensor:
 
 
 class Search(NamedTuple):
-    """Where the search on a path stands, all (B,)."""
+    """Where the search on a path stands, (B,) each.
+
+    Attributes:
+        s: the point to look at next.
+        k: the same.
+        left: the plane holds for an s between left and right, at this k.
+        right: the same.
+        low: the largest k whose point on the plane is known to be inside the trust region.
+        at_low: its s.
+        high: the smallest k whose point on the plane is known to be outside.
+        at_high: its s, or HUGE.
+        short: |d|^2 at low.
+        long: |d|^2 at high, or HUGE.
+        open: bool, the search goes on.
+    """
 
     s: Tensor
     k: Tensor
-    left: Tensor  # the plane holds for an s between left and right
+    left: Tensor
     right: Tensor
-    low: Tensor  # the largest k known to be inside, and its s
+    low: Tensor
     at_low: Tensor
-    high: Tensor  # the smallest k known to be outside, and its s
+    high: Tensor
     at_high: Tensor
-    short: Tensor  # |d|^2 at low
-    long: Tensor  # and at high
+    short: Tensor
+    long: Tensor
     open: Tensor
+
+
+class Point(NamedTuple):
+    """The path at (s, k), and how it lies to plane and trust region.
+
+    Attributes:
+        d: (B, D) the step.
+        by_s: (B, D) its derivative by s.
+        by_k: (B, D) its derivative by k.
+        off: (B,) c - <b, d>, what is missing to the plane.
+        speed: (B,) <b, by_s>, at least 0.
+        length: (B,) |d|_2^2.
+    """
+
+    d: Tensor
+    by_s: Tensor
+    by_k: Tensor
+    off: Tensor
+    speed: Tensor
+    length: Tensor
 
 
 def follow(p: Region, path: Path, s: Tensor, reached: Tensor) -> tuple[Tensor, Tensor]:
     """(s, k) of the path's point with the largest k inside the trust region.
 
-    Newton's method on the plane for s; where the plane holds, a step of k to where |d| = r, exact as long as the
-    path stays on a straight piece. What leaves the known bounds is replaced by a middle.
+    Two searches in one: at a fixed k, <b, d> grows with s, and Newton's method finds the s of the plane; on
+    the plane |d| grows with k, and each round steps to the k where |d| = r if the path stayed on its straight
+    piece. A step that leaves the bounds known so far is replaced by one into their middle, so that the search
+    cannot fail.
     """
     zero = ops.zeros_like(s)
     tried = zero + HUGE if path.end is None else dot(path.end, path.end)
@@ -54,71 +90,94 @@ def follow(p: Region, path: Path, s: Tensor, reached: Tensor) -> tuple[Tensor, T
     )
     size = ops.sqrt(dot(p.b, p.b))
 
-    def going(n: Tensor, *state: Tensor) -> Tensor:
+    def unfinished(n: Tensor, *state: Tensor) -> Tensor:
         return ops.logical_and(n < ROUNDS, ops.any(state[-1]))
 
     def body(n: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         return n + 1, *improve(p, path, size, Search(*state))
 
-    done = Search(*ops.while_loop(going, body, (ops.zeros((), "int32"), *begin))[1:])
+    done = Search(*ops.while_loop(unfinished, body, (ops.zeros((), "int32"), *begin))[1:])
     return done.at_low, done.low
 
 
 def improve(p: Region, path: Path, size: Tensor, now: Search) -> Search:
-    """One round of `follow`."""
+    """One round of `follow`: judge the point (s, k), tighten the bounds, and choose the next point.
+
+    The point fits where it is on the plane. If it fits, it is inside or outside the trust region, and k
+    moves; if it does not, s moves at the same k. A point that is much too long, and would be longer still on
+    the plane, is outside already.
+    """
     s, k, limit = now.s, now.k, ops.square(p.r)
     d, by_s, by_k = path.curve(s, k)
-    off, speed, length = p.c - dot(p.b, d), dot(p.b, by_s), dot(d, d)
-    fits = ops.abs(off) <= 1e-4 * ops.abs(p.c) + 1e-6 * size * ops.sqrt(length)
-    left, right = ops.where(off > 0, s, now.left), ops.where(off < 0, s, now.right)
+    at = Point(d, by_s, by_k, p.c - dot(p.b, d), dot(p.b, by_s), dot(d, d))
+    fits = ops.abs(at.off) <= 1e-4 * ops.abs(p.c) + 1e-6 * size * ops.sqrt(at.length)
+    left, right = ops.where(at.off > 0, s, now.left), ops.where(at.off < 0, s, now.right)
     fits = ops.logical_or(fits, right - left <= 1e-6 * ops.abs(s))
-    inside = ops.logical_and(fits, length <= 1.001 * limit)
-    # too long already, and longer still at the plane
-    beyond = ops.logical_and(length > 1.5 * limit, off * dot(d, by_s) > 0)
+    inside = ops.logical_and(fits, at.length <= 1.001 * limit)
+    beyond = ops.logical_and(at.length > 1.5 * limit, at.off * dot(d, by_s) > 0)
     outside = ops.logical_or(ops.logical_and(fits, ops.logical_not(inside)), beyond)
-    on = ops.logical_or(fits, outside)
-    low, at_low = ops.where(inside, k, now.low), ops.where(inside, s, now.at_low)
-    high, at_high = ops.where(outside, k, now.high), ops.where(outside, s, now.at_high)
-    end = ops.logical_or(length >= 0.98 * limit, k >= path.most)
-    end = ops.logical_or(ops.logical_and(inside, end), high - low <= 1e-4 * high)
-    # towards the plane
-    full = s + off / ops.where(speed > 0, speed, 1.0)
-    bounded = ops.logical_and(left > -HUGE, right < HUGE)
-    far = ops.where(bounded, (left + right) / 2, s + ops.sign(off) * ops.maximum(ops.abs(s), 1e-3))
-    good = ops.logical_and(speed > 0, ops.logical_and(full > left, full < right))
-    plane = ops.where(good, full, far)
-    # along the plane
-    turn = -dot(p.b, by_k) / ops.where(speed > 0, speed, 1.0)
-    along = by_k + turn[:, None] * by_s
-    square, half = dot(along, along), dot(d, along)
-    gap = limit - length
-    root = ops.square(half) + square * gap
-    ahead = (ops.sqrt(ops.maximum(root, 0.0)) - half) / ops.maximum(square, TINY)
-    newton = gap / ops.where(half > 0, 2.0 * half, TINY)
-    ahead = k + ops.where(root > 0, ahead, newton)
-    short, long = ops.where(inside, length, now.short), ops.where(outside, length, now.long)
-    part = ops.clip((limit - short) / ops.maximum(long - short, TINY), 0.05, 0.95)
-    middle = ops.where(long < HUGE, low + part * (high - low), ops.sqrt((low + 1e-3) * (high + 1e-3)) - 1e-3)
-    jump = ops.logical_and(long >= HUGE, ops.logical_or(ahead >= high, square <= 0))
-    half_way = ops.where(high < path.most, HUGE, (low + high) / 2)  # the first piece may promise too much
-    ahead = ops.minimum(ahead, half_way)
-    safe = ops.logical_and(square > 0, ops.logical_and(ahead > low, ahead < high))
-    safe = ops.logical_and(safe, ops.logical_not(beyond))
-    share = (middle - low) / ops.maximum(high - low, TINY)
-    between = ops.where(ops.abs(at_high) < HUGE, at_low + share * (at_high - at_low), at_low)
-    new_k = ops.where(jump, path.most, ops.where(safe, ahead, middle))
-    new_s = ops.where(ops.logical_or(jump, safe), s + turn * (new_k - k), between)
-    going = ops.logical_and(now.open, ops.logical_not(end))
-    return Search(
-        ops.where(on, new_s, plane),
-        ops.where(on, new_k, k),
-        ops.where(on, -HUGE, left),
-        ops.where(on, HUGE, right),
-        ops.where(now.open, low, now.low),
-        ops.where(now.open, at_low, now.at_low),
-        high,
-        at_high,
-        short,
-        long,
-        going,
+    bounds = now._replace(
+        low=ops.where(inside, k, now.low),
+        at_low=ops.where(inside, s, now.at_low),
+        high=ops.where(outside, k, now.high),
+        at_high=ops.where(outside, s, now.at_high),
+        short=ops.where(inside, at.length, now.short),
+        long=ops.where(outside, at.length, now.long),
     )
+    full = ops.logical_or(at.length >= 0.98 * limit, k >= path.most)
+    end = ops.logical_or(ops.logical_and(inside, full), bounds.high - bounds.low <= 1e-4 * bounds.high)
+    moves_k = ops.logical_or(fits, outside)
+    new_s, new_k = _along_the_plane(p, path, at, bounds, beyond)
+    return bounds._replace(
+        s=ops.where(moves_k, new_s, _to_the_plane(at, s, left, right)),
+        k=ops.where(moves_k, new_k, k),
+        left=ops.where(moves_k, -HUGE, left),
+        right=ops.where(moves_k, HUGE, right),
+        low=ops.where(now.open, bounds.low, now.low),
+        at_low=ops.where(now.open, bounds.at_low, now.at_low),
+        open=ops.logical_and(now.open, ops.logical_not(end)),
+    )
+
+
+def _to_the_plane(at: Point, s: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """(B,) the next s at the same k: Newton's, where it stays between left and right; else their middle, or,
+    where one of them is not known yet, twice as far."""
+    newton = s + at.off / ops.where(at.speed > 0, at.speed, 1.0)
+    bounded = ops.logical_and(left > -HUGE, right < HUGE)
+    twice = s + ops.sign(at.off) * ops.maximum(ops.abs(s), 1e-3)
+    good = ops.logical_and(at.speed > 0, ops.logical_and(newton > left, newton < right))
+    return ops.where(good, newton, ops.where(bounded, (left + right) / 2, twice))
+
+
+def _along_the_plane(
+    p: Region, path: Path, at: Point, bounds: Search, beyond: Tensor
+) -> tuple[Tensor, Tensor]:
+    """(the next s, the next k) (B,), on the plane.
+
+    With s moving by `slope` for each unit of k the plane still holds, and d moves along v = by_k + slope by_s.
+    So |d + t v|^2 = r^2 is a quadratic in t, whose larger root is the step of k. Where no point is known to be
+    outside and the root is beyond the largest k (or v is 0), k jumps there; where the root leaves the bounds,
+    k is interpolated between them by their |d|^2, and s with it.
+    """
+    s, k, limit = bounds.s, bounds.k, ops.square(p.r)
+    slope = -dot(p.b, at.by_k) / ops.where(at.speed > 0, at.speed, 1.0)
+    v = at.by_k + slope[:, None] * at.by_s
+    square, half, gap = dot(v, v), dot(at.d, v), limit - at.length
+    discriminant = ops.square(half) + square * gap
+    root = (ops.sqrt(ops.maximum(discriminant, 0.0)) - half) / ops.maximum(square, TINY)
+    linear = gap / ops.where(half > 0, 2.0 * half, TINY)
+    ahead = k + ops.where(discriminant > 0, root, linear)
+    no_outside = bounds.long >= HUGE
+    part = ops.clip((limit - bounds.short) / ops.maximum(bounds.long - bounds.short, TINY), 0.05, 0.95)
+    geometric = ops.sqrt((bounds.low + 1e-3) * (bounds.high + 1e-3)) - 1e-3
+    middle = ops.where(no_outside, geometric, bounds.low + part * (bounds.high - bounds.low))
+    jump = ops.logical_and(no_outside, ops.logical_or(ahead >= bounds.high, square <= 0))
+    # the first piece may promise too much
+    ahead = ops.minimum(ahead, ops.where(bounds.high < path.most, HUGE, (bounds.low + bounds.high) / 2))
+    safe = ops.logical_and(square > 0, ops.logical_and(ahead > bounds.low, ahead < bounds.high))
+    safe = ops.logical_and(safe, ops.logical_not(beyond))
+    share = (middle - bounds.low) / ops.maximum(bounds.high - bounds.low, TINY)
+    between = bounds.at_low + share * (bounds.at_high - bounds.at_low)
+    between = ops.where(ops.abs(bounds.at_high) < HUGE, between, bounds.at_low)
+    new_k = ops.where(jump, path.most, ops.where(safe, ahead, middle))
+    return ops.where(ops.logical_or(jump, safe), s + slope * (new_k - k), between), new_k

@@ -9,13 +9,27 @@ from keras import ops
 
 from keras_adv.arrays import TINY, Tensor, dot
 
-HUGE, MOST, ROUNDS = 1e30, 300.0, 25
+HUGE = 1e30
+"""Stands for a bound that is not known."""
+MOST = 300.0
+"""Largest k of l1's path."""
+ROUNDS = 25
+"""Of each search."""
 Curve = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 """(s, k) -> d, its derivative by s and its derivative by k; (B,) twice -> (B, D) three times."""
 
 
 class Region(NamedTuple):
-    """The problem, flat: way back u, plane <b, d> = c with max |b| = 1, box low <= d <= high, radius."""
+    """The problem of one step, images as rows (B, D).
+
+    Attributes:
+        u: (B, D) the way back to the clean image, x0 - x.
+        b: (B, D) normal of the plane <b, d> = c, scaled to max |b| = 1.
+        c: (B,) see b.
+        low: (B, D) the box: low <= d <= high.
+        high: see low.
+        r: (B,) the trust region: |d|_2 <= r.
+    """
 
     u: Tensor
     b: Tensor
@@ -26,7 +40,13 @@ class Region(NamedTuple):
 
 
 class Path(NamedTuple):
-    """The curve of a norm, its largest k, and the d (B, D) at its end; None where that is not known beforehand."""
+    """The curve of a norm on which its steps lie.
+
+    Attributes:
+        curve: (s, k) -> d and its two derivatives.
+        most: the largest k.
+        end: (B, D) the d at the largest k, or None where that is not known beforehand.
+    """
 
     curve: Curve
     most: float
@@ -43,7 +63,7 @@ def shortest(p: Region) -> tuple[Tensor, Tensor]:
     room = ops.where(p.b * sign[:, None] > 0, p.high, -p.low)
     need, limit = ops.abs(p.c), ops.square(p.r)
 
-    def climbing(n: Tensor, to_plane: Tensor, to_edge: Tensor, still: Tensor) -> Tensor:
+    def unfinished(n: Tensor, to_plane: Tensor, to_edge: Tensor, still: Tensor) -> Tensor:
         return ops.logical_and(n < ROUNDS, ops.any(still))
 
     def newton(n: Tensor, to_plane: Tensor, to_edge: Tensor, still: Tensor) -> tuple[Tensor, ...]:
@@ -51,7 +71,7 @@ def shortest(p: Region) -> tuple[Tensor, Tensor]:
         free, loose = ops.cast(one < room, "float32"), ops.cast(two < room, "float32")
         short = need - dot(gain, ops.minimum(one, room))
         left = limit - ops.sum(ops.square(ops.minimum(two, room)), axis=1)
-        step, wide = climb(short, dot(gain * gain, free)), climb(left, dot(gain * gain, loose))
+        step, wide = quotient(short, dot(gain * gain, free)), quotient(left, dot(gain * gain, loose))
         still = ops.logical_and(still, ops.logical_or(short > 1e-6 * need, left > 1e-6 * limit))
         to_plane, to_edge = (
             ops.where(still, ops.minimum(a + b, HUGE), a) for a, b in ((to_plane, step), (to_edge, wide))
@@ -60,12 +80,12 @@ def shortest(p: Region) -> tuple[Tensor, Tensor]:
 
     zero = ops.zeros_like(need)
     first = (ops.zeros((), "int32"), zero, zero, need >= 0)
-    _, to_plane, to_edge, _ = ops.while_loop(climbing, newton, first)
+    _, to_plane, to_edge, _ = ops.while_loop(unfinished, newton, first)
     edge = ops.sqrt(to_edge)
     return sign * ops.minimum(to_plane, edge), ops.logical_and(to_plane <= edge, to_plane < HUGE)
 
 
-def climb(missing: Tensor, speed: Tensor) -> Tensor:
+def quotient(missing: Tensor, speed: Tensor) -> Tensor:
     """missing / speed, not below 0; without end where there is no speed."""
     missing = ops.maximum(missing, 0.0)
     return ops.where(speed > 0, missing / ops.maximum(speed, TINY), ops.where(missing > 0, HUGE, 0.0))
@@ -100,25 +120,26 @@ def l1_path(p: Region, s: Tensor) -> Path:
 
 
 def linf_path(p: Region, s: Tensor) -> Path:
-    """d = clip(s b) to the box and to |d - u| <= t: from where the shortest way ends to the least t of the plane."""
+    """d = clip(s b) to the box and to |d - u| <= t: from where the shortest way ends to the least t of the
+    plane."""
     side = ops.where(p.c < dot(p.b, p.u), -1.0, 1.0)
     sign, need = side[:, None], side * p.c
     gain, up = ops.abs(p.b), p.b * sign > 0
     room, back = ops.where(up, p.high, -p.low), ops.where(up, p.u, -p.u)
     first = ops.max(ops.abs(ops.clip(s[:, None] * p.b, p.low, p.high) - p.u), axis=1)
 
-    def climbing(n: Tensor, t: Tensor, still: Tensor) -> Tensor:
+    def unfinished(n: Tensor, t: Tensor, still: Tensor) -> Tensor:
         return ops.logical_and(n < ROUNDS, ops.any(still))
 
     def newton(n: Tensor, t: Tensor, still: Tensor) -> tuple[Tensor, ...]:
         raw = back + t[:, None]
         short = need - dot(gain, ops.minimum(raw, room))
         still = ops.logical_and(still, short > 1e-6 * ops.abs(p.c))
-        rise = climb(short, dot(gain, ops.cast(raw < room, "float32")))
+        rise = quotient(short, dot(gain, ops.cast(raw < room, "float32")))
         return n + 1, ops.where(still, ops.minimum(t + rise, first), t), still
 
     zero = ops.zeros_like(first)
-    _, least, _ = ops.while_loop(climbing, newton, (ops.zeros((), "int32"), zero, first >= 0))
+    _, least, _ = ops.while_loop(unfinished, newton, (ops.zeros((), "int32"), zero, first >= 0))
     span = first - least
 
     def curve(s: Tensor, k: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -144,7 +165,7 @@ def greedily(key: Tensor, gain: Tensor, need: Tensor) -> Tensor:
     top = ops.max(key, axis=1) * 1.0001
     first = (ops.zeros((), "int32"), zero + 1e-9, top, ops.sum(gain, axis=1), zero, top > 0)
 
-    def going(n: Tensor, *state: Tensor) -> Tensor:
+    def unfinished(n: Tensor, *state: Tensor) -> Tensor:
         return ops.logical_and(n < ROUNDS, ops.any(state[-1]))
 
     def halve(
@@ -161,7 +182,7 @@ def greedily(key: Tensor, gain: Tensor, need: Tensor) -> Tensor:
         still = ops.logical_and(still, high > low * 1.0001)
         return n + 1, low, high, most, least, still
 
-    _, low, high, most, least, _ = ops.while_loop(going, halve, first)
+    _, low, high, most, least, _ = ops.while_loop(unfinished, halve, first)
     part = ops.clip((need - least) / ops.maximum(most - least, TINY), 0.0, 1.0)
     whole, edge = key > high[:, None], key > low[:, None]
     return ops.where(whole, 1.0, ops.where(edge, part[:, None], 0.0))

@@ -16,7 +16,8 @@ from keras_adv.threats.base import require_norm
 
 @register("attack", "carlini_wagner")
 class CarliniWagner(PenaltySearch):
-    """min |r|_2^2 + c max(kappa - margin(x + r), 0) by Adam, with x + r = (tanh(w) + 1) / 2 always in the box.
+    """min |r|_2^2 + c max(kappa - margin(x + r), 0) by Adam, with x + r = (tanh(w) + 1) / 2 always in the
+    box.
 
     The smallest c that works is searched for each image: x 10 until one works, then bisection.
 

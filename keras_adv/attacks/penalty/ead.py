@@ -18,8 +18,9 @@ from keras_adv.threats.base import require_norm
 class EAD(PenaltySearch):
     """min beta |r|_1 + |r|_2^2 + c max(kappa - margin(x + r), 0): gradient steps, each thresholded by beta.
 
-    r <- S_beta(y - lr_k grad - x), in the box; then y <- x + r + k/(k+3) (r - r_before), where the model is asked
-    next. As in the authors' code the threshold is beta itself, not lr beta: lr_k = lr sqrt(1 - k/steps).
+    r <- S_beta(y - lr_k grad - x), in the box; then y <- x + r + k/(k+3) (r - r_before), where the model is
+    asked next. As in the authors' code the threshold is beta itself, not lr beta: lr_k = lr sqrt(1 -
+    k/steps).
 
     Args:
         threat: l1; its eps, if any, is where the robust accuracy is reported.
@@ -29,7 +30,8 @@ class EAD(PenaltySearch):
         initial: the first c (as the authors' code; thesis 5.4: 0.01).
         confidence: kappa, the margin that counts as a success.
         abort_early: an image goes on to its next c after a tenth of the steps without a gain of 0.01%.
-        beta: weight of |r|_1, and the smallest change that a step leaves (the paper: 0.001; thesis 5.4: 0.05).
+        beta: weight of |r|_1, and the smallest change that a step leaves (the paper: 0.001; thesis 5.4:
+            0.05).
         rule: the image that is kept is the nearest by "l1", or by "elastic", beta |r|_1 + |r|_2^2.
         algorithm: "fista", or "ista": without the momentum.
 

@@ -19,12 +19,13 @@ from keras_adv.threats.base import require_norm
 
 @register("attack", "lbfgs")
 class LBFGS(MinimalAttack):
-    """min |r|_2^2 / c + cross-entropy(x + r, t) in the box by L-BFGS; t is the target, or the runner-up class at x.
+    """min |r|_2^2 / c + cross-entropy(x + r, t) in the box by L-BFGS; t is the target, or the runner-up class
+    at x.
 
-    The smallest c that works is searched for each image: x 10 until one works, then bisection. Of all points that
-    the optimiser visits the nearest adversarial one is kept. (The paper has |r|, whose square is smooth at 0,
-    and c for 1/c here.) Each value of c starts where the one before ended, with its pairs: the gradient of |r|^2 / c
-    changes by what is known.
+    The smallest c that works is searched for each image: x 10 until one works, then bisection. Of all points
+    that the optimiser visits the nearest adversarial one is kept. (The paper has |r|, whose square is smooth
+    at 0, and c for 1/c here.) Each value of c starts where the one before ended, with its pairs: the gradient
+    of |r|^2 / c changes by what is known.
 
     Args:
         threat: l2; its eps, if any, is where the robust accuracy is reported.

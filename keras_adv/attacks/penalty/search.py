@@ -19,14 +19,15 @@ LARGEST = 1e10
 
 
 def first_weight(task: Task, c: float) -> State:
-    """The entries of a search before its first weight: "c" (B,), and the bracket "low" and "high" around the answer."""
+    """The entries of a search before its first weight: "c" (B,), and the bracket "low" and "high" around the
+    answer."""
     zero = zeros_per_image(task.x)
     return {"c": zero + c, "low": zero, "high": zero + LARGEST}
 
 
 def next_weight(state: State, ended: Tensor, worked: Tensor) -> State:
-    """The entries of `first_weight` where the descent for the weight c has `ended` (B,): c times 10 until one has `worked`
-    (B,), then the middle of the bracket."""
+    """The entries of `first_weight` where the descent for the weight c has `ended` (B,): c times 10 until one
+    has `worked` (B,), then the middle of the bracket."""
     c, failed = state["c"], ops.logical_not(worked)
     low = ops.where(ops.logical_and(ended, failed), c, state["low"])
     high = ops.where(ops.logical_and(ended, worked), c, state["high"])
@@ -38,7 +39,8 @@ def next_weight(state: State, ended: Tensor, worked: Tensor) -> State:
 class PenaltySearch(MinimalAttack):
     """min size(r) + c max(kappa - margin(x + r), 0) for the smallest c that works; a subclass descends.
 
-    An image has a search and a step count of its own: one that stalls goes on to its next c while others descend.
+    An image has a search and a step count of its own: one that stalls goes on to its next c while others
+    descend.
     """
 
     targetable = True
@@ -77,7 +79,8 @@ class PenaltySearch(MinimalAttack):
         raise NotImplementedError
 
     def descend(self, task: Task, state: State, image: Tensor, g: Tensor) -> State:
-        """The next entries; g is the gradient of c times the hinge at `image`, state["t"] the step of the search."""
+        """The next entries; g is the gradient of c times the hinge at `image`, state["t"] the step of the
+        search."""
         raise NotImplementedError
 
     def start(self, task: Task) -> State:
@@ -109,7 +112,8 @@ class PenaltySearch(MinimalAttack):
         return ops.relu(self.confidence - m), m
 
     def _go_on(self, task: Task, state: State, moved: State) -> State:
-        """The state with `moved`, or, where the descent for this c has ended, at the origin with the next c."""
+        """The state with `moved`, or, where the descent for this c has ended, at the origin with the next
+        c."""
         t, hit, before = state["t"], state["hit"], state["before"]
         ended = t + 1 >= self.steps
         if self.abort_early:

@@ -1,6 +1,6 @@
 """What the two primal-dual attacks share: the margin, the duals in the log domain, Adam.
 
-min_r norm(r) subject to a wrong predicted_class, as a game: r descends lam1 norm(r) + lam2 surrogate(m), while
+min_r norm(r) subject to a wrong decision, as a game: r descends lam1 norm(r) + lam2 surrogate(m), while
 (lam1, lam2) on the simplex ascend the constraint sign(m); m = z_y - max_{i != y} z_i > 0 while the decision
 still holds. The thesis prints the signs of 5.1, 5.3 and 5.7 the other way round; this is the form that
 minimises, and that the author's code runs.

@@ -29,8 +29,9 @@ class PDGD(PrimalDual):
         decay: of lr, "exponential" (journal version) or "linear" (thesis).
         finetune: steps of a last run from the best point, with its duals and a tenth of the last rates.
 
-    The defaults spend the thesis' 500 gradients as two runs of 250: one run from x often ends at a class that is
-    not the nearest. The spec "pdgd_thesis()" has the settings of the thesis (lr there: the best of 0.01 to 1).
+    The defaults spend the thesis' 500 gradients as two runs of 250: one run from x often ends at a class that
+    is not the nearest. The spec "pdgd_thesis()" has the settings of the thesis (lr there: the best of 0.01 to
+    1).
 
     Cost: steps forward-backward passes a restart, and finetune more.
     """

@@ -16,8 +16,9 @@ from keras_adv.threats import Linf, Threat
 class PDPGD(PrimalDual):
     """Adam on the surrogate of the margin, then the proximal operator of (lam1/lam2) norm (thesis, Alg. 3).
 
-    The prox is taken in Adam's own metric H (arXiv:1910.10094), with mu = lam1/lam2 lr/h_max: for linf by its closed
-    form, a cap on |z|; else by a few inner rounds z <- prox_mu(z - H/h_max (z - v)), the box after each.
+    The prox is taken in Adam's own metric H (arXiv:1910.10094), with mu = lam1/lam2 lr/h_max: for linf by its
+    closed form, a cap on |z|; else by a few inner rounds z <- prox_mu(z - H/h_max (z - v)), the box after
+    each.
 
     Args:
         threat: linf, l1, l0 or l2; its eps, if any, is where the robust accuracy is reported.
@@ -31,13 +32,14 @@ class PDPGD(PrimalDual):
         spread: half width s of the random starts U(-s, s) (thesis: 0.5 on MNIST, 0.25 on CIFAR-10).
         decay: of lr, "exponential" (journal version) or "linear" (thesis).
         finetune: steps of a last run from the best point, with its duals and a tenth of the last rates.
-        optimizer: "adam" as above; "sgd": r <- prox_{lr lam1/lam2}(r - lr g); "accelerated": the same from a point
-            0.9 of the last move further on, without that momentum after a move uphill.
-        inner: rounds of Adam's prox, as in the author's code; None is the closed form for linf, 5 for l2 and 2 for
-            the others, where more change nothing.
+        optimizer: "adam" as above; "sgd": r <- prox_{lr lam1/lam2}(r - lr g); "accelerated": the same from a
+            point 0.9 of the last move further on, without that momentum after a move uphill.
+        inner: rounds of Adam's prox, as in the author's code; None is the closed form for linf, 5 for l2 and
+            2 for the others, where more change nothing.
 
-    The defaults spend the thesis' 500 gradients as two runs of 250: one run from x often ends at a class that is
-    not the nearest. The spec "pdpgd_thesis()" has the settings of the thesis (lr there: the best of 0.01 to 1).
+    The defaults spend the thesis' 500 gradients as two runs of 250: one run from x often ends at a class that
+    is not the nearest. The spec "pdpgd_thesis()" has the settings of the thesis (lr there: the best of 0.01
+    to 1).
 
     Cost: steps forward-backward passes a restart, and finetune more.
     """
