@@ -180,8 +180,8 @@ class StopOnCollapse(keras.callbacks.Callback):
             kept.collapsed.assign(1)
             warnings.warn(
                 f"Catastrophic overfitting in epoch {epoch + 1}: accuracy under PGD on training images fell "
-                f"from {best:.1%} to {accuracy:.1%}. The weights of epoch {int(kept.epoch) + 1} are "
-                "restored and training ends here. A smaller `step`, or adversarial(...) with more steps, avoids it.",
+                f"from {best:.1%} to {accuracy:.1%}. The weights of epoch {int(kept.epoch) + 1} are restored "
+                "and training ends here. A smaller `step`, or adversarial(...) with more steps, avoids it.",
                 RuntimeWarning,
                 stacklevel=2,
             )

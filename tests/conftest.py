@@ -9,14 +9,22 @@ import keras
 import numpy as np
 import pytest
 
-from keras_adv import data, fit, models
+from keras_adv import data, models, zoo
+
+SAME_ON_EVERY_BACKEND = [
+    *("card", "contributing", "data", "docs", "doctests", "registry", "run_folder", "scripts", "structure"),
+    *("training", "tuning", "validate", "zoo"),
+]
 
 if keras.config.backend() == "jax" and not os.environ.get("KERAS_ADV_ALL_TESTS"):
-    # what does not ask the backend is not asked twice, nor are formulas that run eagerly: JAX compiles every operation
+    # what does not depend on the backend is not asked twice, nor are formulas that run eagerly, for which JAX
+    # compiles every operation
     collect_ignore = [
-        f"test_{n}.py" for n in ("claims", "data", "docs", "registry", "scripts", "train", "validate", "zoo")
+        *(f"test_{name}.py" for name in SAME_ON_EVERY_BACKEND),
+        "bad_input",
+        "models",
+        "serving",
     ]
-    collect_ignore += ["bad_input", "models"]
     here = Path(__file__).parent / "defenses"
     collect_ignore += [f"defenses/{p.name}" for p in here.glob("test_*.py") if p.stem != "test_every_defense"]
 
@@ -25,7 +33,7 @@ SHAPE = (8, 8, 1)
 
 @pytest.fixture(scope="module", autouse=True)
 def _compiled_for_one_file():
-    """JAX keeps what it compiled; a process that had compiled for half of the suite once died inside its compiler."""
+    """JAX keeps what it compiled; a process that had compiled for half of the suite once died of it."""
     yield
     if keras.config.backend() == "jax":
         import jax
@@ -39,11 +47,9 @@ def digits():
 
 
 @pytest.fixture(scope="session")
-def net(digits):
-    """A LeNet trained for a few epochs on digits."""
-    made = models.LeNet().build(digits.shape, digits.classes)
-    fit.defend(made, "standard", *digits.train, epochs=15, verbose=0)
-    return made
+def net():
+    """The zoo's undefended LeNet of the digits. Nobody trains it."""
+    return zoo.load("standard_lenet_digits")
 
 
 @pytest.fixture

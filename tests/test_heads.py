@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from keras_adv import InvalidInput
-from keras_adv.layers import CentreDistanceHead, MaxMahalanobisHead, replace_head, largest_cosine, simplex
+from keras_adv.layers import CentreDistanceHead, MaxMahalanobisHead, replace_head
 from keras_adv.models import LeNet
+from keras_adv.numerics.simplex import largest_cosine, simplex
 
 HEADS = [MaxMahalanobisHead, CentreDistanceHead]
 

@@ -4,13 +4,17 @@ import dataclasses
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from keras_adv import InvalidInput, registry, validate
+from keras_adv.attacks import PGD
+from keras_adv.attacks.objectives import DLR
 from keras_adv.registry import parse, spec
+from keras_adv.threats import Linf
 
-KINDS = ("attack", "defense", "model", "optimizer", "recipe", "schedule", "threat")
+KINDS = ("attack", "defense", "model", "objective", "optimizer", "recipe", "schedule", "threat")
 CLASSES = [cls for kind in KINDS for cls in registry.registered(kind).values()]
-FIELDS = [pytest.param(c, f.name, id=f"{c.name}.{f.name}") for c in CLASSES for f in dataclasses.fields(c)]
 DEFAULTS = [cls() for cls in CLASSES]
 VALUES = [
     None, True, False, 0, 1, 2, 20, 22, 1e-5, 8 / 255, 0.3, 0.1 + 0.2, 1.0, 2.5, -0.5, 32,
@@ -46,8 +50,14 @@ def test_default_object_survives_its_spec(obj):
     assert parse(obj.kind, obj) is obj
 
 
-@pytest.mark.parametrize(("cls", "field"), FIELDS)
-def test_every_changed_field_survives_the_spec(cls, field):
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_changed_field_survives_the_spec(kind):
+    for cls in registry.registered(kind).values():
+        for field in dataclasses.fields(cls):
+            changed_field_survives(cls, field.name)
+
+
+def changed_field_survives(cls, field):
     start = cls(attack=parse("attack", "fgsm")) if (cls.name, field) == ("mmc", "targeted") else cls()
     made = list(variants(start, field))
     assert made
@@ -76,21 +86,34 @@ def test_an_attack_always_prints_its_threat_and_leaves_out_other_defaults(attack
     assert spec(one) == f"{attack}(threat={spec(one.threat)})"
 
 
-@pytest.mark.parametrize("n", range(256))
-def test_fractions_of_255_are_parsed_exactly_and_printed_as_such(n):
-    one = parse("threat", f"linf(eps={n}/255)")
-    assert one.eps == n / 255
-    assert parse("threat", spec(one)) == one
-    if n % 51:  # 51/255 is 0.2
-        assert spec(one) == f"linf(eps={n}/255)"
+def test_fractions_of_255_are_parsed_exactly_and_printed_as_such():
+    for n in range(256):
+        one = parse("threat", f"linf(eps={n}/255)")
+        assert one.eps == n / 255
+        assert parse("threat", spec(one)) == one
+        if n % 51:  # 51/255 is 0.2
+            assert spec(one) == f"linf(eps={n}/255)"
 
 
-def test_any_float_survives_to_its_last_bit():
-    rng = np.random.default_rng(0)
-    drawn = [*(10.0 ** rng.uniform(-300, 300, 500)), *rng.random(500), *(rng.integers(1, 10**6, 500) / 255)]
-    for value in map(float, drawn):
-        made = parse("threat", "l2").replace(eps=value)
-        assert parse("threat", spec(made)).eps == value
+@given(st.floats(min_value=0, allow_infinity=False, allow_nan=False))
+@settings(max_examples=300, deadline=None, derandomize=True)
+def test_any_float_survives_to_its_last_bit(value):
+    made = parse("threat", "l2").replace(eps=value)
+    assert parse("threat", spec(made)).eps == value
+
+
+@given(st.integers(1, 10**6))
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_any_number_of_255ths_survives_to_its_last_bit(n):
+    made = parse("threat", "l2").replace(eps=n / 255)
+    assert parse("threat", spec(made)).eps == n / 255
+
+
+@given(st.text(max_size=20))
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_any_text_in_a_field_survives_its_spec(text):
+    made = parse("recipe", "recipe").replace(data=text)
+    assert parse("recipe", spec(made)) == made
 
 
 @pytest.mark.parametrize(
@@ -144,16 +167,27 @@ def test_replace_changes_a_copy_and_checks_it():
         one.replace(steps=0)
 
 
-def test_a_name_is_given_once_whatever_its_kind():
-    with pytest.raises(InvalidInput, match=r"`pgd` is already registered by keras_adv\.attacks\.pgd"):
-        registry.register("model", "pgd")(type("Other", (registry.Spec,), {}))
+def test_a_name_is_given_once_in_its_kind_and_a_preset_counts():
+    for kind, name, owner in (
+        ("attack", "pgd", r"keras_adv\.attacks\.pgd"),
+        ("defense", "mat_cifar", "a preset"),
+    ):
+        with pytest.raises(InvalidInput, match=f"`name` must be new among {kind}s.*{name}.*by {owner}"):
+            registry.register(kind, name)(type("Other", (registry.Spec,), {}))
+    with pytest.raises(InvalidInput, match="must be new among attacks"):
+        registry.preset("pgd", parse("attack", "fgsm"))
     assert registry.registered("attack")["pgd"].__module__ == "keras_adv.attacks.pgd"
-    assert "pgd" not in registry.registered("model")
+    assert {"margin"} <= set(registry.registered("objective")) & set(registry.registered("defense"))
 
 
-def test_a_registered_class_gets_its_name_its_checks_and_its_spec(monkeypatch):
-    monkeypatch.setattr(registry, "_CLASSES", {})
+@pytest.fixture
+def own_names(monkeypatch):
+    """Names that are registered in a test are gone after it."""
+    monkeypatch.setattr(registry.names, "_CLASSES", dict(registry.names._CLASSES))
+    monkeypatch.setattr(registry.names, "_PRESETS", dict(registry.names._PRESETS))
 
+
+def test_a_registered_class_gets_its_name_its_checks_and_its_spec(own_names):
     class Sum(registry.Spec):
         parts: int = registry.tunable(default=2, lowest=1, highest=9)
         share: float | None = registry.option(default=None, above=0.0, high=1.0)
@@ -162,7 +196,6 @@ def test_a_registered_class_gets_its_name_its_checks_and_its_spec(monkeypatch):
             if self.share is not None and self.parts * self.share > 1:
                 raise validate.invalid("share", "at most 1 / parts", self.share)
 
-    Sum.__annotations__ = {"parts": int, "share": float | None}
     made = registry.register("sum", "sum")(Sum)
     assert registry.registered("sum") == {"sum": made} and made.kind == "sum" and made.name == "sum"
     assert parse("sum", "sum(parts=4, share=1/4)") == made(parts=4, share=0.25)
@@ -170,6 +203,66 @@ def test_a_registered_class_gets_its_name_its_checks_and_its_spec(monkeypatch):
     for text in ("sum(parts=-1)", "sum(share=0)", "sum(share=2)", "sum(parts=3, share=0.5)", "summ"):
         with pytest.raises(InvalidInput):
             parse("sum", text)
+
+
+def test_the_same_class_may_be_registered_again_as_a_notebook_does(own_names):
+    for first in (1.0, 2.0):
+
+        class Mine(registry.Spec):
+            weight: float = registry.option(default=first)
+
+        registry.register("sum", "mine")(Mine)
+    assert parse("sum", "mine").weight == 2.0
+
+
+# -- specs inside ----------------------------------------------------------------------------------
+
+
+def test_a_spec_inside_may_be_its_string_its_word_or_the_object():
+    objects = PGD(threat=Linf(eps=0.1), loss=DLR())
+    for made in (
+        PGD(threat="linf(eps=0.1)", loss="dlr"),
+        parse("attack", "pgd(loss='dlr')"),
+        parse("attack", "pgd(loss=dlr)"),
+        parse("attack", "pgd(loss=dlr())"),
+    ):
+        assert made == objects and hash(made) == hash(objects) and spec(made) == spec(objects)
+    assert spec(objects) == "pgd(threat=linf(eps=0.1), loss=dlr())"
+    with pytest.raises(InvalidInput, match=r"`objective` must be one of .*Did you mean 'dlr'"):
+        PGD(loss="dlrr")
+
+
+def test_numbers_of_numpy_become_pythons():
+    for eps in np.linspace(0.25, 0.5, 2, dtype="float32"):
+        made = PGD(threat=Linf(eps=eps), steps=np.int64(7))
+        assert made == PGD(threat=Linf(eps=float(eps)), steps=7) and parse("attack", spec(made)) == made
+    assert parse("model", "mlp").replace(units=(np.int64(5),)).units == (5,)
+
+
+# -- presets ---------------------------------------------------------------------------------------
+
+
+def test_presets_are_named_after_their_method_and_their_data():
+    found = registry.presets("defense")
+    assert len(found) >= 26
+    for name, preset in found.items():
+        data = name.removeprefix(f"{preset.made.name}_").split("_")[0]
+        assert data in ("mnist", "cifar"), name
+        assert preset.recipe["data"].startswith(data) and preset.note, name
+        assert parse("defense", name) == preset.made
+    for name in registry.presets("attack"):
+        assert name.endswith("_thesis")
+
+
+def test_a_preset_of_a_paper_is_a_whole_recipe_of_which_fields_can_be_changed():
+    made = parse("recipe", "trades_cifar(data='cifar10.npz')")
+    assert spec(made.model) == "wrn(depth=34, width=10)" and made.data == "cifar10.npz"
+    assert (made.epochs, made.batch_size, made.augment) == (76, 128, "crop_flip")
+    assert made.defense == parse("defense", "trades_cifar") and made.defense.weight == 6.0
+    assert parse("recipe", spec(made)) == made
+    weaker = parse("recipe", "recipe(defense=trades_cifar(weight=3.0))")
+    assert weaker.defense == made.defense.replace(weight=3.0) and weaker.epochs == 100
+    assert set(registry.presets("recipe")) == set(registry.presets("defense"))
 
 
 # -- what a search varies --------------------------------------------------------------------------
@@ -181,11 +274,13 @@ def test_tunables_put_back_give_the_same_object(obj):
     assert registry.with_values(obj, {path: value for path, (value, _) in found.items()}) == obj
 
 
-@pytest.mark.parametrize(
-    ("obj", "path"),
-    [pytest.param(o, p, id=f"{o.name}.{p}") for o in DEFAULTS for p in registry.tunables(o)],
-)
-def test_both_ends_of_a_search_range_are_allowed_and_change_that_field_alone(obj, path):
+def test_both_ends_of_a_search_range_are_allowed_and_change_that_field_alone():
+    for obj in DEFAULTS:
+        for path in registry.tunables(obj):
+            ends_change_one_field(obj, path)
+
+
+def ends_change_one_field(obj, path):
     before = registry.tunables(obj)
     span = before[path][1]
     assert span.low < span.high and (span.low > 0 or not span.log)

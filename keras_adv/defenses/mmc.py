@@ -130,11 +130,17 @@ _SETTING: dict[str, Any] = {
     "augment": "crop_flip",
 }
 
-preset("mmc_cifar", _CIFAR, "The released code, which shifts and flips.", **_SETTING)
+preset(
+    "mmc_cifar",
+    _CIFAR,
+    """The released code, which shifts and flips; the net that it calls ResNet-32 is a bottleneck ResNet-v2 of
+    depth 47, another than this one.""",
+    **_SETTING,
+)
 preset(
     "mmc_mnist",
     _CIFAR.replace(optimizer=SGD(learning_rate=0.01, weight_decay=_DECAY, schedule=Milestones(at=(30, 40)))),
-    "The released code.",
+    "The released code; its net is as for mmc_cifar, on images of three channels.",
     model="resnet(depth=32)",
     data="mnist",
     epochs=50,

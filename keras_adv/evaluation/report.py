@@ -94,7 +94,7 @@ def evaluate(
     >>> model = keras_adv.zoo.load("critic_lenet_digits")
     >>> x, y = (part[:50] for part in keras_adv.data.load("digits").test)
     >>> keras_adv.evaluate(model, x, y, ["fgsm(threat=linf(eps=0.1))"])["attacks"][0]["robust_accuracy"]
-    0.96
+    0.94
     """
     if not isinstance(attacks, (Iterable, Attack)):
         raise invalid("attacks", "attacks or their specs", attacks)

@@ -87,7 +87,7 @@ def attack(
     >>> x, y = (part[:50] for part in keras_adv.data.load("digits").test)
     >>> result = keras_adv.attack(model, x, y, "fgsm(threat=linf(eps=0.1))")
     >>> float((~result.success).mean())  # robust accuracy
-    0.96
+    0.94
     """
     chosen: Attack = registry.parse("attack", attack)
     folder = None if resume is None else validate.path(resume, "resume")

@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
-
-from typing_extensions import dataclass_transform
+from typing import Any, NamedTuple, TypeVar, dataclass_transform
 
 from keras_adv.registry.fields import option, tunable
 from keras_adv.validate import InvalidInput

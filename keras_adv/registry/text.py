@@ -71,7 +71,7 @@ def spec(obj: Any, full: bool = False) -> str:
 def _text(value: Any, full: bool = False) -> str:
     if _is_spec(value):
         return spec(value, full)
-    if isinstance(value, float):
+    if isinstance(value, float) and abs(value) < 1e9:
         whole = round(value * 255)  # 8/255 is how the field writes it
         if whole > 0 and whole / 255 == value and len(float.__repr__(value)) > 8:
             return f"{whole}/255"
@@ -103,10 +103,15 @@ def _value(node: ast.expr, kinds: tuple[str, ...] = ()) -> Any:
         return _ARITHMETIC[type(node.op)](left, right)
     if isinstance(node, ast.Name):
         return _build(node.id, kinds, [])
-    named = isinstance(node, ast.Call) and not node.args and all(k.arg is not None for k in node.keywords)
-    if named and isinstance(node.func, ast.Name):  # type: ignore[attr-defined]
-        return _build(node.func.id, kinds, node.keywords)  # type: ignore[attr-defined]
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and _has_plain_options(node):
+        return _build(node.func.id, kinds, node.keywords)
     raise validate.invalid("spec", "made of name(option=value), numbers and words", ast.unparse(node))
+
+
+def _has_plain_options(node: ast.Call) -> bool:
+    """Whether a call has nothing but name=value, each name once."""
+    names = [keyword.arg for keyword in node.keywords]
+    return not node.args and None not in names and len(set(names)) == len(names)
 
 
 def _numeric(node: ast.expr) -> Any:

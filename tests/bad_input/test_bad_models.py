@@ -118,5 +118,7 @@ def test_bad_arguments_of_attack_are_refused(arguments, word, plain, images):
 
 
 def test_every_attack_is_parsed_before_the_first_one_runs(plain, images, monkeypatch):
-    monkeypatch.setattr("keras_adv.evaluation.report.attack", lambda *a, **k: pytest.fail("an attack ran"))
+    monkeypatch.setattr(
+        "keras_adv.evaluation.report.attack_examples", lambda *a, **k: pytest.fail("an attack ran")
+    )
     assert "Did you mean" in complaint(keras_adv.evaluate, plain, *images, ["fgsm()", "deepfol()"])

@@ -55,7 +55,7 @@ def trained(out, kill):
     return done.returncode, begun, done.stderr
 
 
-def expand_like(path):
+def rows(path):
     with path.open(newline="") as file:
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
@@ -82,7 +82,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been_killed(tmp_path, mo
     code, begun, _ = trained(out, "kill")
     assert code == -signal.SIGKILL and begun == [0, 1, 2, 3]
     assert {p.name for p in (out / "backup").iterdir()} == {"epoch-0003.weights.h5"}
-    assert [row["epoch"] for row in expand_like(out / "history.csv")] == [0, 1, 2]
+    assert [row["epoch"] for row in rows(out / "history.csv")] == [0, 1, 2]
     assert not (out / "model.keras").exists() and not (out / "card.json").exists()
 
     # what a kill at other moments would have left
@@ -91,7 +91,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been_killed(tmp_path, mo
     (out / "part.keras").write_bytes(b"half a model")
     (out / "history.part").write_text("epoch,cross_en")
     with (out / "history.csv").open("a") as file:
-        file.write(",".join(["3"] + ["9.5"] * (len(expand_like(out / "history.csv")[0]) - 1)) + "\r\n")
+        file.write(",".join(["3"] + ["9.5"] * (len(rows(out / "history.csv")[0]) - 1)) + "\r\n")
 
     code, begun, errors = trained(out, "")
     assert code == 0, errors
@@ -104,7 +104,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been_killed(tmp_path, mo
     with pytest.raises(StopIteration):
         keras_adv.train(CUT, whole, verbose=0)
     same_weights(artifact.read(out / "model.keras"), artifact.read(whole / "model.keras"))
-    ours, theirs = expand_like(out / "history.csv"), expand_like(whole / "history.csv")
+    ours, theirs = rows(out / "history.csv"), rows(whole / "history.csv")
     assert [row["epoch"] for row in ours] == [0, 1, 2, 3, 4, 5]
     assert zoo.verify(out).seconds > sum(row.pop("seconds") for row in ours) > 0
     for one, other in zip(ours, theirs, strict=True):
@@ -139,7 +139,7 @@ def game(digits):
     return run, run()
 
 
-@pytest.mark.parametrize("epoch", [1, 2])
+@pytest.mark.parametrize("epoch", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_game_of_two_phases_goes_on_from_the_border_and_from_within(epoch, game, tmp_path):
     run, whole = game
     with pytest.raises(KeyboardInterrupt):
@@ -170,4 +170,4 @@ def test_a_run_that_diverges_stops_and_keeps_the_last_finite_epoch(images, tmp_p
     with pytest.raises(FloatingPointError, match=r"diverged in epoch 2: cross_entropy.*learning rate"):
         keras_adv.defend(classifier(), "standard()", *images, epochs=3, callbacks=callbacks, verbose=0)
     assert Checkpoint(tmp_path / "backup").latest()[0] == 1
-    assert [row["epoch"] for row in expand_like(tmp_path / "history.csv")] == [0]
+    assert [row["epoch"] for row in rows(tmp_path / "history.csv")] == [0]

@@ -88,14 +88,14 @@ def test_truncated_model_is_refused(left, entry):
 
 def test_export_refuses_a_truncated_model_and_writes_nothing(entry, tmp_path):
     (entry / "model.keras").write_bytes((entry / "model.keras").read_bytes()[:2000])
-    text = complaint(keras_adv.serving.export, entry / "model.keras", tmp_path / "served" / "1")
+    text = complaint(keras_adv.export, entry / "model.keras", tmp_path / "served" / "1")
     assert "complete .keras file" in text and not (tmp_path / "served" / "1").exists()
 
 
 @pytest.mark.parametrize("out", ["file", "file/x", "file/x/y"])
 def test_export_refuses_an_unwritable_folder(out, plain, tmp_path):
     (tmp_path / "file").write_text("mine")
-    assert "`out`" in complaint(keras_adv.serving.export, plain, tmp_path / out)
+    assert "`out`" in complaint(keras_adv.export, plain, tmp_path / out)
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.weights.h5"])

@@ -8,7 +8,7 @@ import pytest
 from keras_adv import InvalidInput, registry
 from keras_adv.registry import parse, spec
 
-KINDS = ("attack", "defense", "model", "optimizer", "recipe", "schedule", "threat")
+KINDS = ("attack", "defense", "model", "objective", "optimizer", "recipe", "schedule", "threat")
 
 
 def refused(kind, text):
@@ -174,17 +174,22 @@ def test_an_option_is_given_once():
         ("attack", "pgd(steps='3')", "`steps` must be int"),
         ("attack", "pgd(steps=None)", "`steps` must be int"),
         ("attack", "pgd(steps=(3,))", "`steps` must be int"),
-        ("attack", "pgd(threat=pgd())", "`threat` must be Threat (option of pgd)"),
+        (
+            "attack",
+            "pgd(threat=pgd())",
+            "`threat` must be one of ['l0', 'l1', 'l2', 'linf']. Received: 'pgd'",
+        ),
         ("attack", "pgd(threat=0.1)", "`threat` must be Threat"),
-        ("attack", "pgd(threat='linf()')", "`threat` must be Threat"),
+        ("attack", "pgd(threat='lin()')", "`threat` must be one of"),
+        ("attack", "pgd(threat='linf()')", "`eps` must be given"),
         ("attack", "pgd(random_start=1)", "`random_start` must be bool"),
-        ("attack", "pgd(loss=3)", "`loss` must be str"),
+        ("attack", "pgd(loss=3)", "`loss` must be Objective (option of pgd)"),
         ("threat", "linf(eps=True)", "`eps` must be float or None"),
         ("threat", "linf(eps='0.1')", "`eps` must be float or None"),
         ("defense", "critic(attack=pgd())", "`attack` must be HighConfidence (option of critic)"),
-        ("defense", "standard(optimizer=drop())", "`optimizer` must be Optimizer"),
+        ("defense", "standard(optimizer=drop())", "`optimizer` must be one of ['adam', 'sgd']"),
         ("model", "mlp(units=5)", "`units` must be tuple"),
-        ("recipe", "recipe(defense=lenet())", "`defense` must be Defense"),
+        ("recipe", "recipe(defense=lenet())", "`defense` must be one of"),
         ("recipe", "recipe(defense=None)", "`defense` must be Defense"),
         ("recipe", "recipe(data=3)", "`data` must be str"),
         ("model", "mlp(units=('a',))", "units"),
@@ -230,6 +235,6 @@ def test_eps_that_is_nan_or_negative_is_refused_by_every_threat(threat):
             parse("threat", threat).replace(eps=value)
 
 
-@pytest.mark.parametrize("text", ["pgd(loss=margin)", "pgd(threat=l2(eps=nan))"])
+@pytest.mark.parametrize("text", ["pgd(steps=many)", "pgd(threat=l2(eps=nan))"])
 def test_a_bare_word_as_a_value_is_refused(text):
     assert text.removeprefix("pgd(").split("=")[-1].strip(")") in refused("attack", text)

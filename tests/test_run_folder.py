@@ -47,8 +47,8 @@ def test_logits_that_blow_up_are_a_divergence_though_the_loss_is_finite(tmp_path
 
 
 def test_a_word_as_a_value_wants_quotes():
-    with pytest.raises(InvalidInput, match="stands in quotes: 'dlr'"):
-        registry.parse("attack", "pgd(loss=dlr)")
+    with pytest.raises(InvalidInput, match="stands in quotes: 'many'"):
+        registry.parse("attack", "pgd(steps=many)")
 
 
 def test_one_attack_need_not_be_in_a_list(net, digits):

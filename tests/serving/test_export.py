@@ -1,0 +1,51 @@
+"""The SavedModel answers as the Keras model, where this package is not installed."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import keras_adv
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """(the model of the zoo, the folder that it is exported to)."""
+    model = keras_adv.zoo.load("critic_lenet_digits")
+    out = tmp_path_factory.mktemp("served") / "1"
+    return model, keras_adv.export(model, out)
+
+
+def test_saved_model_serves_without_this_package(served, digits):
+    model, out = served
+    x = digits.test[0][:7]
+    np.save(out.parent / "x.npy", x)
+    code = (
+        "import sys, numpy as np, tensorflow as tf\n"
+        "sys.modules['keras_adv'] = None\n"
+        f"m = tf.saved_model.load({str(out)!r})\n"
+        f"x = np.load({str(out.parent / 'x.npy')!r})\n"
+        "r = {k: v.numpy() for k, v in m.signatures['serving_default'](images=tf.constant(x)).items()}\n"
+        "r['features'] = m.signatures['features'](images=tf.constant(x[:3]))['features'].numpy()\n"
+        f"np.savez({str(out.parent / 'r.npz')!r}, **r)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    with np.load(out.parent / "r.npz") as answers:
+        z = model.predict(x, verbose=0)
+        np.testing.assert_allclose(answers["logits"], z, atol=1e-5)
+        np.testing.assert_array_equal(answers["label"], z.argmax(1))
+        np.testing.assert_allclose(answers["probabilities"].sum(1), 1, rtol=1e-5)
+        inner = keras.Model(model.inputs, model.get_layer("features").output)
+        np.testing.assert_allclose(answers["features"], inner.predict(x[:3], verbose=0), atol=1e-5)
+
+
+def test_export_replaces_a_saved_model_and_keeps_its_hands_off_other_folders(served, tmp_path):
+    model, out = served
+    assert keras_adv.export(model, out) == out and (out / "saved_model.pb").is_file()
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(keras_adv.InvalidInput, match="a SavedModel"):
+        keras_adv.export(model, tmp_path)
+    assert (tmp_path / "notes.txt").read_text() == "mine"

@@ -1,0 +1,72 @@
+"""The path of CONTRIBUTING.md, walked from its text: its attack and its defense pass every gate."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "CONTRIBUTING.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+IMPORTS = re.findall(r"`(from keras_adv\.(\w+)\.(\w+) import (\w+))`", " ".join(PAGE.split()))
+
+
+def run(house, *command):
+    """The output of a Python module run in the copy of the house. Fails with it where the module fails."""
+    env = {**os.environ, "PYTHONPATH": str(house), "KERAS_BACKEND": keras.config.backend()}
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=house, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory):
+    """A copy of the house with the two files of the page, imported as it says, and the pages written anew."""
+    made = tmp_path_factory.mktemp("house")
+    for name in ("keras_adv", "tests", "scripts", "docs"):
+        shutil.copytree(ROOT / name, made / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.cfg", "pyproject.toml", "ruff.toml", "README.md", "CONTRIBUTING.md"):
+        shutil.copy(ROOT / name, made / name)
+    (made / "zoo").symlink_to(ROOT / "zoo")
+    assert len(BLOCKS) == len(IMPORTS) == 2
+    for text, (line, folder, module, name) in zip(BLOCKS, IMPORTS, strict=True):
+        (made / "keras_adv" / folder / f"{module}.py").write_text(text)
+        face = made / "keras_adv" / folder / "__init__.py"
+        face.write_text(
+            face.read_text().replace("\n\n__all__ = [\n", f'\n{line}\n\n__all__ = [\n    "{name}",\n')
+        )
+    run(made, "ruff", "check", "-q", "--fix", "--select", "I,RUF022", "keras_adv")  # the order of the imports
+    run(made, "scripts.docs")
+    return made
+
+
+def test_the_examples_are_whole_and_short():
+    for text, (_, _, module, name) in zip(BLOCKS, IMPORTS, strict=True):
+        assert f"class {name}(" in text and f'"{module}")' in text
+        assert len(text[text.index("@register") :].splitlines()) <= 40
+
+
+def test_lint_types_structure_and_pages_take_them(house):
+    files = [f"keras_adv/{folder}/{module}.py" for _, folder, module, _ in IMPORTS]
+    run(house, "ruff", "check", "keras_adv")
+    run(house, "ruff", "format", "--check", *files)
+    run(house, "mypy", *files)
+    run(house, "pytest", "-q", "tests/test_structure.py", "-p", "no:cacheprovider")
+    for page, (_, _, module, _) in zip(("attacks.md", "defenses.md"), IMPORTS, strict=True):
+        assert f"| `{module}` |" in (house / "docs" / page).read_text()
+
+
+def test_the_laws_hold_for_them_by_their_names_alone(house):
+    for folder, kind, (_, _, module, _) in zip(
+        ("attacks", "defenses"), ("attack", "defense"), IMPORTS, strict=True
+    ):
+        laws = f"tests/{folder}/test_every_{kind}.py"
+        found = run(house, "pytest", "-q", laws, "-k", module, "-p", "no:cacheprovider")
+        assert int(re.search(r"(\d+) passed", found).group(1)) >= 4
