@@ -98,10 +98,8 @@ class DLR(Objective):
         return losses.dlr_targeted(logits, task.y, task.target)
 
 
-@register("objective", "kl")
-class KL(Objective):
-    """KL(p(x) || p(x')), what TRADES ascends (arXiv:1901.08573, eq. 5). 0 with gradient 0 at x: start at
-    random."""
+class LogitComparison(Objective):
+    """Base of objectives that compare logits with those of the clean image."""
 
     targetable = False
     compares = True
@@ -109,19 +107,29 @@ class KL(Objective):
     def clean_reference(self, task: Task) -> Tensor:
         return task.logits(task.x)
 
-    def value(self, task: Task, images: Tensor, logits: Tensor, reference: Tensor | None) -> Tensor:
-        return losses.kl_divergence(reference, logits)
 
-
-@register("objective", "features")
-class FeatureDistance(Objective):
-    """|phi(x') - phi(x)|_2^2 / 2 in the layer named "features". Gradient 0 at x: start at random."""
+class FeatureComparison(Objective):
+    """Base of objectives that compare the layer named "features" with that of the clean image."""
 
     targetable = False
     compares = True
 
     def clean_reference(self, task: Task) -> Tensor:
         return task.features(task.x)
+
+
+@register("objective", "kl")
+class KL(LogitComparison):
+    """KL(p(x) || p(x')), what TRADES ascends (arXiv:1901.08573, eq. 5). 0 with gradient 0 at x: start at
+    random."""
+
+    def value(self, task: Task, images: Tensor, logits: Tensor, reference: Tensor | None) -> Tensor:
+        return losses.kl_divergence(reference, logits)
+
+
+@register("objective", "features")
+class FeatureDistance(FeatureComparison):
+    """|phi(x') - phi(x)|_2^2 / 2 in the layer named "features". Gradient 0 at x: start at random."""
 
     def value(self, task: Task, images: Tensor, logits: Tensor, reference: Tensor | None) -> Tensor:
         return ops.sum(ops.square(task.features(images) - reference), axis=1) / 2

@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_adv.arrays import TINY, Tensor
 from keras_adv.attacks import PGD
-from keras_adv.attacks.objectives import Objective
+from keras_adv.attacks.objectives import FeatureComparison, Objective
 from keras_adv.attacks.task import Task
 from keras_adv.defenses.base import Batch, Defense, Move, Nets
 from keras_adv.defenses.crafting import adversarial_images, attack_passes, check_start
@@ -61,14 +61,8 @@ def _features_and_cosines(task: Task, images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @register("objective", "cosine_distance")
-class CosineDistance(Objective):
+class CosineDistance(FeatureComparison):
     """CD(phi(x), phi(x')), the inner maximum of BIBO (eq. 8). Gradient 0 at x: start at random."""
-
-    targetable = False
-    compares = True
-
-    def clean_reference(self, task: Task) -> Tensor:
-        return task.features(task.x)
 
     def value(self, task: Task, images: Tensor, logits: Tensor, reference: Tensor | None) -> Tensor:
         return cosine_distance(reference, task.features(images))
@@ -84,7 +78,7 @@ class CosineMargin(Objective):
 
 
 @register("objective", "mat_loss")
-class MATLoss(Objective):
+class MATLoss(FeatureComparison):
     """L_FTC(x') + alpha L_SO(x') + beta CD(phi(x), phi(x')): the loss of MAT with the inner maximum dropped
     (sec. 4.4).
 
@@ -95,13 +89,8 @@ class MATLoss(Objective):
         beta: weight of L_BIBO in the training; 0 where it had none.
     """
 
-    targetable = False
-    compares = True
     alpha: float = option(default=1.0, low=0.0)
     beta: float = option(default=1.0, low=0.0)
-
-    def clean_reference(self, task: Task) -> Tensor:
-        return task.features(task.x)
 
     def value(self, task: Task, images: Tensor, logits: Tensor, reference: Tensor | None) -> Tensor:
         phi, cos = _features_and_cosines(task, images)

@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_adv.arrays import Tensor
 from keras_adv.attacks import PGD
-from keras_adv.attacks.objectives import KL, Objective
+from keras_adv.attacks.objectives import KL, LogitComparison, Objective
 from keras_adv.attacks.task import Task
 from keras_adv.defenses.base import Batch, Defense, Move, Nets
 from keras_adv.defenses.crafting import adversarial_images, attack_passes, check_start
@@ -21,19 +21,14 @@ ASCENT = PGD(threat=Linf(eps=0.1), steps=5, random_start=False, jitter=0.001, lo
 
 
 @register("objective", "trades_loss")
-class TradesLoss(Objective):
+class TradesLoss(LogitComparison):
     """CE(x') + weight KL(p(x) || p(x')), TRADES' loss at x' (arXiv:1901.08573, eq. 5). Start at random.
 
     Args:
         weight: beta of TRADES, 1 / lambda; the larger, the more the ascent looks at the divergence.
     """
 
-    targetable = False
-    compares = True
     weight: float = option(default=1.0, above=0.0)
-
-    def clean_reference(self, task: Task) -> Tensor:
-        return task.logits(task.x)
 
     def value(self, task: Task, images: Tensor, logits: Tensor, reference: Tensor | None) -> Tensor:
         divergence = kl_divergence(reference, logits)

@@ -154,10 +154,10 @@ def _along_the_plane(
 ) -> tuple[Tensor, Tensor]:
     """(the next s, the next k) (B,), on the plane.
 
-    With s moving by `slope` for each unit of k the plane still holds, and d moves along v = by_k + slope
-    by_s. So |d + t v|^2 = r^2 is a quadratic in t, whose larger root is the step of k. Where no point is known to
-    be outside and the root is beyond the largest k (or v is 0), k jumps there; where the root leaves the
-    bounds, k is interpolated between them by their |d|^2, and s with it.
+    With s moving by `slope` for each unit of k the plane still holds, and d moves along v = by_k +
+    slope by_s. |d + t v|^2 = r^2 is a quadratic in t, whose larger root is the step of k. Where no point is known to be
+    outside and the root is beyond the largest k (or v is 0), k jumps there; where the root leaves the bounds,
+    k is interpolated between them by their |d|^2, and s with it.
     """
     s, k, limit = bounds.s, bounds.k, ops.square(p.r)
     slope = -dot(p.b, at.by_k) / ops.where(at.speed > 0, at.speed, 1.0)
