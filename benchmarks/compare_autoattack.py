@@ -1,9 +1,9 @@
 """Robust accuracy and time against AutoAttack in PyTorch (the port pyautoattack), on the same weights.
 
-python tests/compare_autoattack.py --model=adversarial_lenet_digits --data=digits --eps=0.1 --eps=0.2
+python benchmarks/compare_autoattack.py --model=adversarial_lenet_digits --data=digits --eps=0.1 --eps=0.2
 
-Not collected by pytest: it measures time, so run it on an idle machine. TensorFlow backend; `pip install torch
-pyautoattack` first. Only for plain networks of convolutions, poolings and dense layers.
+It measures time, so run it on an idle machine, on the TensorFlow backend, after `pip install torch
+pyautoattack`. Only for plain networks of convolutions, poolings and dense layers.
 """
 
 import os
@@ -27,7 +27,7 @@ EPS = flags.DEFINE_multi_float("eps", [0.1, 0.2], "radii")
 NORM = flags.DEFINE_enum("norm", "linf", ["linf", "l2"], "norm")
 
 
-class Turn(torch.nn.Module):
+class ChannelsLast(torch.nn.Module):
     """(B, C, H, W) -> (B, H, W, C), so that Flatten orders values as Keras does."""
 
     def forward(self, x):
@@ -51,7 +51,7 @@ def twin(model):
             one.weight.data, one.bias.data = torch.tensor(weights[0].T.copy()), torch.tensor(weights[1])
         else:
             one = {"MaxPooling2D": torch.nn.MaxPool2d(2), "InputLayer": None, "Dropout": None}.get(kind)
-            made += [Turn(), torch.nn.Flatten()] if kind == "Flatten" else []
+            made += [ChannelsLast(), torch.nn.Flatten()] if kind == "Flatten" else []
         made += [one] if one is not None else []
         if getattr(getattr(layer, "activation", None), "__name__", "") == "relu":
             made.append(torch.nn.ReLU())

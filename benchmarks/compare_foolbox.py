@@ -1,7 +1,7 @@
-"""Time and strength against Foolbox on one Keras model: python tests/compare_foolbox.py --data=mnist.npz
+"""Time and strength against Foolbox on one Keras model: python benchmarks/compare_foolbox.py --data=mnist.npz
 
-Not collected by pytest: it measures time, so run it on an idle machine. TensorFlow backend. Each pair is timed
-alternating in this process, compiled and warm; the ratio is the median.
+It measures time, so run it on an idle machine, on the TensorFlow backend. The two attacks of a pair are timed
+in turns in this process, compiled and warm; the ratio is the median.
 """
 
 import os

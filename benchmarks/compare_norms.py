@@ -1,7 +1,9 @@
-"""Mean norms of every minimal attack on the same images, norm by norm: python tests/compare_norms.py --model=runs/x --data=mnist.npz
+"""Mean norms of every minimal attack on the same images, norm by norm, with the passes that each spent.
 
-Not collected by pytest: it takes long. With the passes each attack spent; an image that an attack did not break counts
-with the largest norm that any attack found for it, so that giving up is no advantage.
+python benchmarks/compare_norms.py --model=runs/x --data=mnist.npz
+
+An image that an attack did not break counts with the largest norm that any attack found for it, so that
+giving up is no advantage.
 """
 
 import os

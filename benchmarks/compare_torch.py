@@ -1,7 +1,9 @@
-"""Time of a training step against published PyTorch code, same net, same batch, same cores: python tests/compare_torch.py
+"""Time of a training step against published PyTorch code: same net, same batch, same cores.
 
-Not collected by pytest: it measures time, so run it on an idle machine; needs PyTorch. `trades` follows the authors'
-`trades_loss` (yaodongyu/TRADES) line by line, `madry` the loop of MadryLab's challenges as it is usually ported.
+python benchmarks/compare_torch.py
+
+It measures time, so run it on an idle machine; it needs PyTorch. `trades` follows the authors' `trades_loss`
+(yaodongyu/TRADES) line by line, `madry` the loop of MadryLab's challenges as it is usually ported.
 """
 
 import os
@@ -88,10 +90,11 @@ def main():
     x = rng.random((BATCH.value, 28, 28, 1), "float32")
     y = rng.integers(0, 10, BATCH.value).astype("int32")
     tx, ty = torch.tensor(x.transpose(0, 3, 1, 2).copy()), torch.tensor(y, dtype=torch.int64)
-    climber, sgd = f"steps={STEPS.value}", "optimizer=sgd(learning_rate=0.01)"
+    ascent, sgd = f"pgd(threat=linf(eps={EPS}), steps={STEPS.value}", "optimizer=sgd(learning_rate=0.01)"
+    beside = f"{ascent}, random_start=False, jitter=0.001, loss=kl())"
     ours = {
-        "trades": f"trades(weight={BETA}, attack=pgd(threat=linf(eps={EPS}), {climber}, random_start=False, jitter=0.001, loss='kl'), {sgd})",
-        "madry": f"adversarial(attack=pgd(threat=linf(eps={EPS}), {climber}), {sgd})",
+        "trades": f"trades(weight={BETA}, attack={beside}, {sgd})",
+        "madry": f"adversarial(attack={ascent}), {sgd})",
     }
     for name, theirs in (("trades", trades), ("madry", madry)):
         model = lenet()

@@ -1,4 +1,4 @@
-"""Boundary attack: decisions are all it sees; closed form of a linear model; Foolbox as oracle."""
+"""Boundary attack: decisions are all it sees; Foolbox as oracle. Its optimum: `test_linear_optimum.py`."""
 
 import keras
 import numpy as np
@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_adv import attack, registry
 from keras_adv.attacks.boundary import _direction
-from keras_adv.backend import Net, compile
+from keras_adv.backend import Net
 
 
 def test_directions_are_independent_of_mean_zero_and_length_about_one():
@@ -17,27 +17,13 @@ def test_directions_are_independent_of_mean_zero_and_length_about_one():
     np.testing.assert_allclose(np.square(drawn).sum(1).mean(), 1.0, rtol=0.02)
 
 
-def test_sees_decisions_only(net, digits):
-    x, y = digits.test[0][:8], digits.test[1][:8]
+def test_sees_decisions_only(net, images):
+    x, y = (part[:8] for part in images)
     logits = Net(net, frozen=True).logits
-    one = registry.parse("attack", "boundary(steps=100)")
+    one = registry.parse("attack", "boundary(steps=60)")
     first = one(logits, x, y)
     second = one(lambda v: ops.one_hot(ops.argmax(logits(v), axis=1), 10), x, y)
     np.testing.assert_array_equal(first.images, second.images)
-
-
-def test_comes_near_the_optimum_of_a_linear_model(linear, grey):
-    model, w, b = linear
-    x, y = grey[0][:16], grey[1][:16]
-    z = x.reshape(16, -1) @ w + b
-    best = []
-    for i in range(16):
-        others = [j for j in range(5) if j != y[i]]
-        best.append(min((z[i, y[i]] - z[i, j]) / np.linalg.norm(w[:, y[i]] - w[:, j]) for j in others))
-    found = attack(model, x, y, "boundary(steps=4000)")
-    assert found.success.all()
-    assert (found.distance >= np.array(best) * (1 - 1e-3)).all()
-    assert np.median(found.distance / best) < 1.03
 
 
 def test_gives_up_where_no_noise_is_a_mistake():
@@ -46,13 +32,13 @@ def test_gives_up_where_no_noise_is_a_mistake():
     def logits(v):
         return ops.stack([1.0 + 0.0 * ops.sum(v, axis=(1, 2, 3)), ops.zeros_like(v[:, 0, 0, 0])], axis=1)
 
-    one = registry.parse("attack", "boundary()")
-    found = compile(lambda *batch: one(logits, *batch))(x, y)
+    found = registry.parse("attack", "boundary()")(logits, x, y)
     assert not np.asarray(found.success).any()
-    assert (np.asarray(found.steps) == 1000).all()
+    assert (np.asarray(found.rounds) == 1000).all()
     np.testing.assert_array_equal(found.images, x)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="Foolbox needs Keras on TensorFlow")
 def test_is_below_foolbox_at_equal_queries(net, digits):
     fb = pytest.importorskip("foolbox")

@@ -1,12 +1,15 @@
+"""The feature adversary: how near it comes to its guide, when it ends, and what it wants."""
+
 import keras
 import numpy as np
 import pytest
+from closed_forms import task_of
 from keras import ops
 
-from keras_adv.attacks import FeatureAdversary, Task
-from keras_adv.attacks.task import ask
-from keras_adv.evaluation import attack, goals
-from keras_adv.validate import InvalidInput
+from keras_adv import InvalidInput, attack, noise
+from keras_adv.attacks import FeatureAdversary
+from keras_adv.attacks.task import frozen_net
+from keras_adv.evaluation import goals
 
 
 @pytest.fixture(scope="module")
@@ -21,10 +24,7 @@ def never():
 
 
 def imitate(model, x, guide, eps, y=0):
-    fields = (x, np.full(len(x), y, "int32"), np.zeros(len(x), "uint32"))
-    task = Task(
-        ask(model), *map(ops.convert_to_tensor, fields), ops.convert_to_tensor(np.float32(eps)), None, guide
-    )
+    task = task_of(model, x, np.full(len(x), y), eps=ops.convert_to_tensor(np.float32(eps)), guide=guide)
     return FeatureAdversary(steps=50).run(task)
 
 
@@ -56,18 +56,16 @@ def test_wants_a_guide_and_features(net, digits):
     with pytest.raises(InvalidInput, match="guide"):
         FeatureAdversary()(net, x, y)
     with pytest.raises(InvalidInput, match="features"):
-        FeatureAdversary().run(Task(lambda v: v, x, y, y, np.ones(4, "float32"), None, x))
+        FeatureAdversary().run(task_of(lambda v: v, x, y, eps=np.ones(4, "float32"), guide=x))
 
 
 def test_comes_nearer_to_the_features_of_its_guide(net, digits):
     x, y = digits.test[0][:24], digits.test[1][:24]
     one = FeatureAdversary(steps=40).replace(threat=FeatureAdversary().threat.replace(eps=0.05))
     result = attack(net, x, y, one, seed=5)
-    from keras_adv import noise
-
     seeds = np.asarray(noise.seeds(5, np.arange(24, dtype="uint32")))
     guide = x[goals.guides(y, seeds, None)]
-    view = ask(net)
+    view = frozen_net(net)
     gap = [
         ((np.asarray(view.features(v)) - np.asarray(view.features(guide))) ** 2).sum(1)
         for v in (x, result.images)
@@ -78,7 +76,7 @@ def test_comes_nearer_to_the_features_of_its_guide(net, digits):
 
 def test_target(net, digits):
     x, y = digits.test[0][:48], digits.test[1][:48]
-    result = attack(net, x, y, "feature_adversary(threat=linf(eps=0.4), steps=60)", targets="next")
+    result = attack(net, x, y, "feature_adversary(threat=linf(eps=0.4), steps=40)", targets="next")
     wanted = net.predict(result.images, verbose=0).argmax(1) == (y + 1) % 10
     np.testing.assert_array_equal(wanted[result.clean], result.success[result.clean])
     assert result.success[result.clean].mean() > 0.5

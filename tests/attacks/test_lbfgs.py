@@ -1,26 +1,23 @@
-import keras
+"""The attack with L-BFGS: a target, Carlini & Wagner beside it, how it changes its weights."""
+
 import numpy as np
-import pytest
+from closed_forms import only_two_classes, to_the_boundary
 from keras import ops
 
-from keras_adv.numerics import quasi_newton
+from keras_adv import attack, registry
 from keras_adv.attacks.penalty.lbfgs import reweigh
-from keras_adv.evaluation import attack
+from keras_adv.numerics import quasi_newton
 
 
-@pytest.mark.parametrize("targets", [None, "next"])
-def test_reaches_the_optimum_of_a_linear_model_of_two_classes(targets, grey):
-    x, _ = grey
-    inputs = keras.Input(x.shape[1:])
-    head = keras.layers.Dense(2)
-    model = keras.Model(inputs, head(keras.layers.Flatten()(inputs)))
-    w = np.random.default_rng(5).normal(size=(64, 2)).astype("float32")
-    head.set_weights([w, -0.5 * w.sum(0)])
-    z = model.predict(x, verbose=0)
-    plane = np.abs(z[:, 0] - z[:, 1]) / np.linalg.norm(w[:, 0] - w[:, 1])
-    result = attack(model, x, z.argmax(1), "lbfgs(searches=10)", targets=targets)
-    assert result.success.all() and (result.distance >= 0.999 * plane).all()
-    assert result.distance.mean() <= 1.02 * plane.mean()
+def test_reaches_a_target_of_two_classes_at_the_optimum(linear, grey):
+    x, one = grey[0][:12], registry.parse("attack", "lbfgs(searches=10)")
+    with only_two_classes(linear) as (model, w, b):
+        y = model.predict(x, verbose=0).argmax(1).astype("int32")
+        best = to_the_boundary((model, w, b), x, one.threat)
+        found = one(model, x, y, targets=1 - y)
+    distance = np.asarray(found.distance)
+    assert np.asarray(found.success).all() and (distance >= 0.999 * best).all()
+    assert distance.mean() <= 1.02 * best.mean()
 
 
 def test_is_near_carlini_wagner_on_a_net(net, digits):

@@ -49,7 +49,7 @@ def test_ends_with_the_first_generation_that_fools():
 
     found = registry.parse("attack", QUICK)(logits, x, y)
     assert np.asarray(found.success).all()
-    assert (np.asarray(found.steps) == 1).all()
+    assert (np.asarray(found.rounds) == 1).all()
 
 
 def test_a_target_is_reached_or_it_fails(linear, grey):

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from closed_forms import nearest
 from keras import ops
 
 from keras_adv import attack, registry
-from tests.attacks.test_every_attack import gaps
 
 
 def test_crosses_one_linear_boundary_at_the_least_norm(grey):
@@ -26,12 +26,12 @@ def test_crosses_one_linear_boundary_at_the_least_norm(grey):
     assert np.asarray(found.success).all() and (distance >= least * (1 - 1e-3)).all()
     # the overshoot of 2%, and 1e-3 in l2 beyond the plane
     assert (distance <= 1.021 * least + 0.006).all()
-    np.testing.assert_array_equal(found.steps, 3)  # DeepFool, its boundary, the crossing
+    np.testing.assert_array_equal(found.rounds, 3)  # DeepFool, its boundary, the crossing
 
 
 def test_is_not_far_from_the_nearest_boundary_of_many(linear, grey):
     x, y = grey
-    best = np.mean([min(gap / np.abs(w).max() for gap, w in row) for row in gaps(linear, x, y)])
+    best = nearest(linear, x, y, "l1").mean()
     result = attack(linear[0], x, y, "sparsefool()")
     assert result.success.all() and best <= result.distance.mean() <= 1.3 * best
 
@@ -62,7 +62,7 @@ def test_gives_up_where_no_boundary_is_found():
         logits, np.zeros((2, 4, 4, 1), "float32"), np.zeros(2)
     )
     assert not np.asarray(found.success).any() and np.isfinite(np.asarray(found.images)).all()
-    np.testing.assert_array_equal(found.steps, 5)
+    np.testing.assert_array_equal(found.rounds, 5)
 
 
 @pytest.mark.parametrize("norm", ["l2", "linf"])

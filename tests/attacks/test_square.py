@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from closed_forms import gain, two_classes
 from keras import ops
 
 from keras_adv import attack, registry
@@ -28,15 +29,9 @@ def test_each_image_has_its_own_place_in_the_schedule():
 def test_gains_most_of_what_linear_scores_give(threat, order, part, grey):
     x = grey[0][:8]
     w = np.random.default_rng(0).normal(size=(64,)).astype("float32")
-
-    def logits(v):  # never fooled
-        z = ops.sum(ops.reshape(v - 0.5, (-1, 64)) * w, axis=1)
-        return ops.stack([z, -z], axis=1) + ops.convert_to_tensor([100.0, 0.0])
-
     one = registry.parse("attack", f"square(threat={threat}, steps=1000, rescale=True)")
-    found = compile(lambda *batch: one(logits, *batch))(x, np.zeros(len(x), "int32"))
-    gain = ((x - np.asarray(found.images)).reshape(len(x), -1) @ w).mean()
-    assert part <= gain / (one.threat.eps * np.linalg.norm(w, order)) <= 1.0 + 1e-4
+    found = compile(lambda *batch: one(two_classes(w, 100.0), *batch))(x, np.zeros(len(x), "int32"))
+    assert part <= gain(w, x, found.images) / (one.threat.eps * np.linalg.norm(w, order)) <= 1.0 + 1e-4
 
 
 def test_stops_at_the_query_that_fools(net, digits):

@@ -7,7 +7,7 @@ import pytest
 from keras_adv.backend import Net, convolution, value_and_grad
 
 tf = pytest.importorskip("tensorflow")
-pytestmark = pytest.mark.skipif(not convolution.PAYS, reason="TensorFlow on a CPU only")
+pytestmark = pytest.mark.skipif(not convolution.AVAILABLE, reason="TensorFlow on a CPU only")
 SIZES = [(16, 16), (28, 28), (17, 30), (19, 16)]
 
 
@@ -57,7 +57,7 @@ def test_it_is_used_once_where_it_holds_and_the_model_is_left_as_it_was(monkeypa
     with pytest.raises(ValueError, match=r"incompatible|shape"):
         Net(model)(x[..., :1].repeat(2, axis=-1))
     assert "convolution_op" not in vars(model.layers[1])
-    monkeypatch.setattr(convolution, "PAYS", False)
+    monkeypatch.setattr(convolution, "AVAILABLE", False)
     plain = value_and_grad(look, x)
     np.testing.assert_array_equal(quick[0], plain[0])
     np.testing.assert_allclose(quick[2], plain[2], atol=1e-6)

@@ -41,7 +41,7 @@ class ThreeMoves(Defense):
 
     def classify_clean(self, nets, batch):
         return {
-            "classify": cross_entropy(nets["net"].logits(batch["x"], training=True, update=True), batch["y"])
+            "classify": cross_entropy(nets["net"].logits(batch["x"], mode="training"), batch["y"])
         }
 
     def discriminate(self, nets, batch):
@@ -124,7 +124,7 @@ def test_statistics_that_a_pass_moves_carry_no_gradient_into_the_next():
             return (Move("net", ("net",), SGD(learning_rate=1.0, momentum=0.0), ("a", "b"), self.both),)
 
         def both(self, nets, batch):
-            first = nets["net"].logits(batch["x"], training=True, update=True)
+            first = nets["net"].logits(batch["x"], mode="training")
             return {"a": 0.0 * first[:, 0], "b": nets["net"].logits(batch["x"])[:, 0]}
 
     x = np.random.default_rng(0).random((40, 2, 2, 1)).astype("float32")

@@ -1,9 +1,15 @@
+import os
+import runpy
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from keras_adv.backend import DYNAMIC_BATCH_SIZE, Net, chosen_grad, compile, jacobian, value_and_grad
+from keras_adv import backend
+from keras_adv.backend import DYNAMIC_BATCH_SIZE, FrozenNet, Net, chosen_grad, compile, jacobian, value_and_grad
 from keras_adv.losses import cross_entropy
 
 
@@ -57,7 +63,7 @@ def test_the_chosen_gradient_is_that_of_the_mixture_in_both_orders(smooth):
     for got, want in zip(seen["args"], (z, x + 1, jac), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
     ours, reference = (
-        value_and_grad(lambda w, way=way: (squared(Net(smooth).at(w), way), 0), weights)
+        value_and_grad(lambda w, way=way: (squared(Net(smooth).with_values(w), way), 0), weights)
         for way in (chosen, plain)
     )
     np.testing.assert_allclose(ours[0], reference[0], rtol=1e-4)
@@ -72,7 +78,7 @@ def test_unconnected_input_has_gradient_zero():
 
 def test_compiled_functions_see_new_weights(fresh, digits):
     x = digits.test[0][:4]
-    run = compile(Net(fresh, frozen=True).logits, fresh)
+    run = compile(FrozenNet(fresh), fresh)
     run(x)
     fresh.set_weights([0 * w for w in fresh.get_weights()])
     np.testing.assert_array_equal(run(x), np.zeros((4, 10)))
@@ -87,10 +93,10 @@ def normed():
 def test_state_moves_only_when_asked(normed):
     x = np.random.default_rng(0).normal(5, 1, (50, 4)).astype("float32")
     before = [np.array(v) for v in normed.non_trainable_variables]
-    value_and_grad(lambda v: (ops.sum(Net(normed)(v, training=True), axis=1), 0), x)
+    value_and_grad(lambda v: (ops.sum(Net(normed)(v, mode="untracked"), axis=1), 0), x)
     for old, new in zip(before, normed.non_trainable_variables, strict=True):
         np.testing.assert_array_equal(old, new)
-    Net(normed)(x, training=True, update=True)
+    Net(normed)(x, mode="training")
     assert np.abs(np.asarray(normed.non_trainable_variables[0])).max() > 0.01
 
 
@@ -119,15 +125,18 @@ def test_a_net_is_steady_where_training_changes_nothing(layers, unchanged_by_tra
         outputs = layer(outputs)
     net, x = Net(keras.Model(inputs, outputs)), digits.test[0][:8]
     assert net.unchanged_by_training == unchanged_by_training
-    same = np.allclose(net.logits(x), net.logits(x, training=True), atol=1e-6)
+    same = np.allclose(net.logits(x), net.logits(x, mode="untracked"), atol=1e-6)
     assert same == unchanged_by_training
 
 
-def test_torch_is_refused_with_the_way_out():
-    import os
-    import subprocess
-    import sys
+def test_torch_is_refused_with_the_way_out(monkeypatch):
+    monkeypatch.setattr(keras.config, "backend", lambda: "torch")
+    with pytest.raises(ImportError, match=r"'torch'.*KERAS_BACKEND=tensorflow \(or jax\)"):
+        runpy.run_path(backend.__file__)
 
+
+@pytest.mark.slow
+def test_importing_the_package_on_torch_says_the_same():
     code = "import sys, types\nimport keras\nkeras.config.backend = lambda: 'torch'\nimport keras_adv\n"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=False

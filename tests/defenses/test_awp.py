@@ -7,7 +7,7 @@ from keras_adv import registry
 from keras_adv.attacks import PGD
 from keras_adv.backend import Game, Net
 from keras_adv.defenses import Adversarial
-from keras_adv.defenses.awp import AWP, TRADES_AWP_CIFAR
+from keras_adv.defenses.awp import AWP
 from keras_adv.defenses.mart import Mart
 from keras_adv.defenses.trades import Trades
 from keras_adv.models import MLP
@@ -47,7 +47,7 @@ def test_a_step_on_softmax_regression_is_the_formula_in_numpy(linear, grey):
     y = np.random.default_rng(1).integers(0, 5, len(x)).astype("int32")
     game = Game(model, AWP(gamma=0.3, inner=STILL))
     game.compile_moves(game.defense.moves(), 1, 1)
-    game.train_on_batch(x, y)
+    game.play(ops.convert_to_tensor(x), ops.convert_to_tensor(y))
     stepped = model.get_weights()
     model.set_weights([w, b])
     slope, _ = gradient(x, y, w, b)
@@ -108,10 +108,11 @@ def test_the_pass_for_the_perturbation_keeps_no_statistics():
 
 
 def test_warmup_is_the_inner_defense_and_the_optimizer_is_its():
-    first, second = TRADES_AWP_CIFAR.phases(200)
+    paper = registry.parse("defense", "awp_cifar_trades")
+    first, second = paper.phases(200)
     assert (first.until, second.until) == (10, 200)
-    assert first.moves[0] == TRADES_AWP_CIFAR.inner.moves()[0]
-    assert second.moves[0].optimizer == TRADES_AWP_CIFAR.optimizer == TRADES_AWP_CIFAR.inner.optimizer
+    assert first.moves[0] == paper.inner.moves()[0]
+    assert second.moves[0].optimizer == paper.optimizer == paper.inner.optimizer
     assert [p.until for p in AWP(warmup=5).phases(5)] == [5] and len(AWP().phases(5)) == 1
 
 

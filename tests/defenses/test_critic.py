@@ -4,10 +4,10 @@ import pytest
 from keras import ops
 
 from keras_adv.backend import Game, Net, value_and_grad
-from keras_adv.defenses import Critic
 from keras_adv.defenses.base import masked_mean
-from keras_adv.layers import ClassMeans, Noise
-from keras_adv.losses import decision
+from keras_adv.defenses.critic import ClassMeans, Critic
+from keras_adv.layers import Noise
+from keras_adv.losses import predicted_class
 
 
 @pytest.fixture
@@ -23,9 +23,9 @@ def scene(net, digits):
 def test_class_means_follow_the_batch_and_keep_absent_classes():
     means = Net(ClassMeans(3, decay=0.5, initial=1.0))
     values = ops.convert_to_tensor([0.2, 0.4, 0.8])
-    got = means(values, ops.convert_to_tensor([0, 0, 2]), update=True)
+    got = means(values, ops.convert_to_tensor([0, 0, 2]), mode="training")
     np.testing.assert_allclose(got, [0.65, 1.0, 0.9], rtol=1e-6)
-    got = means(values, ops.convert_to_tensor([1, 1, 1]), update=True)
+    got = means(values, ops.convert_to_tensor([1, 1, 1]), mode="training")
     np.testing.assert_allclose(got, [0.65, 0.5 + 1.4 / 6, 0.9], rtol=1e-6)
     means(values, ops.convert_to_tensor([0, 0, 0]))  # without update nothing stays
     np.testing.assert_allclose(means.model.means, [0.65, 0.5 + 1.4 / 6, 0.9], rtol=1e-6)

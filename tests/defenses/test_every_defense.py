@@ -1,72 +1,145 @@
 """Laws of every registered defense."""
 
 import functools
+import shutil
+from typing import NamedTuple
 
 import keras
 import numpy as np
 import pytest
 from keras import ops
+from short_runs import NAMES, short_run
 
-from keras_adv import fit, noise, registry
+from keras_adv import backend, fit, noise, registry
 from keras_adv.backend import Game, Net
 from keras_adv.callbacks import Checkpoint
-from keras_adv.losses import cross_entropy
-from keras_adv.models import MLP, LeNet
+from keras_adv.defenses.discriminator import SpectralDense
+from keras_adv.models import MLP
 from keras_adv.optimizers import SGD
 
-NAMES = list(registry.registered("defense"))
-
-
-def game_for(spec, digits, model=None):
-    defense = registry.parse("defense", spec)
-    net = defense.adapt_model(model or LeNet()).build(digits.shape, digits.classes)
-    return Game(net, defense)
-
-
-def prepared(game, digits, n=24):
-    x, y = (ops.convert_to_tensor(part[:n]) for part in digits.train)
-    return batch_of(game, x, y)
-
-
-def batch_of(game, x, y):
-    """(nets, batch) as the first step of `game` sees them."""
-    nets = {name: Net(player) for name, player in game.players.items()}
-    seed = noise.fold(ops.cast(0, "uint32"), 1)
-    batch = {"x": x, "y": y, **game.defense.prepare(nets, x, y, seed)}
-    for net in nets.values():
-        net.set_clock(64)
-    return nets, batch
+CLASSES, IMAGES, EPS = 3, 24, 0.1
+MOMENTUM, OLD_MEAN = 0.9, -0.3
+RNG = np.random.default_rng(0)
+X = RNG.random((IMAGES, 4, 4, 1)).astype("float32")
+Y = (np.arange(IMAGES) % CLASSES).astype("int32")
+FORMS = (
+    "adversarial(mix=0.5)",
+    "afd(penalty=1.0, attack=fgsm())",
+    "afd(symmetric=True, attack=fgsm())",
+    "afd(match=True, attack=fgsm())",
+    "awp(inner=adversarial(mix=0.5))",
+    "awp(inner=trades())",
+    "deep_defense(inference=False)",
+    "mad(attack=pgd(threat=linf(eps=0.1), steps=2))",
+    "mmc(attack=pgd(threat=linf(eps=0.1), steps=2))",
+)
+"""Forms that make other passes than the default."""
 
 
 def moves(defense):
     return [move for phase in defense.phases(3) for move in phase.moves]
 
 
-CASES = [(name, number) for name in NAMES for number in range(len(moves(registry.parse("defense", name))))]
+def quick(fn, game):
+    """`fn`, where tensors are handled at once; JAX would compile every operation by itself, so there it is jitted."""
+    return backend.compile(fn, game) if keras.config.backend() == "jax" else fn
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_terms_are_named_finite_and_one_for_each_image(name, digits):
-    game = game_for(name, digits)
-    nets, batch = prepared(game, digits)
-    for move in moves(game.defense):
-        terms = move.loss(nets, batch)
-        assert tuple(terms) == (*move.terms, *move.monitors)
+def snapshot(variable):
+    """Its value now, whatever is assigned to it later."""
+    return variable.value + 0
+
+
+def normed():
+    """A small net with batch normalisation directly on the images, whose running mean shows what passed."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((4, 4, 1))
+    seen = keras.layers.BatchNormalization(momentum=MOMENTUM, name="seen")(inputs)
+    hidden = keras.layers.Dense(12, activation="relu", name="features")(keras.layers.Flatten()(seen))
+    return keras.Model(inputs, keras.layers.Dense(CLASSES)(hidden))
+
+
+class Seen(NamedTuple):
+    """One move of a step: what its loss returned, and which variables were other ones afterwards."""
+
+    move: object
+    terms: dict
+    changed: set
+
+
+class Step(NamedTuple):
+    """One step of every phase of a defense on `normed`, and the running mean before and after the last of them."""
+
+    game: Game
+    seen: list
+    means: list
+
+
+class Watched(Game):
+    """A game that keeps the terms of each move and the values that it leaves."""
+
+    def make_move(self, move, nets, batch):
+        terms = super().make_move(move, nets, batch)
+        learnable = [v for player in self.players.values() for v in player.trainable_variables]
+        self.story.append((terms, [snapshot(v) for v in {id(v): v for v in learnable}.values()]))
+        return terms
+
+
+@functools.cache
+def one_step(spec):
+    defense = registry.parse("defense", spec)
+    game, seen, means = Watched(normed(), defense), [], []
+    mean = next(v for v in game.predictor.non_trainable_variables if v.path.endswith("seen/moving_mean"))
+    variables = list({id(v): v for p in game.players.values() for v in p.trainable_variables}.values())
+    for phase in defense.phases(3):
+        game.compile_moves(phase.moves, 10, 1)
+        mean.assign([OLD_MEAN])
+        before = [np.asarray(snapshot(v)) for v in variables]
+
+        def step(x, y):
+            game.__dict__["story"] = []
+            game.play(x, y)
+            return game.story, snapshot(mean)
+
+        story, moved = quick(step, game)(ops.convert_to_tensor(X), ops.convert_to_tensor(Y))
+        means.append(float(np.asarray(moved)[0]))
+        for move, (terms, after) in zip(phase.moves, story, strict=True):
+            after = [np.asarray(value) for value in after]
+            changed = {id(v) for v, a, b in zip(variables, before, after, strict=True) if (a != b).any()}
+            seen.append(Seen(move, {k: np.asarray(v) for k, v in terms.items()}, changed))
+            before = after
+    return Step(game, seen, means)
+
+
+@pytest.mark.parametrize("spec", [*NAMES, *FORMS])
+def test_terms_are_named_finite_and_one_for_each_image(spec):
+    for move, terms, _ in one_step(spec).seen:
+        assert set(terms) == {*move.terms, *move.monitors}
         for term in terms.values():
-            assert term.shape == (24,) and np.isfinite(np.asarray(term)).all()
+            assert term.shape == (IMAGES,) and np.isfinite(term).all()
 
 
-@pytest.mark.parametrize(("name", "number"), CASES)
-def test_each_move_changes_only_what_it_learns(name, number, digits):
-    game = game_for(name, digits)
-    move = moves(game.defense)[number]
-    game.compile_moves((move,), 10, 1)
-    learned = {id(v) for v in game.variables_of(move)}
-    every = {id(v): v for player in game.players.values() for v in player.trainable_variables}
-    before = {key: np.array(v) for key, v in every.items()}
-    game.train_on_batch(digits.train[0][:40], digits.train[1][:40])
-    changed = {key for key, v in every.items() if not np.array_equal(before[key], np.array(v))}
-    assert changed == learned
+@pytest.mark.parametrize("spec", [*NAMES, *FORMS])
+def test_each_move_changes_only_what_it_learns(spec):
+    game, seen, _ = one_step(spec)
+    for move, _, changed in seen:
+        held = set()
+        if getattr(game.defense, "freeze_norm", False):
+            held = {id(v) for v in game.predictor.trainable_variables if "seen/" in v.path}
+        assert changed == {id(v) for v in game.variables_of(move)} - held
+
+
+@pytest.mark.parametrize("spec", [*NAMES, *FORMS])
+def test_statistics_of_batch_normalisation_move_as_declared(spec):
+    """Each pass that counts draws the running mean a tenth of the way to the mean of its images."""
+    step, batch = one_step(spec), float(X.mean())
+    declared = step.game.defense.statistics_passes
+    kept = MOMENTUM**declared
+    for mean in step.means:
+        want = kept * OLD_MEAN + (1 - kept) * batch
+        assert mean == pytest.approx(want, abs=(1 - kept) * EPS + 1e-6)
+        other = MOMENTUM ** (declared + 1)
+        assert abs(other * OLD_MEAN + (1 - other) * batch - want) > 2 * (1 - other) * EPS  # told apart
 
 
 HELD = {
@@ -74,7 +147,8 @@ HELD = {
     ("vat", 0): "p(x) is a constant of its divergence",
 }
 """Moves whose gradient is by design not that of their value."""
-FORMS = (
+CASES = [(name, number) for name in NAMES for number in range(len(moves(registry.parse("defense", name))))]
+DERIVATIVES = (
     "margin(weight=0.3)",
     "margin(weight=0.3, threat=linf())",
     "margin(weight=0.3, squared=False)",
@@ -91,42 +165,58 @@ FORMS = (
 
 
 @pytest.mark.parametrize(
-    ("name", "number"), [case for case in CASES if case not in HELD] + [(form, 0) for form in FORMS]
+    ("name", "number"), [case for case in CASES if case not in HELD] + [(form, 0) for form in DERIVATIVES]
 )
 def test_gradient_of_every_move_equals_finite_differences(name, number, smooth):
     rng = np.random.default_rng(0)
-    x, y = rng.random((12, 4, 4, 1)).astype("float32"), (np.arange(12) % 3).astype("int32")
+    x = ops.convert_to_tensor(rng.random((12, 4, 4, 1)).astype("float32"))
+    y = ops.convert_to_tensor((np.arange(12) % 3).astype("int32"))
     start = smooth.get_weights()
     keras.utils.set_random_seed(3)  # at these weights no kink of the critic lies between the two points
     game = Game(smooth, registry.parse("defense", name))
     move = moves(game.defense)[number]._replace(optimizer=SGD(learning_rate=1.0, momentum=0.0))
     game.compile_moves((move,), 1, 1)
     learned = game.variables_of(move)
-    old = [np.array(v) for v in learned]
-    images, labels = ops.convert_to_tensor(x), ops.convert_to_tensor(y)
-    if "judge" in game.players:
-        # the vectors of its power method are constants of the gradient, which holds where they are at rest
-        nets, batch = batch_of(game, images, labels)
-        for _ in range(50):
-            move.loss(nets, batch)
-    kept = [np.array(v) for v in game.variables]
-    nets, batch = batch_of(game, images, labels)
-    batch = {key: ops.convert_to_tensor(np.array(value)) for key, value in batch.items()}
-    for v, value in zip(game.variables, kept, strict=True):  # running means, clocks: as they were
-        v.assign(value)
-    game.train_on_batch(x, y)
-    for net in nets.values():
-        net.set_clock(64)
-    gradient = [a - np.array(v) for a, v in zip(old, learned, strict=True)]
+
+    def prepared(x, y):
+        nets = {name: Net(player) for name, player in game.players.items()}
+        seed = noise.fold(ops.cast(0, "uint32"), 1)
+        batch = {"x": x, "y": y, **game.defense.prepare(nets, x, y, seed)}
+        return {key: ops.stop_gradient(value) for key, value in batch.items()}
+
+    def nets():
+        made = {name: Net(player) for name, player in game.players.items()}
+        for net in made.values():
+            net.set_stream_position(64)
+        return made
+
+    def moved(batch):
+        game.make_move(move, nets(), batch)
+        return [snapshot(v) for v in learned]
+
+    def means(batch):
+        terms = move.loss(nets(), batch)
+        return [ops.mean(terms[term]) for term in move.terms]
+
+    batch = {key: ops.convert_to_tensor(np.asarray(v)) for key, v in quick(prepared, game)(x, y).items()}
+    look = quick(means, game)
+    for layer in game._flatten_layers():
+        if isinstance(layer, SpectralDense):
+            # the vectors of its power method are constants of the gradient, which holds where they are at rest
+            layer.u.assign(np.linalg.svd(np.asarray(snapshot(layer.kernel)))[2][0])
+    kept = [np.asarray(snapshot(v)) for v in game.variables]
+    old = [np.asarray(snapshot(v)) for v in learned]
+    gradient = [a - np.asarray(b) for a, b in zip(old, quick(moved, game)(batch), strict=True)]
     direction = [g + np.abs(g).max() * rng.normal(size=g.shape).astype("float32") for g in gradient]
     size = np.sqrt(sum(np.square(d).sum() for d in direction))
     direction = [d / size for d in direction]
 
     def total(t):
+        for v, value in zip(game.variables, kept, strict=True):  # running means, clocks: as they were
+            v.assign(value)
         for v, w, d in zip(learned, old, direction, strict=True):
             v.assign(w + t * d)
-        terms = move.loss(nets, batch)
-        return sum(float(np.asarray(terms[term]).astype("float64").mean()) for term in move.terms)
+        return sum(float(term) for term in look(batch))
 
     want = sum(float((g * d).sum()) for g, d in zip(gradient, direction, strict=True))
     step = 2e-3
@@ -135,78 +225,95 @@ def test_gradient_of_every_move_equals_finite_differences(name, number, smooth):
     assert slope == pytest.approx(want, rel=0.03, abs=2e-4)
 
 
-@pytest.fixture(scope="module")
-def trained(digits):
-    """name -> (what a defense has trained, the loss before): two laws look at the same net."""
-
-    @functools.cache
-    def make(name):
-        net = registry.parse("defense", name).adapt_model(LeNet()).build(digits.shape, digits.classes)
-        before = loss(net, digits)
-        epochs = 6 if name == "mmc" else 3  # distances to centres of length 10 as logits take longer
-        return fit.defend(net, name, *digits.train, epochs=epochs, batch_size=60, verbose=0), before
-
-    return make
+@pytest.mark.parametrize("name", NAMES)
+def test_loss_falls(name):
+    run = short_run(name)
+    assert run.after < 0.7 * run.before
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_loss_falls(name, digits, trained):
-    served, before = trained(name)
-    assert loss(served, digits) < 0.7 * before
-
-
-def loss(net, digits):
-    z = net.predict(digits.test[0], verbose=0)
-    return float(np.mean(np.asarray(cross_entropy(z, digits.test[1]))))
-
-
-@pytest.mark.parametrize(
-    "spec", ["adversarial(attack=pgd(threat=linf(eps=0.0)))", "margin(weight=0.0, loss='cross_entropy')"]
-)
-def test_without_its_weight_a_defense_is_plain_training(spec, digits):
-    trained = []
-    for one in (spec, "standard()"):
-        one = registry.with_values(
-            registry.parse("defense", one), {"optimizer": registry.parse("optimizer", "sgd()")}
-        )
-        net = MLP(units=(20,)).build(digits.shape, digits.classes)
-        fit.defend(net, one, *digits.train, epochs=1, verbose=0)
-        trained.append(net.get_weights())
-    for ours, plain in zip(*trained, strict=True):
-        np.testing.assert_allclose(ours, plain, atol=1e-5)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_predictor_is_a_plain_keras_model(name, digits, trained, tmp_path):
-    served, _ = trained(name)
+def test_predictor_is_a_plain_keras_model(name, digits, tmp_path):
+    served = short_run(name).served
     served.save(tmp_path / "m.keras")
     loaded = keras.models.load_model(tmp_path / "m.keras", compile=False)
     x = digits.test[0][:20]
-    np.testing.assert_allclose(loaded.predict(x, verbose=0), served.predict(x, verbose=0), atol=1e-6)
+    np.testing.assert_allclose(loaded(x, training=False), served(x, training=False), atol=1e-6)
     assert loaded.count_params() == served.count_params() < 70000
     names = {layer.name for layer in loaded.layers}
     extra = set(registry.parse("defense", name).networks(served)) - {"net", "encoder"}
     assert not names & extra and not [v for v in loaded.variables if "adam" in v.path]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_resumed_run_is_the_same_run(name, digits, tmp_path):
-    spec = {"critic": "critic(width=16)"}.get(name, name)
-    x, y = (part[:600] for part in digits.train)
+@functools.cache
+def weights_after_plain_steps(spec):
+    """The weights of a small net that three steps of plain SGD lead to."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((4, 4, 1))
+    hidden = keras.layers.Dense(12, activation="relu", name="features")(keras.layers.Flatten()(inputs))
+    net = keras.Model(inputs, keras.layers.Dense(CLASSES)(hidden))
+    defense = registry.with_values(registry.parse("defense", spec), {"optimizer": SGD()})
+    game = Game(net, defense)
+    game.compile_moves(defense.moves(), 10, 1)
+    for rows in np.split(np.arange(IMAGES), 3):
+        game.train_on_batch(X[rows], Y[rows])
+    return net.get_weights()
 
-    def run(folder, *lengths):
-        for epochs in lengths:
-            design = registry.parse("defense", spec).adapt_model(MLP(units=(24,)))
-            net = design.build(digits.shape, digits.classes)
-            saver = Checkpoint(tmp_path / folder)
-            served = fit.defend(net, spec, x, y, epochs=epochs, batch_size=200, callbacks=[saver], verbose=0)
+
+WITHOUT_WEIGHT = (
+    "adversarial(attack=pgd(threat=linf(eps=0.0)))",
+    "deep_defense(weight=0.0, steps=1)",
+    "margin(weight=0.0, loss='cross_entropy')",
+    "vat(weight=0.0)",
+)
+
+
+@pytest.mark.parametrize("spec", WITHOUT_WEIGHT)
+def test_without_its_weight_a_defense_is_plain_training(spec):
+    ours, plain = weights_after_plain_steps(spec), weights_after_plain_steps("standard")
+    for a, b in zip(ours, plain, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+STATES = {
+    "standard": "one optimizer",
+    "critic(width=16, attack=high_confidence(steps=1))": "two players, running means of the classes, two phases",
+    "fast": "the best weights so far",
+    "dropout": "random streams",
+    "afd(attack=fgsm())": "the vectors of the power method, three players",
+}
+"""What a run must find again, for the defenses whose resumed run is looked at by every test run; the rest is slow."""
+OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in NAMES if name not in STATES]
+
+
+class Interrupted(Checkpoint):
+    """Also leaves in another folder what a run killed after its first epoch would have left."""
+
+    def __init__(self, folder, left):
+        super().__init__(folder)
+        self.left = left
+
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(epoch, logs)
+        if epoch == 0:
+            shutil.copytree(self.folder, self.left)
+
+
+@pytest.mark.parametrize("spec", [*STATES, *OTHERS])
+def test_a_resumed_run_is_the_same_run(spec, tmp_path):
+    rng = np.random.default_rng(1)
+    x, y = rng.random((60, 4, 4, 1)).astype("float32"), (np.arange(60) % CLASSES).astype("int32")
+
+    def run(saver):
+        net = registry.parse("defense", spec).adapt_model(MLP(units=(24,))).build((4, 4, 1), CLASSES)
+        served = fit.defend(net, spec, x, y, epochs=3, batch_size=20, callbacks=[saver], verbose=0)
         return served.get_weights()
 
-    whole, parts = run("whole", 3), run("parts", 1, 3)
+    whole = run(Interrupted(tmp_path / "whole", tmp_path / "parts"))
+    parts = run(Checkpoint(tmp_path / "parts"))
     for one, other in zip(whole, parts, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)
     if keras.config.backend() == "tensorflow" and not same(whole, parts):
-        assert not same(whole, run("again", 3)), (
+        assert not same(whole, run(Checkpoint(tmp_path / "again"))), (
             "this machine adds up the same way twice, the resumed run does not"
         )
 

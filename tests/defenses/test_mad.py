@@ -6,7 +6,7 @@ from keras import ops
 from keras_adv import noise, registry
 from keras_adv.backend import Game, Net, compile
 from keras_adv.defenses.label_smoothing import smoothed_cross_entropy
-from keras_adv.defenses.mad import MAD, MADNET_CIFAR, MADNET_MNIST, cosine, partners, spread
+from keras_adv.defenses.mad import MAD, cosine, partners, spread
 from keras_adv.losses import cross_entropy
 
 SEED = noise.fold(np.uint32(0), 1)
@@ -81,7 +81,7 @@ def test_the_siamese_label_is_what_the_loss_compares_with(smooth):
     rng = np.random.default_rng(0)
     x, y = rng.random((20, 4, 4, 1)).astype("float32"), rng.integers(0, 3, 20).astype("int32")
     found, batch = terms(MAD(siamese=2.0), smooth, x, y)
-    z = np.asarray(Net(smooth).featured(ops.convert_to_tensor(x))[0])
+    z = np.asarray(Net(smooth).features_and_logits(ops.convert_to_tensor(x))[0])
     z = z / np.linalg.norm(z, axis=1, keepdims=True)
     miss = (z * z[batch["partner"]]).sum(1) - (y == y[batch["partner"]])
     np.testing.assert_allclose(found["siamese"], 2 * np.abs(miss), rtol=1e-4, atol=1e-5)
@@ -130,7 +130,7 @@ def test_the_second_branch_is_the_partners_own_loss(smooth):
     rng = np.random.default_rng(1)
     x, y = rng.random((20, 4, 4, 1)).astype("float32"), rng.integers(0, 3, 20).astype("int32")
     found, batch = terms(MAD(variance=1.0, projections=None), smooth, x, y)
-    z, logits = Net(smooth).featured(ops.convert_to_tensor(x))
+    z, logits = Net(smooth).features_and_logits(ops.convert_to_tensor(x))
     z, p = np.asarray(z), batch["partner"]
     fit = np.asarray(smoothed_cross_entropy(logits, ops.convert_to_tensor(y), 0.8))
     np.testing.assert_allclose(found["cross_entropy"], fit + fit[p], rtol=1e-5)
@@ -172,7 +172,8 @@ def test_one_graph_serves_batches_of_any_size(net, digits):
 
 
 def test_presets_are_the_papers():
-    for one, last in ((MADNET_MNIST, 64), (MADNET_CIFAR, 333)):
+    for one, last in (("mad_mnist", 64), ("mad_cifar", 333)):
+        one = registry.parse("defense", one)
         assert (one.alpha, one.siamese, one.variance, one.jacobian, one.same) == (0.8, 1, 1, 0.01, 0.5)
         rate = one.optimizer.build(10, 500).learning_rate
         assert float(rate) == pytest.approx(0.1) and one.optimizer.schedule.at[-1] == last

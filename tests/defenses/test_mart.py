@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_adv import registry
 from keras_adv.backend import Net, value_and_grad
-from keras_adv.defenses.mart import MART_CIFAR, Mart, boosted_cross_entropy
+from keras_adv.defenses.mart import Mart, boosted_cross_entropy
 from keras_adv.losses import cross_entropy
 
 
@@ -69,7 +70,7 @@ def test_it_is_finite_with_a_gradient_where_probabilities_are_0_or_1():
 def test_sure_images_do_not_count_in_the_kl_and_wrong_ones_count_fully(linear, grey):
     model, w, b = linear
     x, y = grey
-    scaled = Net(model).at([40 * ops.convert_to_tensor(w), 40 * ops.convert_to_tensor(b)])
+    scaled = Net(model).with_values([40 * ops.convert_to_tensor(w), 40 * ops.convert_to_tensor(b)])
     moved = np.clip(x + 0.05, 0, 1).astype("float32")
     z = np.asarray(scaled.logits(x))
     p = softmax(z)[np.arange(len(y)), y]
@@ -89,4 +90,5 @@ def test_its_images_raise_the_cross_entropy_in_the_ball(net, digits):
     assert np.abs(np.asarray(moved) - np.asarray(x)).max() <= 0.1 + 1e-6
     ce = lambda v: np.asarray(cross_entropy(Net(net).logits(v), y)).mean()  # noqa: E731
     assert ce(moved) > 2 * ce(x)
-    assert MART_CIFAR.attack.length * 10 == 2.5 and MART_CIFAR.weight == 5
+    paper = registry.parse("defense", "mart_cifar")
+    assert paper.attack.step_length * 10 == 2.5 and paper.weight == 5

@@ -4,17 +4,27 @@ import pytest
 from keras import ops
 
 from keras_adv import InvalidInput, attack, fit, noise, registry
-from keras_adv.attacks.objectives import OBJECTIVES
-from keras_adv.attacks.task import Task, ask
-from keras_adv.backend import Game, Net, value_and_grad
+from keras_adv.attacks import Examples, Task
+from keras_adv.attacks.objectives import KL
+from keras_adv.backend import FrozenNet, Game, Net, value_and_grad
 from keras_adv.defenses import mat
-from keras_adv.defenses.mat import CLIMB, MAT, MAT_CIFAR, MAT_MNIST, cosine_distance, cosines, second_order
-from keras_adv.layers import MaxMahalanobisHead, simplex
+from keras_adv.defenses.mat import (
+    ASCENT,
+    MAT,
+    CosineDistance,
+    CosineMargin,
+    MATLoss,
+    cosine_distance,
+    cosines,
+    second_order,
+)
+from keras_adv.layers import MaxMahalanobisHead
 from keras_adv.losses import pick
 from keras_adv.models import MLP, LeNet
+from keras_adv.numerics.simplex import simplex
 from keras_adv.threats import Linf
 
-SMALL = CLIMB.replace(steps=3)
+SMALL = ASCENT.replace(steps=3)
 
 
 def terms_of(defense, net, x, y, **batch):
@@ -28,7 +38,7 @@ def terms_of(defense, net, x, y, **batch):
 
 @pytest.fixture(scope="module")
 def trained(digits):
-    net = LeNet().build(digits.shape, digits.classes)
+    net = MLP(units=(64,)).build(digits.shape, digits.classes)
     return fit.defend(net, MAT(attack=SMALL), *digits.train, epochs=5, batch_size=60, verbose=0)
 
 
@@ -77,10 +87,10 @@ def test_features_of_length_0_give_finite_values_and_gradients(points):
 
 def test_the_largest_logit_is_the_largest_cosine(trained, digits):
     x = ops.convert_to_tensor(digits.test[0])
-    phi, z = Net(trained).featured(x)
+    phi, z = Net(trained).features_and_logits(x)
     cos = cosines(phi, trained.layers[-1].centres)
     np.testing.assert_array_equal(np.argmax(z, axis=1), np.argmax(cos, axis=1))
-    np.testing.assert_allclose(z, cos * mat.size(phi)[:, None], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(z, cos * mat.safe_norm(phi)[:, None], rtol=1e-3, atol=1e-4)
     assert (np.argmax(z, axis=1) == digits.test[1]).mean() > 0.9
 
 
@@ -100,7 +110,7 @@ def test_terms_by_hand(trained, digits):
     terms, batch = terms_of(defense, trained, x, y)
     assert tuple(terms) == ("ftc", "so", "bibo", "feature_norm")
     phi, other = (
-        np.asarray(Net(trained).featured(v)[0], "float64") for v in (batch["x"], batch["adversarial"])
+        np.asarray(Net(trained).features_and_logits(v)[0], "float64") for v in (batch["x"], batch["adversarial"])
     )
     mu = simplex(10, 64)
     length = np.linalg.norm(phi, axis=1)
@@ -118,7 +128,7 @@ def test_terms_by_hand(trained, digits):
 
 def test_the_inner_attack_stays_in_the_ball_raises_the_distance_and_needs_no_label(trained, digits):
     x, y = (part[:24] for part in digits.train)
-    defense = MAT(attack=CLIMB.replace(steps=8))
+    defense = MAT(attack=ASCENT.replace(steps=8))
     terms, batch = terms_of(defense, trained, x, y)
     delta = np.asarray(batch["adversarial"]) - x
     assert 0.09 < np.abs(delta).max() <= 0.1 + 1e-6
@@ -131,23 +141,20 @@ def test_the_inner_attack_stays_in_the_ball_raises_the_distance_and_needs_no_lab
 
 def test_the_start_is_near_and_the_distance_has_a_gradient_there(trained, digits):
     x = ops.convert_to_tensor(digits.train[0][:24])
-    task = Task(
-        ask(trained), x, ops.zeros(24, "int32"), noise.seeds(0, ops.arange(24)), Linf(eps=0.1).radii(x)
-    )
-    start = CLIMB.start(task)["x"]
+    examples = Examples.of_batch(x, ops.zeros(24, "int32"), eps=Linf(eps=0.1).radii(x))
+    task = Task(FrozenNet(trained), examples)
+    start = ASCENT.start(task)["x"]
     inside = np.asarray(x == np.clip(x, 0.01, 0.99))
     moved = np.asarray(start - x)
     assert moved[inside].std() == pytest.approx(0.001, rel=0.1)
-    far = CLIMB.replace(random_start=True).start(task)["x"]
+    far = ASCENT.replace(random_start=True).start(task)["x"]
     assert np.asarray(far - x)[inside].std() > 0.03
 
     def slope(v):
-        value = OBJECTIVES["cosine_distance"].value(task, v, None, task.features(x))
-        return value_and_grad(
-            lambda u: (OBJECTIVES["cosine_distance"].value(task, u, None, task.features(x)), 0), v
-        )[2], value
+        distance = CosineDistance()
+        return value_and_grad(lambda u: (distance.value(task, u, None, distance.clean_reference(task)), 0), v)[2]
 
-    at_x, away = (np.abs(np.asarray(slope(v)[0])).max() for v in (x, start))
+    at_x, away = (np.abs(np.asarray(slope(v))).max() for v in (x, start))
     assert at_x < 1e-3 * away
 
 
@@ -159,7 +166,7 @@ def test_both_arguments_of_bibo_learn(trained, digits):
 
     def slope(left, right):
         def value(values):
-            a, b = (net.at(values).featured(batch[name])[0] for name in ("x", "adversarial"))
+            a, b = (net.with_values(values).features_and_logits(batch[name])[0] for name in ("x", "adversarial"))
             return cosine_distance(
                 a if left else ops.stop_gradient(a), b if right else ops.stop_gradient(b)
             ), None
@@ -167,7 +174,7 @@ def test_both_arguments_of_bibo_learn(trained, digits):
         return np.asarray(value_and_grad(value, net.values)[2][0])
 
     def trained_slope(values):
-        nets = {"net": net.at(values)}
+        nets = {"net": net.with_values(values)}
         return MAT(attack=SMALL)._loss(nets, batch)["bibo"], None
 
     ours = np.asarray(value_and_grad(trained_slope, net.values)[2][0])
@@ -194,7 +201,7 @@ def test_ablations_drop_terms_and_the_attack(alpha, beta, names, fresh, digits):
     assert ("adversarial" in batch) == bool(beta)
     assert ("net.input" in defense.passes(10)) == bool(beta)
     game.compile_moves((move,), 10, 1)
-    logs = game.train_on_batch(digits.train[0][:40], digits.train[1][:40], return_dict=True)
+    logs = game.play(*(ops.convert_to_tensor(part[:8]) for part in digits.train))
     assert set(logs) == {*names, "feature_norm"}
 
 
@@ -204,11 +211,11 @@ def test_the_adaptive_objective_is_the_loss_of_training(trained, digits):
     y = ops.cast(y, "int32")
     defense = MAT(attack=SMALL)
     images = defense.prepare({"net": Net(trained)}, x, y, ops.cast(1, "uint32"))["adversarial"]
-    task = Task(ask(trained), x, y, None)
-    got = OBJECTIVES["mat"].value(task, images, None, OBJECTIVES["mat"].reference(task))
+    task, loss = Task(FrozenNet(trained), Examples.of_batch(x, y)), MATLoss()
+    got = loss.value(task, images, None, loss.clean_reference(task))
     terms, _ = terms_of(defense, trained, images, y, adversarial=x)
     np.testing.assert_allclose(got, terms["ftc"] + terms["so"] + terms["bibo"], rtol=1e-4, atol=1e-6)
-    half = mat.rounds(0.5, 6.0)(task, images, None, OBJECTIVES["mat"].reference(task))
+    half = MATLoss(alpha=0.5, beta=6.0).value(task, images, None, loss.clean_reference(task))
     want = terms["ftc"] + 0.5 * terms["so"] + 6 * terms["bibo"]
     np.testing.assert_allclose(half, want, rtol=1e-4, atol=1e-6)
 
@@ -216,18 +223,18 @@ def test_the_adaptive_objective_is_the_loss_of_training(trained, digits):
 def test_the_cosine_margin_is_blind_to_lengths_and_tells_mistakes(trained, digits):
     x, y = (ops.convert_to_tensor(part[:80]) for part in digits.test)
     y = ops.cast(y, "int32")
-    value = OBJECTIVES["cosine"].value
-    plain = np.asarray(value(Task(ask(trained), x, y, None), x, None, None))
+    value, task = CosineMargin().value, Task(FrozenNet(trained), Examples.of_batch(x, y))
+    plain = np.asarray(value(task, x, None, None))
     wrong = trained.predict(x, verbose=0).argmax(1) != np.asarray(y)
     np.testing.assert_array_equal(plain > 0, wrong)
     target = (y + 1) % 10
-    aimed = np.asarray(value(Task(ask(trained), x, y, None, None, target), x, None, None))
+    aimed = np.asarray(value(task.with_goal(target=target), x, None, None))
     assert (aimed[~wrong] < 0).all()
     features = trained.get_layer("features")
     old = features.get_weights()
     try:
         features.set_weights([50 * w for w in old])
-        longer = np.asarray(value(Task(ask(trained), x, y, None), x, None, None))
+        longer = np.asarray(value(task, x, None, None))
     finally:
         features.set_weights(old)
     np.testing.assert_allclose(longer, plain, atol=1e-5)
@@ -241,8 +248,10 @@ def test_its_objectives_break_the_net(loss, trained, digits):
 
 
 def test_the_adaptive_attack_knows_the_defense():
-    used = [getattr(one, "loss", None) for one in MAT().adaptive_attack("linf(eps=0.1)").attacks]
-    assert {"mat", "cosine", "scaled", "margin"} <= set(used)
+    attacks = MAT(beta=6.0).adaptive_attack("linf(eps=0.1)").attacks
+    used = [one.loss for one in attacks if hasattr(one, "loss")]
+    assert MATLoss(beta=6.0) in used
+    assert {"mat_loss", "cosine", "scaled", "margin"} <= {objective.name for objective in used}
 
 
 def test_its_objectives_refuse_other_nets(net, digits):
@@ -267,7 +276,7 @@ def test_the_predictor_saves_and_loads_without_state_of_training(trained, digits
 
 def test_training_finds_the_centres(trained, digits):
     """After 5 epochs features lie near their centres (the paper's nets, table 5: cosine 0.85 to 0.99)."""
-    phi, _ = Net(trained).featured(ops.convert_to_tensor(digits.train[0]))
+    phi, _ = Net(trained).features_and_logits(ops.convert_to_tensor(digits.train[0]))
     own = pick(cosines(phi, trained.layers[-1].centres), ops.convert_to_tensor(digits.train[1]))
     assert float(np.mean(own)) > 0.75
 
@@ -280,22 +289,23 @@ def test_second_order_term_grows_the_features(digits):
         served = fit.defend(
             net, MAT(alpha=alpha, beta=0.0), *digits.train, epochs=3, batch_size=60, verbose=0
         )
-        phi, _ = Net(served).featured(ops.convert_to_tensor(digits.train[0][:200]))
-        lengths[alpha] = float(np.mean(mat.size(phi)))
+        phi, _ = Net(served).features_and_logits(ops.convert_to_tensor(digits.train[0][:200]))
+        lengths[alpha] = float(np.mean(mat.safe_norm(phi)))
     assert lengths[10.0] > 1.5 * lengths[0.0]
 
 
 def test_what_cannot_work_is_refused(fresh):
-    for name, value in (("jitter", 0.0), ("restarts", 2), ("loss", "kl")):
+    for name, value in (("jitter", 0.0), ("restarts", 2), ("loss", KL())):
         with pytest.raises(InvalidInput, match=f"`attack.{name}`"):
-            MAT(attack=CLIMB.replace(**{name: value}))
+            MAT(attack=ASCENT.replace(**{name: value}))
     with pytest.raises(InvalidInput, match="`dim` must be a width"):
         MAT(dim=None).predictor(fresh)
     with pytest.raises(InvalidInput, match="`dim`"):
         MAT(dim=1).predictor(fresh)
 
 
-@pytest.mark.parametrize("defense", [MAT_MNIST, MAT_CIFAR])
+@pytest.mark.parametrize("defense", ["mat_mnist", "mat_cifar"])
 def test_presets_print_and_parse(defense):
+    defense = registry.parse("defense", defense)
     assert registry.parse("defense", registry.spec(defense)) == defense
-    assert defense.attack.length * defense.attack.threat.eps in (pytest.approx(0.01), pytest.approx(0.007))
+    assert defense.attack.step_length * defense.attack.threat.eps in (pytest.approx(0.01), pytest.approx(0.007))

@@ -3,11 +3,11 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_adv import noise
+from keras_adv import noise, registry
 from keras_adv.attacks import PGD
-from keras_adv.attacks.objectives import OBJECTIVES
+from keras_adv.attacks.objectives import KL
 from keras_adv.backend import Game, Net, value_and_grad
-from keras_adv.defenses.trades import TRADES_CIFAR, TRADES_MNIST, Trades
+from keras_adv.defenses.trades import Trades
 from keras_adv.losses import cross_entropy, kl_divergence
 from keras_adv.optimizers import SGD
 from keras_adv.threats import L1, L2, Linf
@@ -65,7 +65,7 @@ def test_kl_has_its_laws_and_is_what_the_attack_ascends():
     got = np.asarray(kl_divergence(z, other))
     assert (got > 0).all() and np.abs(got - np.asarray(kl_divergence(other, z))).max() > 0.1
     np.testing.assert_allclose(kl_divergence(z, z + 5.0), np.zeros(50), atol=1e-5)
-    np.testing.assert_allclose(got, OBJECTIVES["kl"].value(None, None, other, z), rtol=1e-6)
+    np.testing.assert_allclose(got, KL().value(None, None, other, z), rtol=1e-6)
     sure = ops.convert_to_tensor([[300.0, 0.0, -300.0]])
     value, _, g = value_and_grad(lambda v: (kl_divergence(v, sure[:, ::-1]), None), sure)
     assert float(value[0]) == pytest.approx(600.0) and np.isfinite(np.asarray(g)).all()
@@ -120,7 +120,7 @@ def test_crafting_is_in_inference_mode_and_the_loss_moves_the_statistics_once(ra
         np.testing.assert_array_equal(before, v)
     game = Game(random_net, Trades(optimizer=SGD(learning_rate=0.0001)))
     game.compile_moves(game.defense.moves(), 1, 1)
-    game.train_on_batch(x, y)
+    game.play(ops.convert_to_tensor(x), ops.convert_to_tensor(y))
     mean = next(v for v in random_net.non_trainable_variables if "moving_mean" in v.path)
     np.testing.assert_allclose(mean, 0.5 * x.reshape(len(x), -1).mean(0), atol=1e-5)  # the clean images'
 
@@ -133,7 +133,7 @@ def test_gradient_flows_through_both_predictions(smooth):
     loss = Trades(weight=6.0).moves()[0].loss
 
     def total(values):
-        terms = loss({"net": net.at(values)}, batch)
+        terms = loss({"net": net.with_values(values)}, batch)
         return terms["cross_entropy"] + terms["kl"], None
 
     _, _, slopes = value_and_grad(total, net.values)
@@ -145,8 +145,8 @@ def test_gradient_flows_through_both_predictions(smooth):
     assert (ends[0] - ends[1]) / 4e-3 == pytest.approx(want, rel=0.01)
 
     def part(values, first, second):
-        z, other = (net.at(v).logits(image) for v, image in ((first(values), x), (second(values), moved)))
-        return cross_entropy(net.at(values).logits(x), y) + 6 * kl_divergence(z, other), None
+        z, other = (net.with_values(v).logits(image) for v, image in ((first(values), x), (second(values), moved)))
+        return cross_entropy(net.with_values(values).logits(x), y) + 6 * kl_divergence(z, other), None
 
     stop = lambda v: [ops.stop_gradient(w) for w in v]  # noqa: E731
     same = lambda v: v  # noqa: E731
@@ -170,7 +170,8 @@ def test_bad_options_are_refused(options, word):
 
 
 def test_presets_are_the_papers():
-    settings = ((TRADES_MNIST, 0.3, 0.01, 40, 1), (TRADES_CIFAR, 0.031, 0.007, 10, 6))
-    for made, eps, step, steps, beta in settings:
+    settings = (("trades_mnist", 0.3, 0.01, 40, 1), ("trades_cifar", 0.031, 0.007, 10, 6))
+    for name, eps, step, steps, beta in settings:
+        made = registry.parse("defense", name)
         assert (made.attack.threat.eps, made.attack.steps, made.weight) == (eps, steps, beta)
-        assert made.attack.length * eps == pytest.approx(step)
+        assert made.attack.step_length * eps == pytest.approx(step)

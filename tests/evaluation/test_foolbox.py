@@ -29,10 +29,11 @@ def norms(model, attack, x, y, order):
 
 
 def test_pgd_breaks_as_many(pair, net):
-    model, x, y, tx, ty = pair
+    model, x, y, tx, ty = (pair[0], *(part[:100] for part in pair[1:]))
     # without random starts the two follow the same path
-    _, _, hit = fb.attacks.LinfPGD(steps=40, random_start=False)(model, tx, ty, epsilons=0.1)
-    ours = attack(net, x, y, "pgd(threat=linf(eps=0.1), steps=40, step_size=1/30, random_start=False)")
+    theirs = fb.attacks.LinfPGD(steps=20, rel_stepsize=1 / 15, random_start=False)
+    _, _, hit = theirs(model, tx, ty, epsilons=0.1)
+    ours = attack(net, x, y, "pgd(threat=linf(eps=0.1), steps=20, step_size=1/15, random_start=False)")
     assert ours.success.mean() >= np.asarray(hit).mean() - 0.005
 
 
@@ -49,6 +50,7 @@ def test_pdgd_is_not_above_the_best_of_deepfool_ddn_and_carlini_wagner(pair, net
     assert attack(net, x, y, "pdgd()").distance.mean() <= 1.01 * best
 
 
+@pytest.mark.slow
 def test_pdpgd_and_our_deepfool_are_below_deepfool(pair, net):
     model, x, y, tx, ty = pair
     theirs = norms(model, fb.attacks.LinfDeepFoolAttack(), tx, ty, np.inf).mean()

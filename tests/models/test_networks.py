@@ -8,9 +8,9 @@ import pytest
 from keras import ops
 
 from keras_adv import registry
-from keras_adv.backend import Net, compile, value_and_grad
+from keras_adv.backend import Net, value_and_grad
 from keras_adv.losses import cross_entropy
-from keras_adv.models import WRN, ResNet
+from keras_adv.models import MLP, WRN, LeNet, ResNet
 from keras_adv.models.alexnet import AlexNet, LocalResponse
 from keras_adv.models.convnet import ConvNet
 from keras_adv.models.madnet import MadNetResNet
@@ -52,8 +52,17 @@ COUNTS = [
     (ResNet18(form="afd_mnist", normalized=True), MNIST, 263546),
     # Pre-activation leaves every convolution one norm of its own width, so He et al.'s counts, table 6:
     (MadNetResNet(depth=20), CIFAR, 269722),  # 0.27 M
-    (MadNetResNet(depth=32), CIFAR, 464154),  # 0.46 M
     (MadNetResNet(depth=56), CIFAR, 853018),  # 0.85 M
+    (ResNet(depth=20), CIFAR, 269722),
+    (ResNet(depth=56), CIFAR, 853018),
+    (WRN(depth=16, width=2), CIFAR, 691674),  # 0.7 M, Zagoruyko, table 5
+    (MLP(), MNIST, 784 * 1200 + 2 * 1200 * 1200 + 3 * 1200 + 1200 * 10 + 10),
+    (LeNet(), MNIST, 26 * 32 + 32 * 25 * 64 + 64 + 1024 * 512 + 512 + 5130),
+    (LeNet(form="matconvnet"), MNIST, 431080),  # Caffe's LeNet
+]
+DEEPER = [
+    (MadNetResNet(depth=32), CIFAR, 464154),  # 0.46 M
+    (ResNet(depth=32), CIFAR, 464154),
     # 1.7 M; by hand 432 + 36*2304 + 4608+35*9216 + 18432+35*36864 + 2*(16+36*112) + 650
     (ResNet(depth=110), CIFAR, 1727962),
 ]
@@ -93,7 +102,11 @@ def woken(model):
     return model
 
 
-@pytest.mark.parametrize(("model", "shape", "count"), COUNTS, ids=str)
+@pytest.mark.parametrize(
+    ("model", "shape", "count"),
+    [*COUNTS, *(pytest.param(*case, marks=pytest.mark.slow) for case in DEEPER)],
+    ids=str,
+)
 def test_trainable_weights_are_as_many_as_in_the_papers(model, shape, count):
     assert weights(made(model, shape)) == count
 
@@ -106,6 +119,7 @@ def test_trainable_weights_are_as_many_as_in_the_papers(model, shape, count):
         (AlexNet(form="caffe"), (227, 227, 3), 1000, 60965224),
         (ResNet18(form="imagenet"), (224, 224, 3), 1000, 11689512),  # torchvision.models.resnet18
         (WRN(depth=34, width=10), CIFAR, 10, 46160474),  # TRADES, models/wideresnet.py
+        (WRN(depth=28, width=10), CIFAR, 10, 36479194),  # 36.5 M, Zagoruyko, table 5
     ],
     ids=str,
 )
@@ -142,7 +156,7 @@ def test_spec_and_file_give_the_same_network(model, shape, tmp_path):
 def test_gradient_by_the_image_is_the_slope(model, shape):
     net = Net(woken(made(model, shape, 3)))
     x, y = images(shape, 3), np.array([0, 1, 2], "int32")
-    slope = compile(lambda v: value_and_grad(lambda u: (cross_entropy(net.logits(u), y), None), v)[::2])
+    slope = lambda v: value_and_grad(lambda u: (cross_entropy(net.logits(u), y), None), v)[::2]  # noqa: E731
     _, g = slope(ops.convert_to_tensor(x))
     along = np.asarray(g) / np.linalg.norm(np.asarray(g))
     step = 0.02
@@ -156,7 +170,7 @@ def test_every_weight_learns(model, shape):
     y = np.array([0, 1, 2, 0], "int32")
 
     def loss(values):
-        return cross_entropy(net.at(values).logits(images(shape, 4), training=True), y), None
+        return cross_entropy(net.with_values(values).logits(images(shape, 4), mode="untracked"), y), None
 
     values = [ops.convert_to_tensor(v) for v in net.values]
     _, _, gradients = value_and_grad(loss, values)

@@ -1,10 +1,12 @@
+"""L-BFGS in a box for a batch, against that of SciPy."""
+
 import numpy as np
 import pytest
 from keras import ops
 from scipy import optimize
 
-from keras_adv.numerics import quasi_newton
 from keras_adv.backend import compile, value_and_grad
+from keras_adv.numerics import quasi_newton
 
 
 def descend(function, start, low, high, rounds=200, scale=1.0):

@@ -154,8 +154,8 @@ def _along_the_plane(
 ) -> tuple[Tensor, Tensor]:
     """(the next s, the next k) (B,), on the plane.
 
-    With s moving by `slope` for each unit of k the plane still holds, and d moves along v = by_k +
-    slope by_s. |d + t v|^2 = r^2 is a quadratic in t, whose larger root is the step of k. Where no point is known to be
+    With s moving by `slope` for each unit of k the plane holds, and d moves along v = by_k + slope by_s:
+    the next k is where |d + t v|^2 = r^2, at the larger root t of a quadratic. Where no point is known to be
     outside and the root is beyond the largest k (or v is 0), k jumps there; where the root leaves the bounds,
     k is interpolated between them by their |d|^2, and s with it.
     """
