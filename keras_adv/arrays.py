@@ -1,5 +1,4 @@
-"""Batches of arrays: the ground on which threats, losses and attacks stand. B is the batch, one image a
-row."""
+"""Operations on batches, (B, ...) with one image a row, that threats, losses and attacks share."""
 
 from __future__ import annotations
 

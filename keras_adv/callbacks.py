@@ -25,6 +25,9 @@ class Checkpoint(keras.callbacks.Callback):
 
     One file an epoch, `epoch-0007.weights.h5` (weights of all players, optimizers, counters and random
     streams), renamed into place when complete; a kill at any moment leaves the last complete one.
+
+    Args:
+        folder: where the files are written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -48,7 +51,11 @@ class Checkpoint(keras.callbacks.Callback):
 
 class History(keras.callbacks.Callback):
     """history.csv: a row an epoch with its seconds, rewritten whole each time, so phases may log different
-    terms."""
+    terms.
+
+    Args:
+        path: of the file.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -103,7 +110,7 @@ class StopOnNaN(keras.callbacks.Callback):
 
 
 BEST_WEIGHTS = "best_weights"
-"""The player of a game that keeps them."""
+"""Name under which a `Game` holds its `BestWeights`."""
 
 
 class BestWeights(keras.layers.Layer):

@@ -32,7 +32,7 @@ class ModelCard:
         parameters: trainable and other weights of the exported model.
         bytes: size of model.keras.
         probe: logits on two fixed images, to tell a wrong load from a right one.
-        versions: of Python, Keras, backend, keras_adv.
+        versions: of Python, Keras, the backend and keras_adv, and (cards from 2026-11-25 on) the processor.
         seconds: wall time of training, of all starts of a run that was interrupted.
         reported: the paper's own numbers, which are not ours: column -> text.
         reference: the paper.
@@ -93,8 +93,7 @@ class ModelCard:
             raise invalid("data, split, n", f"the card's {ours}", theirs)
 
     def with_attacks(self, results: dict[str, Any]) -> ModelCard:
-        """The card with the attacks of `results`, of the same images, too; one of the same spec replaces the
-        old one.
+        """The card with the rows of `results` added; a row replaces the one of the same attack.
 
         Raises:
             InvalidInput: the clean accuracy is another, so the images or the model are.
@@ -147,8 +146,7 @@ class ModelCard:
 
 
 def _attack_of(row: dict[str, Any]) -> str:
-    """The attack of a row as it is written today: options of cards of older versions may be written
-    otherwise."""
+    """The full spec of a row's attack in today's form, so that rows of older cards compare equal."""
     return registry.spec(registry.parse("attack", row["full_spec"]), full=True)
 
 

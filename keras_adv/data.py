@@ -57,7 +57,7 @@ def load(source: str, validation: float = 0.1) -> Data:
     """Loads an image set.
 
     Args:
-        source: "digits" (scikit-learn's 1,797 real 8x8 digits, no network), the name of an image
+        source: "digits" (scikit-learn's 1,797 real 8x8 digits; nothing is downloaded), the name of an image
             classification set of TensorFlow Datasets ("mnist", "cifar10", ...), or FILE.npz with x_train,
             y_train, x_test, y_test (uint8 0..255 or floats in [0, 1]).
         validation: share of the training images that becomes the validation split.
@@ -133,7 +133,7 @@ def _tfds(name: str) -> tuple[Split, Split]:
     except Exception as error:  # TFDS raises whatever its transport raised
         raise InvalidInput(
             f"`data` {name!r} could not be loaded by TensorFlow Datasets ({type(error).__name__}: "
-            f"{str(error).splitlines()[0][:200] if str(error) else 'no message'}). Without a network, put "
+            f"{str(error).splitlines()[0][:200] if str(error) else 'no message'}). Offline, put "
             "the set into $TFDS_DATA_DIR, or pass --data=FILE.npz with x_train, y_train, x_test, y_test, or "
             "--data=digits."
         ) from error

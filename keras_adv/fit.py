@@ -39,7 +39,7 @@ def defend(
         x: images (N, H, W, C) in [0, 1].
         y: integer labels (N,).
         epochs: passes over the data.
-        batch_size: images a step; the rest of an epoch that fills no batch is left out (another each epoch).
+        batch_size: images a step; images that fill no whole batch are left out, others in each epoch.
         validation_data: (images, labels) for clean loss and accuracy after each epoch.
         callbacks: Keras callbacks; a `keras_adv.callbacks.Checkpoint` among them makes the run resumable.
         augment: "none" or "crop_flip".
@@ -105,6 +105,8 @@ def _restore(game: Game, saved: Path) -> None:
     try:
         game.load_weights(saved)
     except (OSError, KeyError, ValueError) as error:
-        raise validate.invalid(
-            "backup", "a checkpoint of this run; remove it to start anew", str(saved)
+        raise validate.unusable(
+            "callbacks",
+            "a Checkpoint whose files belong to this run",
+            f"{saved}, which does not fit; delete it to start anew",
         ) from error

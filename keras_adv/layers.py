@@ -135,7 +135,8 @@ def replace_head(net: keras.Model, head: CentreHead, dim: int | None) -> keras.M
     body = keras.Model(net.inputs, features, name="body")
     if dim is None:
         if not _takes_both_signs(body):
-            raise validate.invalid("dim", "a width: this net's features are never negative, centres are", dim)
+            why = "this net's features are never negative and reach only the first centre"
+            raise validate.invalid("dim", f"the width of a linear layer: {why}", dim)
         return keras.Model(net.inputs, head(features), name=net.name)
     inputs = keras.Input(net.input_shape[1:], name="images")
     linear = keras.layers.Dense(dim, name="features")

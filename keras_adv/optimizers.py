@@ -19,7 +19,12 @@ class Schedule(Spec):
 
 @register("schedule", "drop")
 class Drop(Schedule):
-    """rate * factor^(epoch // every). The critic: every=40, factor=0.5; margin: every=1, factor=0.95."""
+    """rate * factor^(epoch // every). The critic: every=40, factor=0.5; margin: every=1, factor=0.95.
+
+    Args:
+        every: epochs between two drops.
+        factor: multiplies the rate, in (0, 1].
+    """
 
     every: int = option(default=40, low=1)
     factor: float = option(default=0.5, above=0.0, high=1.0)
@@ -32,7 +37,12 @@ class Drop(Schedule):
 
 @register("schedule", "milestones")
 class Milestones(Schedule):
-    """rate * factor for every epoch of `at` that has passed. CIFAR, 110 epochs: at=(100, 105), factor=0.1."""
+    """rate * factor for every epoch of `at` that has passed. CIFAR, 110 epochs: at=(100, 105), factor=0.1.
+
+    Args:
+        at: epochs at whose end the rate falls, in order.
+        factor: multiplies the rate, in (0, 1].
+    """
 
     at: tuple[int, ...] = option(default=(50, 80), low=1)
     factor: float = option(default=0.1, above=0.0, high=1.0)
@@ -68,7 +78,13 @@ def _rate(rate: float, schedule: Schedule | None, steps_per_epoch: int, epochs: 
 
 @register("optimizer", "adam")
 class Adam(Optimizer):
-    """Adam, `keras.optimizers.Adam`."""
+    """Adam, `keras.optimizers.Adam`.
+
+    Args:
+        learning_rate: of the first step.
+        beta_1: share of the mean gradient that a step keeps.
+        schedule: of the rate over the run; None keeps it.
+    """
 
     learning_rate: float = tunable(default=1e-3, lowest=1e-4, highest=1e-2, log=True, above=0.0)
     beta_1: float = option(default=0.9, low=0.0, high=0.9999)
@@ -81,7 +97,15 @@ class Adam(Optimizer):
 
 @register("optimizer", "sgd")
 class SGD(Optimizer):
-    """Momentum SGD. `weight_decay` is Keras' decoupled one, times the learning rate."""
+    """Momentum SGD, `keras.optimizers.SGD`.
+
+    Args:
+        learning_rate: of the first step.
+        momentum: share of the last step that is kept.
+        nesterov: Nesterov's form.
+        weight_decay: Keras' decoupled one, times the learning rate.
+        schedule: of the rate over the run; None keeps it.
+    """
 
     learning_rate: float = tunable(default=0.1, lowest=1e-3, highest=0.5, log=True, above=0.0)
     momentum: float = option(default=0.9, low=0.0, high=0.9999)

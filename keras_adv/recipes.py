@@ -19,14 +19,14 @@ class Recipe(Spec):
         defense: the defense.
         model: the architecture; the defense may adapt it (dropout).
         data: "digits", a TFDS name, or FILE.npz.
-        epochs: passes over the training images; the papers' MNIST runs have 100.
+        epochs: passes over the training images.
         batch_size: images a step.
         augment: "none", or "crop_flip" (CIFAR).
         normalize: subtract the mean of the training images and divide by their deviation, inside the model.
         validation: share of the training images that is held out.
         seed: of weights, order and random starts.
         start: train on from this model (name in the zoo, run folder or FILE.keras) instead of from fresh
-            weights; `model` and `normalize` then have no say.
+            weights; `model` and `normalize` are then ignored.
     """
 
     kind = "recipe"

@@ -53,9 +53,12 @@ def train(
         recipe: a recipe or its spec.
         out: run folder: new, empty, or of the same recipe.
         attacks: what to measure with.
-        split: "test", or "validation" (for searches).
+        split: "test", "validation" (for searches) or "train".
         n: at most this many images are attacked.
         verbose: 0 silent, 2 a line an epoch.
+
+    Returns:
+        The card that was written, or found.
 
     Raises:
         InvalidInput: bad recipe, data or folder, before anything is written.
@@ -128,8 +131,8 @@ def _build(recipe: Recipe, loaded: data.Data) -> keras.Model:
 
 
 def _fit(net: keras.Model, recipe: Recipe, loaded: data.Data, out: Path, verbose: int) -> float:
-    """Trains to out/model.keras, which must not exist half written. Returns the seconds this took, those of
-    epochs that an interrupted run left with them."""
+    """Trains and writes out/model.keras, renamed into place when complete. Returns the seconds of training,
+    with those of earlier interrupted calls."""
     file, started = out / "model.keras", time.perf_counter()
     checkpoint, history = Checkpoint(out / "backup"), History(out / "history.csv")
     history.resume(checkpoint.latest()[0])

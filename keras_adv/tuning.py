@@ -19,7 +19,7 @@ ATTACKS = ("pgd(threat=linf(eps=0.1), steps=20)", "deepfool()")
 
 
 class RecipeTuner(keras_tuner.Tuner):
-    """Each trial trains one recipe by the house's own path and is scored on the validation split."""
+    """Each trial trains one recipe with `train` and is scored on the validation split."""
 
     def __init__(self, recipe: Recipe, out: Path, **kwargs: Any) -> None:
         self.recipe, self.out = recipe, out

@@ -1,4 +1,4 @@
-"""One grammar for every complaint: what is wrong, what is allowed, what came."""
+"""Checks of arguments, and the form of their error messages: which argument, what is allowed, what came."""
 
 from __future__ import annotations
 
@@ -11,12 +11,19 @@ import numpy as np
 
 
 class InvalidInput(ValueError):
-    """Raised before any work starts when an argument, a file or a model cannot be used."""
+    """An argument, a file, a model or an author's new method cannot be used; raised before training or
+    attack."""
 
 
 def invalid(name: str, allowed: str, value: Any) -> InvalidInput:
-    """The house sentence: "`steps` must be a positive integer. Received: steps=0"."""
+    """The error for a value: "`steps` must be a whole number of at least 1. Received: steps=0"."""
     return InvalidInput(f"`{name}` must be {allowed}. Received: {name}={value!r}")
+
+
+def unusable(name: str, allowed: str, found: str) -> InvalidInput:
+    """The error for what cannot be printed as a value: "`x` must be ... Received: rows of different
+    shape"."""
+    return InvalidInput(f"`{name}` must be {allowed}. Received: {found}")
 
 
 def one_of(name: str, value: Any, allowed: Iterable[Any]) -> None:
@@ -53,7 +60,9 @@ def number(
     if endless or any(broken for broken, _ in limits):
         bounds = [low is not None, above is not None, high is not None]
         words = [text for (_, text), given in zip(limits, bounds, strict=True) if given]
-        raise invalid(name, "a number " + " and ".join(words or ["that is finite"]), value)
+        kind = "a whole number" if whole else "a finite number" if endless else "a number"
+        joint = " of " if words and words[0].startswith("at") else " " if words else ""
+        raise invalid(name, kind + joint + " and ".join(words), value)
 
 
 def images(x: Any, name: str = "x", shape: tuple[int, ...] | None = None) -> np.ndarray:
@@ -64,11 +73,11 @@ def images(x: Any, name: str = "x", shape: tuple[int, ...] | None = None) -> np.
     """
     array = as_array(name, x, "images of shape (N, H, W, C)")
     if array.ndim != 4 or not array.size:
-        raise invalid(name, "images of shape (N, H, W, C), N > 0, none of them 0", array.shape)
+        raise unusable(name, "images of shape (N, H, W, C), all four greater than 0", f"shape {array.shape}")
     if array.dtype.kind not in "iufb":
-        raise invalid(name, "images of numbers", f"{array.dtype} values")
+        raise unusable(name, "images of numbers", f"{array.dtype} values")
     if shape is not None and tuple(array.shape[1:]) != tuple(shape):
-        raise invalid(name, f"images of shape (N, {', '.join(map(str, shape))})", array.shape)
+        raise unusable(name, f"images of shape (N, {', '.join(map(str, shape))})", f"shape {array.shape}")
     array = array.astype("float32")
     if not np.isfinite(array).all():
         bad = int((~np.isfinite(array).reshape(len(array), -1).all(1)).sum())
@@ -85,9 +94,9 @@ def as_array(name: str, value: Any, allowed: str) -> np.ndarray:
     try:
         array = np.asarray(value)
     except ValueError as error:
-        raise invalid(name, allowed, "rows of different shape") from error
+        raise unusable(name, allowed, "rows of different shape") from error
     if array.dtype == object:
-        raise invalid(name, allowed, "rows of different shape")
+        raise unusable(name, allowed, "rows of different shape")
     return array
 
 
@@ -107,9 +116,9 @@ def labels(y: Any, count: int, classes: int | None = None, name: str = "y") -> n
             f"Received: shape {array.shape}. Use {name}.argmax(axis=1)."
         )
     if array.ndim != 1 or len(array) != count:
-        raise invalid(name, f"integer labels of shape ({count},)", array.shape)
+        raise unusable(name, f"integer labels of shape ({count},)", f"shape {array.shape}")
     if array.dtype.kind not in "iuf":
-        raise invalid(name, f"integer labels of shape ({count},)", f"{array.dtype} values")
+        raise unusable(name, f"integer labels of shape ({count},)", f"{array.dtype} values")
     whole = array.astype("int32")
     if not np.array_equal(whole, array):
         raise invalid(name, "whole class numbers", array[whole != array][:3].tolist())
@@ -125,7 +134,7 @@ def seed(value: Any) -> None:
 
 
 def path(value: Any, name: str = "out") -> Path:
-    """A writable folder, made where it is not there. Raises InvalidInput."""
+    """`value` as the path of a writable folder, which is made where it is missing. Raises InvalidInput."""
     if not isinstance(value, (str, Path)):
         raise invalid(name, "a folder", value)
     folder(Path(value), name)
@@ -133,7 +142,7 @@ def path(value: Any, name: str = "out") -> Path:
 
 
 def folder(path: Path, name: str = "out") -> None:
-    """Makes a folder and sees that it can be written. Raises InvalidInput."""
+    """Makes a folder, and checks that it can be written. Raises InvalidInput."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         trial = path / ".writable"
@@ -141,4 +150,4 @@ def folder(path: Path, name: str = "out") -> None:
         trial.unlink()
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise invalid(name, "a writable folder", f"{path} ({reason})") from error
+        raise unusable(name, "a writable folder", f"{path} ({reason})") from error

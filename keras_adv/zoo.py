@@ -55,7 +55,7 @@ def open(where: str) -> keras.Model:
 
 
 def load(name: str) -> keras.Model:
-    """A trained model: images (B, H, W, C) in [0, 1] -> logits (B, K). No network needed.
+    """A trained model: images (B, H, W, C) in [0, 1] -> logits (B, K). Nothing is downloaded.
 
     The file's sha256 must be the card's; it is loaded with safe_mode on, so it can run no code.
 

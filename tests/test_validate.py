@@ -95,7 +95,7 @@ def test_good_images_become_float32_of_the_same_value(x):
     [
         (X[..., 0], "(4, 8, 8)"),
         (X[0], "(8, 8, 1)"),
-        (X[:0], "N > 0"),
+        (X[:0], "all four greater than 0"),
         (None, "(N, H, W, C)"),
         ({}, "(N, H, W, C)"),
         (X.astype(object), "(N, H, W, C)"),

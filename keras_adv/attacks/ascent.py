@@ -73,11 +73,10 @@ class ObjectiveAscent(BoundedAttack):
 
 
 class ProjectedAscent(ObjectiveAscent):
-    """x <- P(x + step eps ascent(direction)), P the projection on ball and box: as it stands one step of
-    length eps.
+    """x <- P(x + step eps ascent(direction)), P the projection on ball and box.
 
-    A subclass says where it differs: how many steps of what length a run takes, how it starts, what it
-    follows.
+    By default one step of length eps from x. A subclass overrides the number and length of the steps, the
+    start, or the direction.
     """
 
     @property

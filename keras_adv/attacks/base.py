@@ -25,7 +25,7 @@ Passes = dict[str, int]
 """Kind of pass ("forward", "gradient": forward and backward, "jacobian") -> how many."""
 
 MOST_ROUNDS = 2**31 - 1
-"""They are counted in int32."""
+"""Most rounds that an attack may take: the loop counts them in int32."""
 
 VERIFICATION_DRAW = 0x5EED
 """The draw of a random net on which success is decided: none that an attack has seen."""
@@ -110,14 +110,18 @@ class Attack(Spec):
         return (self,)
 
     def start(self, task: Task) -> State:
-        """The state before the first step: tensors with one row for each image."""
+        """The state before the first step: tensors with one row for each image.
+
+        Raises InvalidInput: targets or guides that are missing or not supported.
+        """
         raise NotImplementedError
 
     def step(self, task: Task, state: State) -> tuple[State, Tensor]:
-        """One round: (the next state, with the same entries; (B,) bool).
+        """One round.
 
-        A bounded attack tells where state["x"], before the step, fools the model; a minimal one where it has
-        converged.
+        Returns: the next state, with the same entries, and (B,) bool. Of a bounded attack: whether the
+        state["x"] that came in fools the model. Of a minimal one: whether the image needs no more rounds.
+
         state["k"] (B,) int32 counts the rounds of each image and is kept by the loop.
         """
         raise NotImplementedError
@@ -181,7 +185,7 @@ class Attack(Spec):
         return InvalidInput(f"`{self.name}.{where}` must keep its contract. Received: {found}")
 
     def candidate(self, state: State) -> Tensor:
-        """The image that the attack offers."""
+        """(B, H, W, C) images on offer, in or near the box; `verify` projects them."""
         return state[self.offers]
 
     def perturb(
@@ -199,6 +203,9 @@ class Attack(Spec):
             y: (B,) int32 labels.
             seeds: (B,) uint32.
             target: (B,) int32 classes to reach, or None.
+
+        Raises:
+            InvalidInput: an attack driven by SciPy, or a target for an attack without a targeted form.
         """
         numbers = ops.arange(ops.shape(x)[0], dtype="int32")
         task = Task(logits, Examples(x, y, numbers, seeds, self.threat.radii(x), target))
@@ -206,8 +213,11 @@ class Attack(Spec):
         return ops.stop_gradient(self.threat.project(self.candidate(state), x, task.eps))
 
     def verify(self, task: Task, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(images, success, distance) of the images that the attack offers: put into ball and box, and
-        success as the model decides on exactly what is returned."""
+        """The images that the attack offers, put into ball and box, and the model's decision on exactly
+        these.
+
+        Returns: images (B, H, W, C), success (B,) bool, distance (B,) in the threat's norm. One forward pass.
+        """
         finite = ops.all(ops.isfinite(flatten(images)), axis=1)  # NaN gradients leave x as it is
         images = ops.clip(where_rows(finite, images, task.x), 0.0, 1.0)
         if self.contract == "bounded":
@@ -242,7 +252,7 @@ class Attack(Spec):
         return self.run(Task(frozen_net(model), examples))
 
     def run(self, task: Task) -> Found:
-        """The whole attack on one batch."""
+        """The whole attack on one batch. Raises InvalidInput: state or targets that do not fit the attack."""
         state = self.begin(task)
         wrong = self.verify(task, task.x)[1]
         state["done"] = ops.logical_or(state["done"], wrong)

@@ -45,7 +45,7 @@ class Boundary(MinimalAttack):
 
     Args:
         threat: l2; its eps, if any, is where the robust accuracy is reported.
-        steps: queries, those for the start included: at most 1050, mostly about 20.
+        steps: queries in all. The start takes at most 1050 of them, mostly about 20.
         spherical: first length of the step along the sphere, in units of |r|.
         source: first length of the step towards x, in units of |r|.
 
@@ -130,7 +130,8 @@ def _factor(rate: Tensor, judged: Tensor, low: float, high: float) -> Tensor:
 def _direction(seeds: Tensor, count: int) -> Tensor:
     """(B, count) independent, of mean 0, length about 1: bytes, four from each 32 bits of a stream.
 
-    Normal numbers take as long as a small net, and in so many dimensions go in no other directions.
+    Drawing normal numbers takes as long as a small net's pass, and in so many dimensions their directions
+    are distributed almost alike.
     """
     words = noise.fold(seeds[:, None], ops.arange(1, -(-count // 4) + 1, dtype="int32")[None, :])
     values = ops.cast(ops.view(words, "uint8"), "float32") - 127.5

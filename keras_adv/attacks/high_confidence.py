@@ -1,4 +1,4 @@
-"""The high-confidence attack of the adversary critic, and its live, unrolled form."""
+"""The high-confidence attack of the adversary critic, and its differentiable, unrolled form."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class HighConfidence(MinimalAttack):
 
     def start(self, task: Task) -> State:
         z, gaps, slopes = logit_differences(task.logits, task.x, task.y)
-        # float32 cannot climb to 1: near it the gradient of log p drowns
+        # p = 1 is out of reach in float32: near it the gradient of log p is lost in rounding
         log_c = ops.minimum(ops.max(ops.log_softmax(z, axis=1), axis=1), CEILING)
         if self.confidence is not None:
             log_c = ops.full_like(log_c, ops.log(self.confidence))
@@ -104,7 +104,7 @@ class HighConfidence(MinimalAttack):
         limit of a step's length.
 
         Args:
-            logits: live pure function (B, ...) -> (B, K).
+            logits: differentiable pure function (B, H, W, C) -> (B, K).
             x: images.
             target: (B,) classes to reach.
             log_c: (B,) log of the confidence to reach.

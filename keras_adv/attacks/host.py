@@ -21,7 +21,7 @@ class HostAttack(Attack):
     """Base of attacks that a library on the host drives. Subclasses write `search`."""
 
     def search(self, model: Logits, compile: Callable[..., Any]) -> Search:
-        """The attack on one model: a function of examples.
+        """The attack on one model: Examples (NumPy) -> (images (B, H, W, C), rounds (B,) int32).
 
         Args:
             model: images -> logits.
@@ -34,7 +34,8 @@ class HostAttack(Attack):
         self, logits: Any, x: Tensor, y: Tensor, seeds: Tensor, target: Tensor | None = None
     ) -> Tensor:
         raise InvalidInput(
-            f"`attack` must run inside a compiled training step. Received: {self.name}, which is SciPy's"
+            f"`attack` must run inside a compiled training step. Received: {self.name}, whose optimizer "
+            "is SciPy's and runs outside of it"
         )
 
     def run(self, task: Task) -> Found:

@@ -16,7 +16,7 @@ from keras_adv.registry import Spec, register
 
 
 class Objective(Spec):
-    """Base of objectives: (B,), higher nearer to the goal (away from y, or towards a target).
+    """What an attack maximises: one value for each image, (B,), higher where the image is nearer to its goal.
 
     An objective that compares with the clean image keeps what it compares with, found once at the start: its
     `clean_reference`.
@@ -31,11 +31,15 @@ class Objective(Spec):
     """Whether it has a `clean_reference`, which costs a forward pass."""
 
     def clean_reference(self, task: Task) -> Tensor:
-        """(B, ...) what to keep of the clean images."""
+        """What `value` compares with, (B, ...), computed once from task.x (B, H, W, C).
+
+        Raises InvalidInput for a plain function where features are needed.
+        """
         raise NotImplementedError
 
     def value(self, task: Task, images: Tensor, logits: Tensor, reference: Tensor | None) -> Tensor:
-        """(B,) of `images` and their `logits`; `reference` is None where the objective does not compare."""
+        """images (B, H, W, C), their logits (B, K), the reference that `clean_reference` returned (None where
+        the objective does not compare) -> (B,)."""
         raise NotImplementedError
 
 

@@ -25,7 +25,7 @@ class SparseFool(MinimalAttack):
 
     DeepFool (l2) leads from x_i over the boundary by r; w is the normal there. x_{i+1} is the point of the
     box nearest to x_i on <w, . - x_i - lam r> = 0: coordinates in the order of |w|, each as far as it goes.
-    Looked at is x + (1 + overshoot) (x_i - x) in the box, where DeepFool starts again.
+    The model is asked at x + (1 + overshoot) (x_i - x), clipped to the box; DeepFool starts again from there.
 
     Args:
         threat: l1, or l0, which then also gives the order of the coordinates; its eps, if any, is where the

@@ -33,8 +33,8 @@ class Square(BoundedAttack):
 
     linf (Alg. 2): starts from vertical stripes of +-eps; each channel of the window becomes x + eps or x -
     eps, drawn; the opposite sign where that would change nothing. l2 (Alg. 3): starts from a grid of tiles;
-    what a second window and the unused budget give is moved to the first, along its direction so far and the
-    paper's eta of random sign and orientation.
+    a second window is set back to x; its length and the unused part of eps go to the first window, along its
+    old change plus the paper's eta, of random sign and orientation.
 
     Args:
         threat: linf or l2, with an eps.
@@ -77,7 +77,7 @@ class Square(BoundedAttack):
         new = WINDOWS[self.threat.name].next(
             x, best, task.eps, noise.fold(task.seeds, k + 1), self._halvings(k), self
         )
-        # nobody will look at another try
+        # no query is left to judge a new image
         new = update_rows(k + 1 >= self.steps, lambda: best, new)
         return {"x": new, "best": best, "margin": ops.where(better, margin, state["margin"])}, task.fooled(z)
 

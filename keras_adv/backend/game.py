@@ -157,7 +157,10 @@ class BaseGame(keras.Model):
         return sum(self._mean(ops.zeros_like(terms[name]), terms[name]) for name in move.terms)
 
     def _check_statistics(self, net: Net) -> None:
-        """A net with batch-norm statistics that no pass moves would be served with those of its first day."""
+        """Raises InvalidInput unless a step has as many passes of mode "training" as the defense declares.
+
+        With none, the served model would normalise by the statistics that it started with.
+        """
         moving, declared = net.passes.count("training"), self.defense.statistics_passes
         if net.statistics and moving != declared:
             raise self._mistake(

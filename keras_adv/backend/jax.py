@@ -78,7 +78,7 @@ def compile(fn: Callable[..., Any], model: keras.layers.Layer | None = None) -> 
 
 
 def separate_graph(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """`fn`: XLA needs no fences."""
+    """Returns `fn`: only TensorFlow needs the body of a loop as a graph of its own."""
     return fn
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from keras_adv.arrays import Tensor
 from keras_adv.attacks import PGD, Attack
 from keras_adv.defenses.base import Batch, CollapseGuard, Defense, Move, Nets
-from keras_adv.defenses.crafting import adversarial_images, attack_passes, check_trainable
+from keras_adv.defenses.crafting import adversarial_images, attack_passes
 from keras_adv.defenses.standard import clean_loss
 from keras_adv.losses import cross_entropy
 from keras_adv.optimizers import Adam, Optimizer
@@ -25,7 +25,7 @@ class Adversarial(Defense):
             second images); all its steps are taken, fooled or not.
         mix: weight of the adversarial images.
         drop: fall of the accuracy under a PGD of 5 steps, from its best, that ends the training with the best
-            weights (see `fast`); for attacks of one step, which can collapse. None does not look.
+            weights (see `fast`); for attacks of one step, which can collapse. None: no check.
         optimizer: of the classifier.
 
     Cost a step: the attack's, and 1 forward-backward pass on x' (another on x if mix < 1).
@@ -41,7 +41,6 @@ class Adversarial(Defense):
     optimizer: Optimizer = option(default=Adam())
 
     def check(self) -> None:
-        check_trainable(self.attack)
         if self.drop is not None:
             self.attack.threat.radius()
 

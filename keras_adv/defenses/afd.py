@@ -12,6 +12,7 @@ from keras import ops
 from keras_adv import noise
 from keras_adv.arrays import Tensor, flatten, l2_norm
 from keras_adv.attacks import PGD, Attack
+from keras_adv.attacks.objectives import FeatureDistance, Objective
 from keras_adv.backend import value_and_grad
 from keras_adv.classifier import feature_layer
 from keras_adv.defenses.base import Batch, Defense, Move, Nets
@@ -41,9 +42,9 @@ class AFD(Defense):
 
     The paper's own AutoAttack figures for CIFAR-10 (25%) are far below its PGD ones (77.7%), and below those
     of adversarial training: its gradients are masked. Judge a model by `adaptive_attack` only, over several
-    seeds (the paper's deviate by 10.8 points). A `judge_accuracy` that stays near 1 means that the encoder
-    has lost the game, one that stays at 0.5 from the start that the judge has: lower the other's learning
-    rate. It means nothing for "wasserstein", whose zero is arbitrary.
+    seeds (the paper's deviate by 10.8 points). A `judge_accuracy` near 1 throughout means that the
+    discriminator is too strong, near 0.5 from the start that the encoder is: lower the learning rate of the
+    stronger. With "wasserstein" the accuracy means nothing: that score has no fixed zero.
 
     Args:
         attack: any attack; all its steps are taken, fooled or not.
@@ -76,7 +77,6 @@ class AFD(Defense):
             "(100 images)",
         }
     )
-    attacked = ("features",)
     attack: Attack = option(default=PGD(threat=Linf(eps=0.1), steps=5))
     gan: str = option(default="softplus", choices=("softplus", "hinge", "wasserstein"))
     symmetric: bool = option(default=False)
@@ -88,6 +88,9 @@ class AFD(Defense):
     optimizer: Optimizer = option(default=Adam())
     judge_optimizer: Optimizer = option(default=Adam(learning_rate=5e-4, beta_1=0.5))
     encoder_optimizer: Optimizer = option(default=Adam(learning_rate=5e-4, beta_1=0.5))
+
+    def objectives(self) -> tuple[Objective, ...]:
+        return (FeatureDistance(),)
 
     def networks(self, net: keras.Model) -> dict[str, keras.layers.Layer]:
         features = feature_layer(net).output

@@ -12,6 +12,7 @@ from keras import ops
 from keras_adv import registry, validate
 from keras_adv.arrays import Tensor
 from keras_adv.attacks import APGD, PDPGD, PGD, Attack, Worst
+from keras_adv.attacks.host import HostAttack
 from keras_adv.attacks.objectives import CrossEntropy, MarginObjective, Objective, Scaled
 from keras_adv.backend import Net
 from keras_adv.models import Architecture
@@ -83,9 +84,13 @@ class Defense(Spec):
         super().__post_init__()
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
             attack = getattr(self, field.name)
-            # all restarts would be paid for, and the last one taken
+            # training would pay for all restarts and use the last one only
             if isinstance(attack, PGD) and attack.restarts != 1:
                 raise validate.invalid(f"{field.name}.restarts", "1 in training", attack.restarts)
+            if isinstance(attack, Attack) and (attack.guided or isinstance(attack, HostAttack)):
+                why = "needs guides" if attack.guided else "is driven by SciPy"
+                allowed, found = "an attack that runs in a training step", f"{attack.name}, which {why}"
+                raise validate.unusable(field.name, allowed, found)
 
     @property
     def statistics_passes(self) -> int:
@@ -110,7 +115,10 @@ class Defense(Spec):
         return model
 
     def extend_data(self, net: keras.Model, x: Any, y: Any) -> tuple[Any, Any]:
-        """The training set (NumPy), before the first step, given the net that training starts from."""
+        """The training set (NumPy), before the first step, given the net that training starts from.
+
+        x (N, H, W, C), y (N,) -> images (M, H, W, C), labels (M,).
+        """
         del net
         return x, y
 
@@ -120,7 +128,11 @@ class Defense(Spec):
         return {}
 
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
-        """Once a batch, without gradient: adversarial images, targets, pairs. `seed` is fresh each step."""
+        """Further entries of the batch, made once a step without gradient: adversarial images, targets,
+        pairs.
+
+        x (B, H, W, C), y (B,) int32, seed () uint32, fresh each step -> name: tensor, one row for each image.
+        """
         del nets, x, y, seed
         return {}
 
@@ -156,11 +168,14 @@ class Defense(Spec):
     def adaptive_attack(self, threat: Threat | str, eot: int = 1) -> Attack:
         """The attack for whoever knows this defense: the worst case over APGD on the cross-entropy, on
         rescaled logits, on the defense's own `objectives` and on the margin to each class, and over PDPGD,
-        whose steps are not capped.
+        whose iterates may leave the ball.
 
         Args:
             threat: a threat with an eps, or its spec.
             eot: draws of a random net that each gradient of APGD is the mean of.
+
+        Raises:
+            InvalidInput: a threat without an eps, or l0, which APGD does not have.
         """
         ball: Threat = registry.parse("threat", threat)
         objectives = (CrossEntropy(), Scaled(), *self.objectives())

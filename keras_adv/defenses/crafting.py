@@ -8,7 +8,6 @@ from keras import ops
 from keras_adv import noise, validate
 from keras_adv.arrays import Tensor
 from keras_adv.attacks import PGD, Attack
-from keras_adv.attacks.host import HostAttack
 from keras_adv.backend import FrozenNet, Net
 
 
@@ -32,14 +31,6 @@ def adversarial_images(
 def attack_passes(attack: Attack, classes: int) -> dict[str, int]:
     """What `adversarial_images` costs, for `Defense.passes`."""
     return {"net.input": attack.rounds * attack.round_cost(classes) + attack.start_cost(classes)}
-
-
-def check_trainable(attack: Attack) -> None:
-    """For `Defense.check`. Raises InvalidInput for an attack that cannot be part of a training step."""
-    if attack.guided or isinstance(attack, HostAttack):
-        raise validate.invalid(
-            "attack", "one that a training step can run: not SciPy's, no guide", attack.name
-        )
 
 
 def check_start(attack: PGD, objective: str) -> None:

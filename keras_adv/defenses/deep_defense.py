@@ -19,11 +19,10 @@ from keras_adv.threats import L2
 from keras_adv.validate import invalid
 
 CAP = 5.0
-"""Largest exponent: a wrong image further from its class than its own length would drown the batch in exp(d
-rho)."""
+"""Largest exponent d rho: one misclassified image with a large rho would outweigh the batch."""
 FLAT = 1e-12
-"""Squared slopes up to here count as none, and the image does not move: the gradient has 1 / slope^4. A
-correct image is then logged with rho 0, though nothing says that it is fragile."""
+"""Largest |w|^2 that counts as 0: the gradient of a step has 1 / |w|^4. Such an image is not moved; its rho
+is logged as 0 even where it is classified correctly."""
 
 
 class MeanImage(keras.layers.Layer):
@@ -54,9 +53,8 @@ class DeepDefense(Defense):
     from s = y to the class t nearest by |f| / |w| where x is classified correctly, from the class it is taken
     for to t = y where not. It stops where it has arrived, and is not projected on the box. (Paper, eq. 2,
     forgets the square in |w|^2; the authors' code takes s of the step before for f, and the new one for w.)
-    Gradients flow through all steps, classes and stops held constant: differentiating the chosen f alone a
-    second time gives the value and the gradient of differentiating all K, with one second-order pass instead
-    of K.
+    Gradients flow through all steps; chosen classes and stops are constants. So only the chosen f is
+    differentiated twice: one second-order pass in place of K, with the same value and gradient.
 
     The paper fine-tunes a net that is trained already (`start` of a recipe); its settings are the presets
     below, the defaults were chosen on the digits. It regularises one attack's own estimate: other attacks

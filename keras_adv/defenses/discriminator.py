@@ -18,11 +18,11 @@ class SpectralDense(keras.layers.Layer):
     """x W / sigma + b, sigma the largest singular value of W (Miyato et al., arXiv:1802.05957, alg. 1).
 
     Each call takes one step of the power method from the vector that is kept; a training call keeps the new
-    one. At rest that is exact soon; behind a kernel that moves it lags (digits, Adam at 1e-3: the norm of W /
-    sigma is up to 1.16). The gradient goes through sigma = u' W v, the vectors held fixed. The kernel itself
-    is never written, which `keras.layers.SpectralNormalization` does, and only in training calls: used as a
-    pure function it leaves the kernel of all other calls unnormalised. On one-hot rows it is an embedding
-    table.
+    one. While the kernel stays the same, sigma is exact after a few calls; in training it lags (digits, Adam
+    at 1e-3: the norm of W / sigma is up to 1.16). The gradient goes through sigma = u' W v, the vectors held
+    fixed. The kernel itself is never written. `keras.layers.SpectralNormalization` overwrites it, in training
+    calls only: as a pure function it would leave the kernel unnormalised in all other calls. On one-hot rows
+    it is an embedding table.
 
     Args:
         units: width of the output.

@@ -31,8 +31,8 @@ class MAD(Defense):
     (in inference mode, so that batch normalisation couples no images). The bound behind it (eq. 3): a
     distortion that changes the class is about margin / |J| long at least.
 
-    Partners are drawn from the batch, where the paper samples the whole training set: one forward pass then
-    serves both branches, and what the second adds to x1 is a row of the same batch. The paper's Algorithm 1
+    Partners are drawn from the batch, where the paper samples the whole training set, so that one
+    forward pass serves both branches: a partner's terms are those of its own row. The paper's Algorithm 1
     draws every partner from x1's own class (line 14) and has N_c for the number of classes in eq. 4: both
     slips.
 
@@ -49,8 +49,8 @@ class MAD(Defense):
             scale: LeNet, without batch normalisation, then learns nothing (digits: 19% right after 15 epochs,
             at 0.1 99%). The much weaker "repo" form stands 1.
         jacobian: weight of the Jacobian (paper: 0.01).
-        same: probability that the partner is of the same class, 0.5 in the code; a partner of a class that
-            the batch lacks comes from the other kind.
+        same: probability that the partner is of the same class, 0.5 in the code; where
+            the batch has none of the drawn kind, the partner is of the other.
         squared: (cos - s)^2, as in the paper's equation; its Algorithm 1 and its code have |cos - s|.
         rvl: "mean" over the classes with two images or more, the "sum" of Algorithm 1, or the code's "repo":
             sum_c mean_d Var_c(z_d)^2.

@@ -101,8 +101,8 @@ class MATLoss(FeatureComparison):
         return loss + self.beta * cosine_distance(reference, phi) if self.beta else loss
 
 
-preset("mat", MATLoss(), "The word that cards of 2026 have for it.")
-preset("mat_6", MATLoss(beta=6.0), "The word that cards of 2026 have for it.")
+preset("mat", MATLoss(), "mat_loss(), as cards name it that are older than objectives with options.")
+preset("mat_6", MATLoss(beta=6.0), "mat_loss(beta=6.0), as such older cards name it.")
 
 ASCENT = PGD(threat=Linf(eps=0.1), steps=5, random_start=False, jitter=0.001, loss=CosineDistance())
 
@@ -117,8 +117,8 @@ class MAT(Defense):
 
     Gradients of L_BIBO flow through both arguments; x' comes from PGD in inference mode. The exported logits
     are phi . mu_k (sec. 3.3). phi is a linear layer that the defense puts before the head
-    (`layers.replace_head`): behind a ReLU only the first centre could be reached, and no cosine with the last
-    were above 0.
+    (`layers.replace_head`): features behind a ReLU are never negative: they could reach only the first
+    centre, and their cosine with the last could not exceed 0.
 
     L_SO masks gradients: |phi| can grow without any angle changing, which lowers L_SO by 1 / |phi|^2 and
     raises all logits by |phi|, until the softmax saturates and the gradient of the cross-entropy underflows.

@@ -1,4 +1,4 @@
-"""What survives: attacks over data sets, robust accuracy, transfer, audits, pictures."""
+"""Evaluation: attacks over data sets, robust accuracy, transfer, audits, pictures."""
 
 from keras_adv.evaluation.black_box import transfer
 from keras_adv.evaluation.masking import audit, flags

@@ -30,8 +30,8 @@ def _once(model: keras.Model, key: str, make: Callable[[], Any]) -> Any:
 
 
 class _WeakFrozenNet(FrozenNet):
-    """A frozen net that does not keep its model alive. It is part of what is kept for the model, and a model
-    that is kept alive by what is kept for it would never go."""
+    """A frozen net that does not keep its model alive. The cache holds it as a value of its
+    model; a value that held the model strongly would keep both forever."""
 
     def __init__(self, model: keras.Model) -> None:
         self._model = weakref.ref(model)

@@ -74,7 +74,7 @@ def choose(targets: Any, y: np.ndarray, seeds: np.ndarray, logits: np.ndarray) -
     if not isinstance(targets, str):
         chosen = validate.labels(targets, len(y), classes, "targets")
         if (chosen == y).any():
-            raise validate.invalid(
+            raise validate.unusable(
                 "targets", "classes other than y", f"{int((chosen == y).sum())} equal to y"
             )
         return chosen
@@ -103,8 +103,7 @@ def guides(y: np.ndarray, seeds: np.ndarray, target: np.ndarray | None) -> np.nd
     for own, seed in zip(wanted, seeds, strict=True):
         pool = pools[own] if own < len(pools) else []
         if not len(pool):
-            raise validate.invalid(
-                "x", "images of at least two classes (and of every target) to be guided by", f"class {own}"
-            )
+            what = f"of another class than {own}" if target is None else f"of the target class {own}"
+            raise validate.unusable("x", "a set with a guide for every image", f"none {what}")
         drawn.append(pool[int(seed) % len(pool)])
     return np.array(drawn)

@@ -19,8 +19,8 @@ EVERY = 20.0  # seconds between two writes
 
 
 class Journal:
-    """Finished images of one attack, appended in parts to files of a folder; the same question gets them
-    back.
+    """Finished images of one attack, appended in parts to files of a folder; a Journal with the same identity
+    reads them back.
 
     Args:
         folder: where; None keeps nothing.
@@ -45,7 +45,7 @@ class Journal:
         return parts
 
     def add(self, finished: Finished) -> None:
-        """Notes images; now and then writes."""
+        """Keeps finished images; writes them when the last write is more than `EVERY` seconds ago."""
         if self.folder is not None:
             self.waiting.append(finished)
             if time.perf_counter() - self.written > EVERY:

@@ -18,7 +18,8 @@ from keras_adv.threats import Linf
 
 
 def zero_gradients(model: keras.Model, x: np.ndarray, y: np.ndarray) -> float:
-    """Share of images whose cross-entropy gradient is exactly 0: a sign attack does not move there."""
+    """Share, in [0, 1], of images x (N, H, W, C) with labels y (N,) whose cross-entropy gradient is exactly
+    0: a sign attack does not move there."""
 
     def size(v: Any, labels: Any) -> Any:
         logits = Net(model, frozen=True).logits
@@ -28,7 +29,7 @@ def zero_gradients(model: keras.Model, x: np.ndarray, y: np.ndarray) -> float:
 
 
 def is_random(model: keras.Model, x: np.ndarray) -> bool:
-    """Whether two evaluations of the same images differ."""
+    """Whether two evaluations of the same images x (N, H, W, C) differ."""
     look = compile(lambda v, draw: FrozenNet(model)(v, draw), model)
     first, second = (np.asarray(look(x, np.int32(draw))) for draw in (1, 2))
     return bool(np.abs(first - second).max() > 1e-6 * max(1.0, float(np.abs(first).max())))
@@ -39,8 +40,8 @@ def flags(model: keras.Model, x: np.ndarray, y: np.ndarray, result: Result | Non
 
     Args:
         model: what was attacked.
-        x: a few of the images; 100 say enough.
-        y: their labels.
+        x: some of the images (N, H, W, C) in [0, 1]; 100 say enough.
+        y: their labels (N,), integers.
         result: of an "autoattack(...)", to see what Square added.
     """
     found = []
@@ -62,8 +63,8 @@ def audit(model: keras.Model, x: np.ndarray, y: np.ndarray, n: int = 100) -> lis
     """What looks like masked gradients, in sentences; an empty list where nothing does.
 
     Checks on the first `n` images: `flags`; a PGD in the whole box (eps = 1) that does not break everything;
-    one step that does better than forty at eps = 0.1; forty on the margin that leave at least 5 points less
-    standing than forty on the cross-entropy.
+    one step that does better than forty at eps = 0.1; forty on the margin that break over 5 points more
+    images than forty on the cross-entropy.
     Cost: about 123 forward-backward passes an image.
     """
     images = classify(model, x[:n], y[:n], batch_size=256)

@@ -182,7 +182,8 @@ class _Run:
         journal.write()
 
     def _verify(self, examples: Examples) -> None:
-        """Of the images that were offered, counts those that fool the model as it decides on them."""
+        """Asks the model about the offered images of the rows that stand; stores images, success and
+        distance."""
         rows = self.standing
         if not len(rows):
             return

@@ -116,8 +116,7 @@ class Slots:
         return offered
 
     def _shrink(self) -> None:
-        """To what is left, when that is a smaller batch that costs no compilation, or one that pays for
-        it."""
+        """Drops free slots, where the smaller batch needs no compilation or saves more time than it costs."""
         left = int((self.index >= 0).sum())
         size = self._rounded_up(left)
         if size > (1 - REFILL) * self.size:

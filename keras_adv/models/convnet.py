@@ -34,7 +34,7 @@ class ConvNet(Architecture):
 
     def check(self) -> None:
         if self.form == "fab" and self.pool != 2:
-            raise InvalidInput(f"`pool` belongs to form 'quick'. Received: form='fab', pool={self.pool}")
+            raise InvalidInput(f"`pool` must be 2 for form 'fab'. Received: pool={self.pool}")
 
     def body(self, x: Tensor) -> Tensor:
         return self._quick(x) if self.form == "quick" else self._fab(x)

@@ -32,7 +32,7 @@ class LeNet(Architecture):
         side = min(x.shape[1:3])
         form = ("small" if side < 16 else "thesis") if self.form == "auto" else self.form
         if form != "small" and side < 16:
-            raise InvalidInput(f"`form` must be 'small' for images below 16x16. Received: {form!r}")
+            raise InvalidInput(f"`form` must be 'small' or 'auto' for images below 16x16. Received: {form!r}")
         size, first, second, hidden = {
             "thesis": (5, 32, 64, 512),
             "matconvnet": (5, 20, 50, 500),

@@ -14,7 +14,7 @@ class MadryCNN(Architecture):
     """5x5 convolutions 32 - pool - 64 - pool - 1024, same padding, ReLU (Madry et al., and thesis 5.4).
 
     3,274,634 weights at 28x28x1 with 10 classes. The challenge starts from N(0, 0.1), cut at two deviations,
-    with biases of 0.1; here weights start as He's and biases at 0, as in every network of the house.
+    with biases of 0.1; here weights start as He's and biases at 0, as in every network here.
 
     Args:
         hidden: units before the logits (1024).

@@ -35,7 +35,7 @@ class WRN(Architecture):
     per_image=True): five units a stage, and 32 because shortcuts without weights are not counted.
 
     Args:
-        depth: 6 n + 4: 16, 22, 28, 34, 40.
+        depth: 6 n + 4: 10, 16, 22, 28, 34, 40.
         width: widening factor of the stages 16, 32, 64.
         shortcut: where the shape changes, "projection": a 1x1 convolution; "pad": the mean of 2x2 pixels and
             zeros for the new channels, without weights.

@@ -24,7 +24,8 @@ State = dict[str, Tensor]
 
 PAIRS = 5
 ARMIJO, SHORTEST, LONGEST = 1e-4, 0.1, 0.5
-"""Share of the slope's promise that a step must keep; by what the next, shorter one is multiplied."""
+"""Armijo's constant, the least decrease of a step as a share of the predicted one; least and largest factor
+by which a rejected step is shortened."""
 SMALL, STILL = 1e-5, 1e-6
 """Converged: relative gain of a step; largest entry of the projected gradient."""
 ROUNDING = 1e-7

@@ -1,4 +1,4 @@
-"""Rows of a batch that are computed only in the rounds in which somebody needs them."""
+"""Updates of some rows of a batch, left out where no row needs them."""
 
 from __future__ import annotations
 

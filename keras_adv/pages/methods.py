@@ -14,9 +14,9 @@ ATTACKS = """# Attacks
 
 Made by `python scripts/docs.py` from the registry. eps is in units of [0, 1]. A bounded attack looks for a
 mistake inside the ball of its threat, a minimal one for the nearest mistake. Knowledge is what it asks of the
-model: gradients, scores (logits) or decisions. Cost is of one image and one batch row, at most: K is the
-number of classes; an image that is fooled on the way costs the passes up to there. "targets" marks attacks
-that can also aim at a class: `attack(..., targets=...)`.
+model: gradients, scores (logits) or decisions. Cost is the most passes that one image takes; K is the number
+of classes. An image that is fooled earlier costs only the passes up to there. "targets" marks attacks that
+can also aim at a class: `attack(..., targets=...)`.
 
 | name | what it does | norms | contract | knowledge | targets | cost | reference | example |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |
@@ -45,8 +45,8 @@ PRESETS = """
 ## The papers' own settings
 
 Each name is a recipe, `python scripts/train.py --recipe=trades_cifar`, with network, data, epochs, batch size
-and augmentation, and the defense in it is one too, `--defense=trades_cifar`. Flags change single fields:
-without a network give `--data=FILE.npz`.
+and augmentation, and the defense in it is one too, `--defense=trades_cifar`. Flags change single fields;
+offline, give `--data=FILE.npz`.
 
 | name | recipe | where it is from |
 | --- | --- | --- |

@@ -141,8 +141,7 @@ def _unknown(name: str, kinds: tuple[str, ...]) -> InvalidInput:
     """The complaint about a name that no spec of these kinds has."""
     if not kinds:
         return InvalidInput(
-            f"`option` must be a number, or a word in quotes. Received: {name}. "
-            f"A word as a value stands in quotes: {name!r}."
+            f"`option` must be a number or a word in quotes. Received: {name}. Write {name!r}."
         )
     known = [n for kind in kinds for n in (*registered(kind), *presets(kind))]
     near = difflib.get_close_matches(name, known, n=1)

@@ -49,19 +49,28 @@ class Threat(Spec):
         raise NotImplementedError
 
     def steepest(self, g: Tensor) -> Tensor:
-        """The v of norm at most 1 with the largest <v, g>; 0 where g is 0."""
+        """The v (B, ...) of norm at most 1 with the largest <v, g>, g (B, ...); 0 where g is 0."""
         raise NotImplementedError
 
     def shrink(self, delta: Tensor, eps: Tensor | None = None) -> Tensor:
-        """The point of the ball nearest to delta. eps: (B,) or a number; None is the threat's own."""
+        """The point of the ball nearest to delta, both (B, ...). eps: (B,) or a number; None is the threat's
+        own.
+
+        Raises InvalidInput where neither eps nor the threat has a radius.
+        """
         raise NotImplementedError
 
     def sample(self, origin: Tensor, seeds: Tensor, eps: Tensor | None = None) -> Tensor:
-        """A random image of ball and box around `origin`; seeds (B,) uint32, one for each image."""
+        """A random image of ball and box around `origin`, both (B, ...); seeds (B,) uint32, one for each
+        image.
+
+        Uniform in the ball, then projected on the box; l0: random values at random places. Raises
+        InvalidInput without a radius.
+        """
         raise NotImplementedError
 
     def prox(self, v: Tensor, weight: Tensor) -> Tensor:
-        """argmin_u weight * norm(u) + |u - v|_2^2 / 2, with one weight (B,) for each image."""
+        """argmin_u weight * norm(u) + |u - v|_2^2 / 2, (B, ...) as v, with one weight (B,) for each image."""
         raise NotImplementedError
 
     def metric_prox(self, v: Tensor, weight: Tensor, metric: Tensor) -> Tensor | None:
@@ -71,20 +80,21 @@ class Threat(Spec):
         return None
 
     def to_plane(self, x: Tensor, w: Tensor, b: Tensor) -> Tensor:
-        """The point of {z in [0,1]^D: <w, z> = b} nearest to x in this norm, exact.
+        """The point of {z in [0,1]^D: <w, z> = b} nearest to x in this norm, exact; x, w (B, ...), b (B,).
 
-        Where the plane misses the box, the corner of the box nearest to the plane. b has shape (B,).
+        Where the plane misses the box, the corner of the box nearest to the plane.
         """
         raise NotImplementedError
 
     # -- shared --------------------------------------------------------------------------------
     def ascent(self, g: Tensor, x: Tensor) -> Tensor:
-        """The direction of a gradient step at x (norm 1). `steepest`, unless that is too greedy."""
+        """The direction (B, ...) of a step along the gradient g at x: norm at most 1 (l0: l2 length 1), 0
+        where g is 0. `steepest`, unless that changes too few values."""
         del x
         return self.steepest(g)
 
     def project(self, x: Tensor, origin: Tensor, eps: Tensor | None = None) -> Tensor:
-        """Into the ball around `origin` (when there is an eps), then into the box.
+        """x (B, ...) put into the ball around `origin` (when there is an eps), then into the box.
 
         The box step moves every coordinate towards the origin, so the ball is not left again.
         """

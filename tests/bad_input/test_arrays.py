@@ -18,7 +18,7 @@ from tests.bad_input.tools import HINT, USES, complaint
         (lambda x: x[:, :7], ("`x`", "(N, 8, 8, 1)", "(12, 7, 8, 1)")),
         (lambda x: np.repeat(x, 3, axis=3), ("`x`", "(N, 8, 8, 1)", "(12, 8, 8, 3)")),
         (lambda x: x.reshape(12, 64), ("`x`", "(N, H, W, C)", "(12, 64)")),
-        (lambda x: x[:0], ("`x`", "N > 0")),
+        (lambda x: x[:0], ("`x`", "all four greater than 0", "shape (0, 8, 8, 1)")),
     ],
     ids=["0..255", "bytes", "-1..1", "NaN", "height", "colours", "flat", "none"],
 )

@@ -35,7 +35,7 @@ def test_a_good_npz_is_read(tmp_path):
         ({"x_train": (PIXELS * 255).astype("int64")}, ("`x_train`", HINT)),
         ({"x_train": PIXELS * np.nan}, ("`x_train`", "12 images with NaN")),
         ({"x_train": PIXELS.reshape(12, 16)}, ("`x_train`", "(N, H, W, C)", "(12, 16)")),
-        ({"x_train": PIXELS[:0]}, ("`x_train`", "N > 0")),
+        ({"x_train": PIXELS[:0]}, ("`x_train`", "all four greater than 0")),
         ({"x_test": PIXELS[:, :3]}, ("`x_test`", "(N, 4, 4, 1)", "(12, 3, 4, 1)")),
         ({"x_test": PIXELS[:5]}, ("`y_test`", "shape (5,)")),
         ({"y_train": np.eye(3)[DIGITS]}, ("`y_train`", "one-hot", "y_train.argmax(axis=1)")),
@@ -125,7 +125,7 @@ def test_image_set_that_cannot_be_fetched_says_what_to_do_offline(source, error,
     monkeypatch.setattr("tensorflow_datasets.list_builders", lambda **_: ["mnist", "svhn_cropped"])
     monkeypatch.setattr("tensorflow_datasets.load", unreachable)
     text = complaint(data.load, source)
-    for word in (repr(source), type(error).__name__, "Without a network", "$TFDS_DATA_DIR", "--data=digits"):
+    for word in (repr(source), type(error).__name__, "Offline", "$TFDS_DATA_DIR", "--data=digits"):
         assert word in text
     assert "--data=FILE.npz with x_train, y_train, x_test, y_test" in text and "\n" not in text
 

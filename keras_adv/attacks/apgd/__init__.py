@@ -1,5 +1,5 @@
-"""Auto-PGD: `attack` chooses its own step size; `momentum` and `sparse` are its walks, `schedule` what both
-look up."""
+"""Auto-PGD: `attack` has the loop, `momentum` its steps in linf and l2, `sparse` those in l1, `schedule` the
+lookup of what is planned for a step."""
 
 from keras_adv.attacks.apgd.attack import APGD
 

@@ -1,8 +1,9 @@
 """The step of the Brendel & Bethge attack in l2, by Newton's method from where the step before it ended.
 
-On each piece, the values that the box leaves free, d = clip(k u + s b) meets plane and trust region where a
-line meets a sphere, in closed form. From the s and k of the step before, two rounds find the piece for nearly
-all images; what is not solved after a few is left to the slower search of `path_search`, which cannot fail.
+As long as the same values stay off the box, d = clip(k u + s b) is linear in s and k, and meets plane and
+trust region where a line meets a sphere: s and k have a closed form. From the s and k of the step before, two
+rounds find the piece for nearly all images; what is not solved after a few is left to the slower search of
+`path_search`, which cannot fail.
 """
 
 from __future__ import annotations

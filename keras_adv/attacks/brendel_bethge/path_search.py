@@ -1,4 +1,4 @@
-"""The search for a step of the Brendel & Bethge attack on the path of its norm (see `trust_region`)."""
+"""The search for a step of the Brendel & Bethge attack on the curve of its norm (see `step`)."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Search(NamedTuple):
     """Where the search on a path stands, (B,) each.
 
     Attributes:
-        s: the point to look at next.
-        k: the same.
-        left: the plane holds for an s between left and right, at this k.
-        right: the same.
+        s: first coordinate of the point to evaluate next.
+        k: second coordinate of that point.
+        left: lower bound of the s that meets the plane at this k.
+        right: upper bound of that s.
         low: the largest k whose point on the plane is known to be inside the trust region.
         at_low: its s.
         high: the smallest k whose point on the plane is known to be outside.

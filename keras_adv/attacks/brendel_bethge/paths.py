@@ -1,4 +1,4 @@
-"""The curves on which the steps of the Brendel & Bethge attack lie, one a norm (see `trust_region`)."""
+"""The curves on which the steps of the Brendel & Bethge attack lie, one for each norm (see `step`)."""
 
 from __future__ import annotations
 

@@ -24,8 +24,8 @@ class LBFGS(MinimalAttack):
 
     The smallest c that works is searched for each image: x 10 until one works, then bisection. Of all points
     that the optimiser visits the nearest adversarial one is kept. (The paper has |r|, whose square is smooth
-    at 0, and c for 1/c here.) Each value of c starts where the one before ended, with its pairs: the gradient
-    of |r|^2 / c changes by what is known.
+    at 0, and c for 1/c here.) Each c starts from the last point of the one before and keeps its
+    L-BFGS pairs, corrected by the known change of |r|^2 / c.
 
     Args:
         threat: l2; its eps, if any, is where the robust accuracy is reported.

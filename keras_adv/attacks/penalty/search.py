@@ -15,7 +15,7 @@ from keras_adv.registry import option
 from keras_adv.threats import Threat
 
 LARGEST = 1e10
-"""Largest weight. An upper end there says that no weight has worked yet."""
+"""Largest weight; "high" at this value means that no weight has worked yet."""
 
 
 def first_weight(task: Task, c: float) -> State:
