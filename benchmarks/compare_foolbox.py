@@ -4,6 +4,7 @@ It measures time, so run it on an idle machine, on the TensorFlow backend. The t
 in turns in this process, compiled and warm; the ratio is the median.
 """
 
+import importlib.util
 import os
 import statistics
 import time
@@ -66,7 +67,6 @@ def minimal():
         "abort_early": False,
     }
     ours = "searches=5, steps=100, initial=0.1, lr=0.05, abort_early=False"
-    follow = {"steps": 100}
     return {
         "deepfool": ("deepfool()", a.L2DeepFoolAttack(candidates=10), None, 2),
         "deepfool linf": ("deepfool(threat=linf())", a.LinfDeepFoolAttack(candidates=10), None, np.inf),
@@ -74,6 +74,14 @@ def minimal():
         "ead": (f"ead({ours}, beta=0.01)", a.EADAttack(**ead, decision_rule="L1"), None, 1),
         "ddn": ("ddn()", a.DDNAttack(steps=100), None, 2),
         "pdgd / ddn": ("pdgd()", a.DDNAttack(steps=500), None, 2),
+        "boundary": ("boundary(steps=1100)", a.BoundaryAttack(steps=1000), None, 2),
+    }
+
+
+def along_the_boundary():
+    """The same for the attacks of Brendel & Bethge. Foolbox' own need numba."""
+    a, follow = fb.attacks, {"steps": 100}
+    return {
         "brendel_bethge": ("brendel_bethge(steps=100)", a.L2BrendelBethgeAttack(**follow), None, 2),
         "b&b linf": (
             "brendel_bethge(threat=linf(), steps=100)",
@@ -88,7 +96,6 @@ def minimal():
             None,
             0,
         ),
-        "boundary": ("boundary(steps=1100)", a.BoundaryAttack(steps=1000), None, 2),
     }
 
 
@@ -116,6 +123,8 @@ def main():
     for column in ("ours", "theirs", "time ratio", "robust acc", "theirs", "mean norm", "theirs"):
         table.add_column(column, overflow="fold")
     pairs = bounded(EPS.value) | minimal()
+    if importlib.util.find_spec("numba"):
+        pairs |= along_the_boundary()
     for name in ONLY.value or pairs:
         spec, attack, eps, order = pairs[name]
         ours = lambda spec=spec: keras_adv.attack(net, x, y, spec)

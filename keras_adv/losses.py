@@ -20,7 +20,7 @@ def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     return keras.losses.sparse_categorical_crossentropy(y, logits, from_logits=True)
 
 
-def log_odds(logits: Tensor, y: Tensor) -> Tensor:
+def log_odds_against(logits: Tensor, y: Tensor) -> Tensor:
     """log((1 - p_y) / p_y) = logsumexp_{j != y} z_j - z_y.
 
     Its softplus is the cross-entropy, with a gradient that float32 still holds at 1 - p_y = 1e-37, where that

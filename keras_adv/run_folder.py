@@ -22,7 +22,7 @@ def claim_folder(out: Path, spec: str) -> None:
         leftovers = {".writable", "recipe.txt", "recipe.part"}  # of a claim that was killed
         if not holds and out.is_dir() and not {p.name for p in out.iterdir()} <= leftovers:
             raise validate.invalid("out", "empty or a run folder", str(out))
-        validate.folder(out)
+        validate.make_writable(out)
         if not holds:
             part = out / "recipe.part"
             part.write_text(spec + "\n")

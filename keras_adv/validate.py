@@ -133,15 +133,15 @@ def seed(value: Any) -> None:
     number("seed", value, low=0, high=2**31 - 1, whole=True)
 
 
-def path(value: Any, name: str = "out") -> Path:
+def output_folder(value: Any, name: str = "out") -> Path:
     """`value` as the path of a writable folder, which is made where it is missing. Raises InvalidInput."""
     if not isinstance(value, (str, Path)):
         raise invalid(name, "a folder", value)
-    folder(Path(value), name)
+    make_writable(Path(value), name)
     return Path(value)
 
 
-def folder(path: Path, name: str = "out") -> None:
+def make_writable(path: Path, name: str = "out") -> None:
     """Makes a folder, and checks that it can be written. Raises InvalidInput."""
     try:
         path.mkdir(parents=True, exist_ok=True)

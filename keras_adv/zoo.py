@@ -13,7 +13,7 @@ import numpy as np
 from keras_adv import artifact
 from keras_adv.card import ModelCard, sha256
 from keras_adv.classifier import check_model
-from keras_adv.validate import InvalidInput, folder, invalid, one_of
+from keras_adv.validate import InvalidInput, invalid, make_writable, one_of
 
 
 def roots() -> builtins.list[Path]:
@@ -103,7 +103,7 @@ def publish(run: str | Path) -> Path:
     target = roots()[0] / found.name
     part = target.with_name(f".{found.name}.part")
     shutil.rmtree(part, ignore_errors=True)
-    folder(part, "zoo")
+    make_writable(part, "zoo")
     for name in ("card.json", "README.md", "model.keras"):
         shutil.copyfile(run / name, part / name)
     shutil.rmtree(target, ignore_errors=True)

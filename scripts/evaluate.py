@@ -50,7 +50,7 @@ def main() -> None:
         cli.card_of(MODEL.value).check_images(data.name, SPLIT.value, len(x))
     partial = Path(OUT.value) / "partial" if OUT.value else None
     if OUT.value:
-        file = validate.path(OUT.value) / "results.json"
+        file = validate.output_folder(OUT.value) / "results.json"
         if file.is_dir():
             raise validate.invalid("out", "a folder whose results.json is a file", OUT.value)
     options = {"targets": TARGETS.value, "batch_size": BATCH.value, "seed": SEED.value, "resume": partial}

@@ -309,3 +309,11 @@ def test_values_put_in_are_checked():
 def test_a_recipe_is_called_after_its_defense_its_model_and_its_data(source):
     recipe = parse("recipe", "recipe(defense=margin(), model=wrn())").replace(data=source)
     assert recipe.title == "margin_wrn_faces"
+
+
+def test_an_object_of_a_class_that_is_not_registered_is_refused():
+    class Mine(PGD):
+        """PGD under no name of its own: its spec would be that of PGD."""
+
+    with pytest.raises(InvalidInput, match=r"`attack` must be of a class with @register\('attack'.*a Mine"):
+        parse("attack", Mine())

@@ -47,7 +47,7 @@ def test_logits_that_blow_up_are_a_divergence_though_the_loss_is_finite(tmp_path
 
 
 def test_a_word_as_a_value_wants_quotes():
-    with pytest.raises(InvalidInput, match="a word in quotes. Received: many. Write 'many'"):
+    with pytest.raises(InvalidInput, match=r"a word in quotes\. Received: many\. Write .many."):
         registry.parse("attack", "pgd(steps=many)")
 
 

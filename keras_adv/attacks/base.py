@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from keras_adv.arrays import Tensor, flatten, never
-from keras_adv.attacks.task import Examples, Task, frozen_net
+from keras_adv.attacks.task import Examples, Task, as_logits
 from keras_adv.backend import separate_graph, where_rows
 from keras_adv.numerics.rows import update_rows
 from keras_adv.registry import Spec
@@ -249,7 +249,7 @@ class Attack(Spec):
                 raise invalid(name, f"one for each of the {x.shape[0]} images", f"shape {tuple(given.shape)}")
         target = None if targets is None else ops.convert_to_tensor(targets, "int32")
         examples = Examples.of_batch(x, y, seed, eps=self.threat.radii(x, eps), target=target)
-        return self.run(Task(frozen_net(model), examples))
+        return self.run(Task(as_logits(model), examples))
 
     def run(self, task: Task) -> Found:
         """The whole attack on one batch. Raises InvalidInput: state or targets that do not fit the attack."""

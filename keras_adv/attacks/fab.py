@@ -118,7 +118,9 @@ class FAB(MinimalAttack):
         b = ops.sum(flatten(w * now), axis=1) - gap
         both = ops.concatenate([now, x], axis=0)
         ways = (
-            self.threat.to_plane(both, ops.concatenate([w, w], axis=0), ops.concatenate([b, b], axis=0))
+            self.threat.project_to_plane(
+                both, ops.concatenate([w, w], axis=0), ops.concatenate([b, b], axis=0)
+            )
             - both
         )
         lengths = ops.maximum(self.threat.norm(ways), 1e-8)

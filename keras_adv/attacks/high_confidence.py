@@ -20,7 +20,7 @@ from keras_adv.threats.base import require_norm
 CEILING = math.log1p(-1e-5)
 
 
-def log_p(logits: Logits, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def log_p_and_gradient(logits: Logits, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(log p_target, logits, its gradient by x). One forward-backward pass."""
 
     def confidence(v: Tensor) -> tuple[Tensor, Tensor]:
@@ -30,7 +30,7 @@ def log_p(logits: Logits, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Te
     return value_and_grad(confidence, x)
 
 
-def newton(value: Tensor, w: Tensor, log_c: Tensor) -> tuple[Tensor, Tensor]:
+def step_to_confidence(value: Tensor, w: Tensor, log_c: Tensor) -> tuple[Tensor, Tensor]:
     """(length, direction) of the least l2 move to log p = log C on the linearised model (thesis, Alg. 1)."""
     n = ops.sqrt(1e-8 + ops.sum(ops.square(w), axis=tuple(range(1, len(w.shape)))))
     return 1e-4 + ops.abs(log_c - value) / n, w / expand_like(n, w)
@@ -84,10 +84,10 @@ class HighConfidence(MinimalAttack):
 
     def step(self, task: Task, state: State) -> tuple[State, Tensor]:
         now, target = state["x"], state["target"]
-        value, z, w = log_p(task.logits, now, target)
+        value, z, w = log_p_and_gradient(task.logits, now, target)
         sure = predicted_class(z) == target
         there = ops.logical_and(sure, value >= state["log_c"])
-        length, direction = newton(value, w, state["log_c"])
+        length, direction = step_to_confidence(value, w, state["log_c"])
         length = (1.0 + self.overshoot) * length
         if self.max_step is not None:
             length = ops.minimum(length, self.max_step)
@@ -114,10 +114,10 @@ class HighConfidence(MinimalAttack):
         r, gate = ops.zeros_like(x), ops.ones_like(log_c)
         for _ in range(self.steps):
             here = ops.stop_gradient(x + (1.0 + self.overshoot) * r)
-            value, _, w = log_p(logits, here, target)
+            value, _, w = log_p_and_gradient(logits, here, target)
             soft = ops.sigmoid(ops.exp(log_c) - ops.exp(value))
             below = ops.cast(value < log_c, "float32")
             gate = gate * (soft + ops.stop_gradient(below - soft))
-            length, direction = newton(value, w, log_c)
+            length, direction = step_to_confidence(value, w, log_c)
             r = r + expand_like(gate * length, x) * direction
         return x + (1.0 + self.overshoot) * r

@@ -45,13 +45,14 @@ class Objective(Spec):
 
 def _cross_entropy(task: Task, logits: Tensor) -> Tensor:
     if task.target is None:
-        return ops.softplus(losses.log_odds(logits, task.y))
-    return -ops.softplus(losses.log_odds(logits, task.target))
+        return ops.softplus(losses.log_odds_against(logits, task.y))
+    return -ops.softplus(losses.log_odds_against(logits, task.target))
 
 
 @register("objective", "cross_entropy")
 class CrossEntropy(Objective):
-    """-log p_y, or log p_t, from log odds: its gradient does not vanish in float32 (`losses.log_odds`)."""
+    """-log p_y, or log p_t, from log odds: its gradient does not vanish in float32
+    (`losses.log_odds_against`)."""
 
     def value(self, task: Task, images: Tensor, logits: Tensor, reference: Tensor | None) -> Tensor:
         return _cross_entropy(task, logits)

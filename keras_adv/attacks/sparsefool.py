@@ -97,7 +97,7 @@ class SparseFool(MinimalAttack):
         ahead."""
         w = L2().steepest(w)
         ahead = ops.maximum(ops.sum(flatten(w * (boundary - point)), axis=1), 0.0) + BEYOND
-        return self.threat.to_plane(point, w, ops.sum(flatten(w * point), axis=1) + ahead)
+        return self.threat.project_to_plane(point, w, ops.sum(flatten(w * point), axis=1) + ahead)
 
 
 DEEPFOOL = 0.02

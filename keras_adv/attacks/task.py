@@ -107,13 +107,13 @@ class Task:
     def features(self, images: Tensor) -> Tensor:
         """(B, F) activations of the layer named "features". Raises InvalidInput where the model is a
         function."""
-        return self.net().features(images)
+        return self.frozen_net().features(images)
 
     def features_and_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """((B, F), (B, K)) in one pass. Raises InvalidInput where the model is a function."""
-        return self.net().features_and_logits(images)
+        return self.frozen_net().features_and_logits(images)
 
-    def net(self) -> FrozenNet:
+    def frozen_net(self) -> FrozenNet:
         """The model, for whoever needs more than its logits. Raises InvalidInput where it is a function."""
         if not isinstance(self.model, FrozenNet):
             raise InvalidInput(
@@ -132,6 +132,6 @@ class Task:
         return margin(logits, self.y) if self.target is None else -margin(logits, self.target)
 
 
-def frozen_net(model: Any) -> Logits:
+def as_logits(model: Any) -> Logits:
     """The pure function of a Keras model that attacks see; a function is returned as it is."""
     return FrozenNet(model) if isinstance(model, keras.Model) else model

@@ -78,16 +78,16 @@ class BaseGame(keras.Model):
         before.
         """
         for move in moves:
-            if move.player not in self.optimizers:
+            if move.name not in self.optimizers:
                 made = move.optimizer.build(steps_per_epoch, epochs)
                 made.build(self.variables_of(move))
-                self.optimizers[move.player] = made
+                self.optimizers[move.name] = made
             for term in (*move.terms, *move.monitors):
                 if term not in self.trackers:
                     self.trackers[term] = keras.metrics.Mean(name=term)
         self.moves = moves
         self.compile(
-            optimizer=self.optimizers[moves[0].player],
+            optimizer=self.optimizers[moves[0].name],
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             **options,
         )
@@ -106,7 +106,7 @@ class BaseGame(keras.Model):
         there."""
         for name in move.learns:
             if name not in self.players:
-                raise self._mistake(f"its move {move.player!r} learns {name!r}", sorted(self.players))
+                raise self._mistake(f"its move {move.name!r} learns {name!r}", sorted(self.players))
         return [v for name in move.learns for v in self.players[name].trainable_variables]
 
     def play(self, x: Tensor, y: Tensor) -> dict[str, Any]:
@@ -144,7 +144,7 @@ class BaseGame(keras.Model):
         declared = (*move.terms, *move.monitors)
         if set(terms) != set(declared):
             raise self._mistake(
-                f"the loss of its move {move.player!r} returns {sorted(terms)}", sorted(declared)
+                f"the loss of its move {move.name!r} returns {sorted(terms)}", sorted(declared)
             )
         for name, value in terms.items():
             shape, images = tuple(getattr(value, "shape", ())), batch["y"].shape[0]

@@ -105,7 +105,7 @@ class Game(BaseGame):
         return logs, tuple([scope.get_current_value(v) for v in group] for group in groups)
 
     def make_move(self, move: Any, nets: dict[str, Net], batch: dict[str, Tensor]) -> Any:
-        learned, optimizer = self.variables_of(move), self.optimizers[move.player]
+        learned, optimizer = self.variables_of(move), self.optimizers[move.name]
         state = [v for p in self.players.values() for v in p.non_trainable_variables]
         rest = [v for v in self.trainable_variables if not any(v is w for w in learned)] + state
         outer = [(v, v.value) for v in rest]  # scopes do not chain: read the outer one first

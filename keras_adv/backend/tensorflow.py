@@ -126,7 +126,7 @@ class Game(BaseGame):
         return self.play(x, y)
 
     def make_move(self, move: Any, nets: dict[str, Net], batch: dict[str, Tensor]) -> Any:
-        variables, optimizer = self.variables_of(move), self.optimizers[move.player]
+        variables, optimizer = self.variables_of(move), self.optimizers[move.name]
         with tf.GradientTape() as tape:
             terms = self.terms_of(move, nets, batch)
             loss = optimizer.scale_loss(self.total_loss(move, terms))

@@ -60,7 +60,7 @@ class Adversarial(Defense):
 
     def moves(self) -> tuple[Move, ...]:
         terms = ("adversarial",) if self.mix == 1 else ("adversarial", "cross_entropy")
-        return (self.classify(*terms, loss=self._loss),)
+        return (self.classifier_move(*terms, loss=self._loss),)
 
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
         logits = nets["net"].logits(batch["adversarial"], mode="training")

@@ -28,7 +28,7 @@ class Move(NamedTuple):
     """One update: the terms are lowered over the variables of the networks it learns.
 
     Attributes:
-        player: name of the optimizer state; moves of the same player share it.
+        name: of the optimizer; moves of the same name share it.
         learns: names of the networks.
         optimizer: what applies the gradient.
         terms: names of what `loss` returns, as they appear in logs.
@@ -37,7 +37,7 @@ class Move(NamedTuple):
         monitors: names of what `loss` returns to be logged only.
     """
 
-    player: str
+    name: str
     learns: tuple[str, ...]
     optimizer: Optimizer
     terms: tuple[str, ...]
@@ -183,14 +183,14 @@ class Defense(Spec):
         attacks.append(APGD(threat=ball, loss=MarginObjective(), targets=9, eot=eot))
         return Worst(threat=ball, attacks=(*attacks, PDPGD(threat=ball)))
 
-    def classify(
+    def classifier_move(
         self, *terms: str, loss: Callable[[Nets, Batch], dict[str, Tensor]], monitors: tuple[str, ...] = ()
     ) -> Move:
         """The usual move: the classifier learns."""
         return Move("net", ("net",), self.optimizer, terms, loss, monitors)
 
 
-def masked_mean(mask: Tensor, term: Tensor) -> Tensor:
+def masked_term(mask: Tensor, term: Tensor) -> Tensor:
     """A (B,) term whose mean over the batch is its mean over the images in `mask`; 0 where there are none."""
     mask = ops.cast(mask, term.dtype)
     count = ops.cast(ops.shape(term)[0], term.dtype)

@@ -11,7 +11,7 @@ from keras import ops
 from keras_adv.arrays import Tensor, l2_norm
 from keras_adv.attacks import HighConfidence
 from keras_adv.backend import value_and_grad
-from keras_adv.defenses.base import Batch, Defense, Move, Nets, Phase, masked_mean
+from keras_adv.defenses.base import Batch, Defense, Move, Nets, Phase, masked_term
 from keras_adv.defenses.standard import clean_loss
 from keras_adv.layers import Noise
 from keras_adv.losses import cross_entropy, pick, predicted_class
@@ -147,7 +147,7 @@ class Critic(Defense):
         }
 
     def phases(self, epochs: int) -> tuple[Phase, ...]:
-        warm = self.classify("cross_entropy", "decay", loss=self._warm)
+        warm = self.classifier_move("cross_entropy", "decay", loss=self._warm)
         first = (Phase(min(self.warmup, epochs), (warm,)),) if self.warmup else ()
         return (*first, Phase(epochs, self.moves())) if epochs > self.warmup else first
 
@@ -159,7 +159,7 @@ class Critic(Defense):
     def moves(self) -> tuple[Move, ...]:
         terms = ("real", "fake", "penalty")
         judge = Move("critic", ("critic",), self.critic_optimizer, terms, self._judge)
-        return (judge, self.classify("cross_entropy", "fooling", "cycle", loss=self._classify))
+        return (judge, self.classifier_move("cross_entropy", "fooling", "cycle", loss=self._classifier_loss))
 
     def _warm(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
         terms = clean_loss(nets, batch)
@@ -181,11 +181,11 @@ class Critic(Defense):
         moved = batch["moved"]
         return {
             "real": ops.softplus(-real),
-            "fake": masked_mean(moved, ops.softplus(fake)),
-            "penalty": self.penalty * (steep[0] + masked_mean(moved, steep[1])),
+            "fake": masked_term(moved, ops.softplus(fake)),
+            "penalty": self.penalty * (steep[0] + masked_term(moved, steep[1])),
         }
 
-    def _classify(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
+    def _classifier_loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
         logits, x, moved = nets["net"].logits, batch["x"], batch["moved"]
         found = self.attack.unrolled(logits, x, batch["target"], batch["log_c"])
         score = pick(nets["critic"].logits(found), batch["landed"])
@@ -194,8 +194,8 @@ class Critic(Defense):
         fit = cross_entropy(logits(x, mode="training"), batch["y"])
         return {
             "cross_entropy": fit,
-            "fooling": self.weight * masked_mean(moved, ops.softplus(-score)),
-            "cycle": self.cycle * masked_mean(moved, error),
+            "fooling": self.weight * masked_term(moved, ops.softplus(-score)),
+            "cycle": self.cycle * masked_term(moved, error),
         }
 
 

@@ -131,7 +131,7 @@ class DeepDefense(Defense):
         return {**first, "net.second": self.steps, "net.weights": 1}
 
     def moves(self) -> tuple[Move, ...]:
-        return (self.classify("cross_entropy", "fragility", loss=self._loss, monitors=("rho",)),)
+        return (self.classifier_move("cross_entropy", "fragility", loss=self._loss, monitors=("rho",)),)
 
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
         net, x, y = self._learning(nets["net"]), batch["x"], ops.cast(batch["y"], "int32")

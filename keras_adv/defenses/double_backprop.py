@@ -40,7 +40,7 @@ class DoubleBackprop(Defense):
         return {"net.weights": 1, "net.second": 1 if self.of == "loss" else classes}
 
     def moves(self) -> tuple[Move, ...]:
-        return (self.classify("cross_entropy", "slope", loss=self._loss),)
+        return (self.classifier_move("cross_entropy", "slope", loss=self._loss),)
 
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
         slopes = self._slopes(nets, batch)

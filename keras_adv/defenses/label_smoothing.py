@@ -48,7 +48,7 @@ class LabelSmoothing(Defense):
     optimizer: Optimizer = option(default=Adam())
 
     def moves(self) -> tuple[Move, ...]:
-        return (self.classify("cross_entropy", loss=self._loss),)
+        return (self.classifier_move("cross_entropy", loss=self._loss),)
 
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
         logits = nets["net"].logits(batch["x"], mode="training")

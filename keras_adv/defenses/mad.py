@@ -118,7 +118,7 @@ class MAD(Defense):
     def moves(self) -> tuple[Move, ...]:
         fit = ("cross_entropy",) if self.attack is None else ("cross_entropy", "adversarial")
         rest = (name for name in ("siamese", "variance", "jacobian") if getattr(self, name))
-        return (self.classify(*fit, *rest, loss=self._loss),)
+        return (self.classifier_move(*fit, *rest, loss=self._loss),)
 
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
         net, y, partner = nets["net"], batch["y"], batch["partner"]

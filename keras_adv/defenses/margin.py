@@ -68,7 +68,7 @@ class Margin(Defense):
         return {**first, "net.weights": 1, "net.second": 1}
 
     def moves(self) -> tuple[Move, ...]:
-        return (self.classify(self.loss, "sensitivity", loss=self._loss),)
+        return (self.classifier_move(self.loss, "sensitivity", loss=self._loss),)
 
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
         net, x, y = nets["net"], batch["x"], ops.cast(batch["y"], "int32")

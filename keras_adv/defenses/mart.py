@@ -10,7 +10,7 @@ from keras_adv.arrays import Tensor
 from keras_adv.attacks import PGD, Attack
 from keras_adv.defenses.base import Batch, Defense, Move, Nets
 from keras_adv.defenses.crafting import adversarial_images, attack_passes
-from keras_adv.losses import kl_divergence, log_odds, wrong_classes
+from keras_adv.losses import kl_divergence, log_odds_against, wrong_classes
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
 from keras_adv.registry import option, preset, register, tunable
 from keras_adv.threats import Linf
@@ -23,7 +23,7 @@ def boosted_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     in float32. (The authors' code adds 1e-4 and 1e-12 inside the logarithms instead, which caps the loss.)
     """
     rival = wrong_classes(logits, y)[:, 0]
-    return ops.softplus(log_odds(logits, y)) + ops.softplus(-log_odds(logits, rival))
+    return ops.softplus(log_odds_against(logits, y)) + ops.softplus(-log_odds_against(logits, rival))
 
 
 @register("defense", "mart")
@@ -61,13 +61,13 @@ class Mart(Defense):
         return {**attack_passes(self.attack, classes), "net.weights": 2}
 
     def moves(self) -> tuple[Move, ...]:
-        return (self.classify("boosted_cross_entropy", "kl", loss=self._loss),)
+        return (self.classifier_move("boosted_cross_entropy", "kl", loss=self._loss),)
 
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
         y = ops.cast(batch["y"], "int32")
         moved = nets["net"].logits(batch["adversarial"], mode="training")
         clean = nets["net"].logits(batch["x"], mode="untracked")
-        unsure = ops.sigmoid(log_odds(clean, y))  # 1 - p_y, exact also where p_y rounds to 1
+        unsure = ops.sigmoid(log_odds_against(clean, y))  # 1 - p_y, exact also where p_y rounds to 1
         return {
             "boosted_cross_entropy": boosted_cross_entropy(moved, y),
             "kl": self.weight * kl_divergence(clean, moved) * unsure,

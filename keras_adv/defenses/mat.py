@@ -57,7 +57,7 @@ def _features_and_cosines(task: Task, images: Tensor) -> tuple[Tensor, Tensor]:
     """(phi, cosines to the centres) of images under attack. Raises InvalidInput for a net without this
     head."""
     phi = task.features(images)
-    return phi, cosines(phi, ops.convert_to_tensor(head_of(task.net().net.model).centres))
+    return phi, cosines(phi, ops.convert_to_tensor(head_of(task.frozen_net().net.model).centres))
 
 
 @register("objective", "cosine_distance")
@@ -191,7 +191,7 @@ class MAT(Defense):
     def moves(self) -> tuple[Move, ...]:
         weights = {"so": self.alpha, "bibo": self.beta}
         terms = ("ftc", *(name for name, weight in weights.items() if weight))
-        return (self.classify(*terms, loss=self._loss, monitors=("feature_norm",)),)
+        return (self.classifier_move(*terms, loss=self._loss, monitors=("feature_norm",)),)
 
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
         net = nets["net"]

@@ -102,7 +102,7 @@ class MMC(Defense):
         return {**attack_passes(self.attack, classes), "net.weights": 1}
 
     def moves(self) -> tuple[Move, ...]:
-        return (self.classify("centre_distance", loss=self._loss),)
+        return (self.classifier_move("centre_distance", loss=self._loss),)
 
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
         images = batch.get("images", batch["x"])

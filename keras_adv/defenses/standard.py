@@ -17,7 +17,7 @@ def clean_loss(nets: Nets, batch: Batch) -> dict[str, Tensor]:
 
 def cross_entropy_move(defense: Defense) -> Move:
     """The move of plain training with the optimizer of `defense`."""
-    return defense.classify("cross_entropy", loss=clean_loss)
+    return defense.classifier_move("cross_entropy", loss=clean_loss)
 
 
 @register("defense", "standard")

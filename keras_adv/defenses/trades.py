@@ -12,7 +12,7 @@ from keras_adv.attacks.objectives import KL, LogitComparison, Objective
 from keras_adv.attacks.task import Task
 from keras_adv.defenses.base import Batch, Defense, Move, Nets
 from keras_adv.defenses.crafting import adversarial_images, attack_passes, check_start
-from keras_adv.losses import cross_entropy, kl_divergence, log_odds
+from keras_adv.losses import cross_entropy, kl_divergence, log_odds_against
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
 from keras_adv.registry import option, preset, register, tunable
 from keras_adv.threats import Linf
@@ -32,7 +32,7 @@ class TradesLoss(LogitComparison):
 
     def value(self, task: Task, images: Tensor, logits: Tensor, reference: Tensor | None) -> Tensor:
         divergence = kl_divergence(reference, logits)
-        return ops.softplus(log_odds(logits, task.y)) + self.weight * divergence
+        return ops.softplus(log_odds_against(logits, task.y)) + self.weight * divergence
 
 
 @register("defense", "trades")
@@ -83,7 +83,7 @@ class Trades(Defense):
         return {**attack_passes(self.attack, classes), "net.weights": 2}
 
     def moves(self) -> tuple[Move, ...]:
-        return (self.classify("cross_entropy", "kl", loss=self._loss),)
+        return (self.classifier_move("cross_entropy", "kl", loss=self._loss),)
 
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
         clean = nets["net"].logits(batch["x"], mode="training")

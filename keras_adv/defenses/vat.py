@@ -75,7 +75,7 @@ class VAT(Defense):
         return {"net.forward": 1, "net.input": self.power, "net.weights": 2}
 
     def moves(self) -> tuple[Move, ...]:
-        return (self.classify("cross_entropy", "divergence", loss=self._loss),)
+        return (self.classifier_move("cross_entropy", "divergence", loss=self._loss),)
 
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
         z = nets["net"].logits(batch["x"], mode="training")

@@ -14,7 +14,7 @@ from keras_adv.evaluation.image_set import ImageSet
 WORDS = ("next", "random", "least_likely", "runner_up")
 
 
-def examples(attack: Attack, images: ImageSet, seed: int, eps: Any, targets: Any) -> Examples:
+def make_examples(attack: Attack, images: ImageSet, seed: int, eps: Any, targets: Any) -> Examples:
     """The examples of a whole set, NumPy arrays: image i draws from (seed, i).
 
     Args:
@@ -28,15 +28,15 @@ def examples(attack: Attack, images: ImageSet, seed: int, eps: Any, targets: Any
         InvalidInput: radii or targets that do not fit the images, or an attack that cannot do what is asked.
     """
     x, y, logits = images.x, images.y, images.logits
-    check(attack, images.classes, targets)
+    check_goal(attack, images.classes, targets)
     numbers = np.arange(len(x), dtype="int32")
     seeds = np.asarray(noise.seeds(seed, numbers))
-    target = None if targets is None else choose(targets, y, seeds, logits)
+    target = None if targets is None else choose_targets(targets, y, seeds, logits)
     guide = x[guides(y, seeds, target)] if attack.guided else None
     return Examples(x, y, numbers, seeds, radii(attack, eps, x), target, guide)
 
 
-def check(attack: Attack, classes: int, targets: Any) -> None:
+def check_goal(attack: Attack, classes: int, targets: Any) -> None:
     """Raises InvalidInput where there are fewer classes than the attack, or its targeted form, needs, or no
     such form."""
     targeted = targets is not None
@@ -68,7 +68,7 @@ def radii(attack: Attack, eps: Any, x: np.ndarray) -> np.ndarray | None:
     return np.broadcast_to(np.minimum(given, most), (count,)).astype("float32")
 
 
-def choose(targets: Any, y: np.ndarray, seeds: np.ndarray, logits: np.ndarray) -> np.ndarray:
+def choose_targets(targets: Any, y: np.ndarray, seeds: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """(N,) classes to reach."""
     classes = logits.shape[1]
     if not isinstance(targets, str):

@@ -100,15 +100,15 @@ def evaluate(
         raise invalid("attacks", "attacks or their specs", attacks)
     listed = [attacks] if isinstance(attacks, (str, Attack)) else attacks
     chosen = [registry.parse("attack", a) for a in listed]
-    folder = None if resume is None else validate.path(resume, "resume")
+    folder = None if resume is None else validate.output_folder(resume, "resume")
     images = classify(model, x, y, batch_size, seed)
     for one in chosen:
-        goals.check(one, images.classes, targets)
+        goals.check_goal(one, images.classes, targets)
     rows = []
     with Progress(console=Console(stderr=True), transient=True, disable=not verbose) as bar:
         for one in chosen:
             tick = functools.partial(_tick, bar, bar.add_task(one.name, total=len(images.x)))
-            examples = goals.examples(one, images, seed, None, targets)
+            examples = goals.make_examples(one, images, seed, None, targets)
             result = attack_examples(model, images, examples, one, batch_size, progress=tick, folder=folder)
             tick(len(images.x), len(images.x))
             rows.append(summary(one, result, images.x))

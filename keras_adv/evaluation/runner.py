@@ -90,10 +90,10 @@ def attack(
     0.94
     """
     chosen: Attack = registry.parse("attack", attack)
-    folder = None if resume is None else validate.path(resume, "resume")
+    folder = None if resume is None else validate.output_folder(resume, "resume")
     started = time.perf_counter()
     images = classify(model, x, y, batch_size, seed)
-    examples = goals.examples(chosen, images, seed, eps, targets)
+    examples = goals.make_examples(chosen, images, seed, eps, targets)
     return attack_examples(
         model, images, examples, chosen, batch_size, progress=progress, folder=folder, started=started
     )

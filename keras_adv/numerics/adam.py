@@ -7,7 +7,7 @@ from keras import ops
 from keras_adv.arrays import Tensor, expand_like
 
 
-def adam(m: Tensor, v: Tensor, g: Tensor, step: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def adam_moments(m: Tensor, v: Tensor, g: Tensor, step: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """(unbiased mean, root of the unbiased mean square + 1e-8, new m, new v); betas 0.9 and 0.999.
 
     The step of Adam is lr * mean / root (Kingma & Ba, arXiv:1412.6980, algorithm 1).

@@ -106,7 +106,7 @@ def propose(state: State, verdict: Verdict, low: Tensor, high: Tensor, scale: Te
     at, g = state["at"], state["g"]
     free = ops.cast(ops.clip(at - g, low, high) != at, "float32")  # the box does not hold it back
     scale = ops.minimum(scale, 1.0 / ops.maximum(ops.sqrt(dot(g, g)), 1e-12))
-    d, gamma = newton(state, g * free, free, scale)
+    d, gamma = lbfgs_direction(state, g * free, free, scale)
     t = ops.where(verdict.fresh, 1.0, state["t"])
     to = ops.clip(at - t[:, None] * d * free, low, high)
     plain = ops.clip(at - (t * gamma)[:, None] * g, low, high)  # always downhill
@@ -114,7 +114,7 @@ def propose(state: State, verdict: Verdict, low: Tensor, high: Tensor, scale: Te
     return {**state, "x": ops.reshape(to, ops.shape(state["x"])), "t": t}
 
 
-def newton(state: State, g: Tensor, free: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+def lbfgs_direction(state: State, g: Tensor, free: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     """(H g (B, D), gamma (B,)): the two loops of L-BFGS on the free values (1, else 0), H = gamma without
     pairs.
 

@@ -59,7 +59,7 @@ def write(folder: str | Path) -> list[Path]:
     Raises:
         InvalidInput: the folder cannot be written.
     """
-    folder = validate.path(folder)
+    folder = validate.output_folder(folder)
     written = []
     for name, text in (("attacks.md", attacks()), ("defenses.md", defenses())):
         (folder / name).write_text(text)

@@ -36,9 +36,13 @@ def parse(kind: str, value: Any) -> Any:
         value: a spec string, or an object of that kind.
 
     Raises:
-        InvalidInput: bad syntax, unknown name or option, a value out of range, another kind.
+        InvalidInput: bad syntax, unknown name or option, a value out of range, another kind, an object of a
+            class that is not registered.
     """
     if _is_spec(value) and value.kind == kind:
+        if "name" not in vars(type(value)):
+            found = f"a {type(value).__name__}, which is not"
+            raise validate.unusable(kind, f"of a class with @register({kind!r}, ...)", found)
         return value
     if not isinstance(value, str):
         raise validate.invalid(kind, f"a spec string or a registered {kind}", value)

@@ -35,7 +35,7 @@ def export(model: keras.Model | str | Path, out: str | Path) -> Path:
     if isinstance(model, (str, Path)):
         model = read(Path(model))
     check_model(model)
-    validate.folder(out.parent)
+    validate.make_writable(out.parent)
     if out.is_file():
         raise validate.invalid("out", "a folder", str(out))
     if out.exists() and not (out / "saved_model.pb").is_file() and any(out.iterdir()):

@@ -52,7 +52,7 @@ class Threat(Spec):
         """The v (B, ...) of norm at most 1 with the largest <v, g>, g (B, ...); 0 where g is 0."""
         raise NotImplementedError
 
-    def shrink(self, delta: Tensor, eps: Tensor | None = None) -> Tensor:
+    def project_to_ball(self, delta: Tensor, eps: Tensor | None = None) -> Tensor:
         """The point of the ball nearest to delta, both (B, ...). eps: (B,) or a number; None is the threat's
         own.
 
@@ -79,7 +79,7 @@ class Threat(Spec):
         del v, weight, metric
         return None
 
-    def to_plane(self, x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+    def project_to_plane(self, x: Tensor, w: Tensor, b: Tensor) -> Tensor:
         """The point of {z in [0,1]^D: <w, z> = b} nearest to x in this norm, exact; x, w (B, ...), b (B,).
 
         Where the plane misses the box, the corner of the box nearest to the plane.
@@ -99,7 +99,7 @@ class Threat(Spec):
         The box step moves every coordinate towards the origin, so the ball is not left again.
         """
         free = self.eps is None and eps is None
-        inside = x if free else origin + self.shrink(x - origin, eps)
+        inside = x if free else origin + self.project_to_ball(x - origin, eps)
         return ops.clip(inside, 0.0, 1.0)
 
 

@@ -69,7 +69,7 @@ class L0(Threat):
     def _count(self, eps: Tensor | None) -> Tensor:
         return ops.cast(ops.floor(ops.convert_to_tensor(self.radius(eps), "float32")), "int32")
 
-    def shrink(self, delta: Tensor, eps: Tensor | None = None) -> Tensor:
+    def project_to_ball(self, delta: Tensor, eps: Tensor | None = None) -> Tensor:
         size = ops.sum(ops.square(self._groups(delta)), axis=2)
         return self._keep(delta, size, self._count(eps))
 
@@ -100,7 +100,7 @@ class L0(Threat):
         kept = ops.where(leads, ops.sign(grouped) * shrunk[:, :, None], grouped)
         return ops.reshape(ops.where(shrunk[:, :, None] > 0, kept, 0.0), ops.shape(v))
 
-    def to_plane(self, x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+    def project_to_plane(self, x: Tensor, w: Tensor, b: Tensor) -> Tensor:
         way = way_to_plane(x, w, b)
         worth = ops.sum(self._groups(ops.reshape(way.gain * way.free, ops.shape(x))), axis=2)
         size = x.shape[-1] if self.pixels else 1

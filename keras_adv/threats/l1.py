@@ -108,7 +108,7 @@ class L1(Threat):
         length = ops.maximum(ops.sum(ops.abs(step), axis=1, keepdims=True), 1.0)
         return ops.reshape(step / length, ops.shape(g))
 
-    def shrink(self, delta: Tensor, eps: Tensor | None = None) -> Tensor:
+    def project_to_ball(self, delta: Tensor, eps: Tensor | None = None) -> Tensor:
         radius = ops.zeros((ops.shape(delta)[0],)) + self.radius(eps)
         theta = l1_threshold(ops.abs(flatten(delta)), radius)
         return ops.sign(delta) * ops.maximum(ops.abs(delta) - expand_like(theta, delta), 0.0)
@@ -138,7 +138,7 @@ class L1(Threat):
     def prox(self, v: Tensor, weight: Tensor) -> Tensor:
         return ops.sign(v) * ops.maximum(ops.abs(v) - expand_like(weight, v), 0.0)  # 5.13, with the |.|
 
-    def to_plane(self, x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+    def project_to_plane(self, x: Tensor, w: Tensor, b: Tensor) -> Tensor:
         way = way_to_plane(x, w, b)
         move = way.direction * fill_greedily(way.gain, way.gain, way.free, way.need)
         return ops.clip(x + ops.reshape(move, ops.shape(x)), 0.0, 1.0)

@@ -35,7 +35,7 @@ class L2(Threat):
         scaled = g / expand_like(ops.maximum(ops.max(ops.abs(flatten(g)), axis=1), 1e-35), g)
         return scaled / expand_like(ops.maximum(l2_norm(scaled), TINY), g)
 
-    def shrink(self, delta: Tensor, eps: Tensor | None = None) -> Tensor:
+    def project_to_ball(self, delta: Tensor, eps: Tensor | None = None) -> Tensor:
         norm, r = l2_norm(delta), self.radius(eps)
         factor = ops.where(norm > r, r / ops.maximum(norm, TINY), 1.0)
         return delta * expand_like(factor, delta)
@@ -51,7 +51,7 @@ class L2(Threat):
         kept = ops.maximum(0.0, 1.0 - weight / ops.maximum(l2_norm(v), TINY))  # thesis 5.12
         return v * expand_like(kept, v)
 
-    def to_plane(self, x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+    def project_to_plane(self, x: Tensor, w: Tensor, b: Tensor) -> Tensor:
         way = way_to_plane(x, w, b)
         move = way.direction * fill_evenly(way.gain, way.gain, way.free, way.need)
         return ops.clip(x + ops.reshape(move, ops.shape(x)), 0.0, 1.0)

@@ -31,7 +31,7 @@ class Linf(Threat):
     def steepest(self, g: Tensor) -> Tensor:
         return ops.sign(g)
 
-    def shrink(self, delta: Tensor, eps: Tensor | None = None) -> Tensor:
+    def project_to_ball(self, delta: Tensor, eps: Tensor | None = None) -> Tensor:
         r = expand_like(self.radius(eps), delta)
         return ops.minimum(ops.maximum(delta, -r), r)
 
@@ -49,7 +49,7 @@ class Linf(Threat):
         # as `prox`; at the cap theta the slope of the norm balances: sum metric max(|v| - theta, 0) = weight
         return _capped(v, l1_threshold(ops.abs(flatten(v)), weight, flatten(metric)))
 
-    def to_plane(self, x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+    def project_to_plane(self, x: Tensor, w: Tensor, b: Tensor) -> Tensor:
         way = way_to_plane(x, w, b)
         move = way.direction * fill_evenly(way.gain, ops.abs(way.direction), way.free, way.need)
         return ops.clip(x + ops.reshape(move, ops.shape(x)), 0.0, 1.0)

@@ -1,5 +1,5 @@
-"""The way from an image to a hyperplane, inside the box of images: what `Threat.to_plane` of every norm is
-made of."""
+"""The way from an image to a hyperplane, inside the box of images: what `Threat.project_to_plane` of every
+norm is made of."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from keras_adv.arrays import TINY, Tensor, flatten
 
 
 class WayToPlane(NamedTuple):
-    """For `to_plane`, (B, D): signed direction, gain |w| and free way of each coordinate; the need (B,)."""
+    """For `project_to_plane`, (B, D): signed direction, gain |w| and free way of each coordinate; the need
+    (B,)."""
 
     direction: Tensor
     gain: Tensor

@@ -86,11 +86,12 @@ def test_not_above_foolbox(net, digits):
     x, y = digits.test[0][:48], digits.test[1][:48]
     kept = net.predict(x, verbose=0).argmax(1) == y
     x, y = x[kept], y[kept]
-    theirs = fb.attacks.L2CarliniWagnerAttack(binary_search_steps=6, steps=100, initial_const=0.1)
+    budget = {"binary_search_steps": 6, "steps": 100, "initial_const": 0.1, "stepsize": 0.02}
+    theirs = fb.attacks.L2CarliniWagnerAttack(**budget)
     _, found, hit = theirs(
         fb.TensorFlowModel(net, bounds=(0, 1)), tf.constant(x), tf.constant(y, "int64"), epsilons=None
     )
-    ours = attack(net, x, y, "carlini_wagner(searches=6, steps=100, initial=0.1)")
+    ours = attack(net, x, y, "carlini_wagner(searches=6, steps=100, initial=0.1, lr=0.02)")
     # Foolbox offers a black image where it has found nothing
     both = np.asarray(hit) & ours.success & (np.asarray(found).reshape(len(x), -1).max(1) > 0)
     norm = np.linalg.norm((np.asarray(found) - x).reshape(len(x), -1), axis=1)

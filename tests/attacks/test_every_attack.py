@@ -78,5 +78,5 @@ def test_attacks_on_the_host_or_with_a_guide_do_not_train(name, net, images):
     x, y = (part[:8] for part in images)
     with pytest.raises(InvalidInput, match=r"SciPy|guide"):
         quick(name).perturb(Net(net, frozen=True).logits, x, y, np.arange(8, dtype="uint32"))
-    with pytest.raises(InvalidInput, match="`attack` must be one that a training step can run"):
+    with pytest.raises(InvalidInput, match="`attack` must be an attack that runs in a training step"):
         registry.parse("defense", f"adversarial(attack={name}())")

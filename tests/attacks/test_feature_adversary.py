@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_adv import InvalidInput, attack, noise
 from keras_adv.attacks import FeatureAdversary
-from keras_adv.attacks.task import frozen_net
+from keras_adv.attacks.task import as_logits
 from keras_adv.evaluation import goals
 
 
@@ -65,7 +65,7 @@ def test_comes_nearer_to_the_features_of_its_guide(net, digits):
     result = attack(net, x, y, one, seed=5)
     seeds = np.asarray(noise.seeds(5, np.arange(24, dtype="uint32")))
     guide = x[goals.guides(y, seeds, None)]
-    view = frozen_net(net)
+    view = as_logits(net)
     gap = [
         ((np.asarray(view.features(v)) - np.asarray(view.features(guide))) ** 2).sum(1)
         for v in (x, result.images)

@@ -98,7 +98,7 @@ def test_log_odds_keep_the_gradient_that_float64_sees(gap):
     z = np.array([[gap, 0.0, -1.0]], "float32")
     y = np.zeros(1, "int32")
     found, _, grad = value_and_grad(
-        lambda v: (ops.softplus(losses.log_odds(v, y)), 0), ops.convert_to_tensor(z)
+        lambda v: (ops.softplus(losses.log_odds_against(v, y)), 0), ops.convert_to_tensor(z)
     )
     exact = z.astype("float64")
     p = np.exp(exact - exact.max())

@@ -20,7 +20,9 @@ def test_crosses_one_linear_boundary_at_the_least_norm(grey):
     one = registry.parse("attack", "sparsefool()")
     found = one(logits, x, (side < 0).astype("int32"))
     plane = np.asarray(
-        one.threat.to_plane(x, np.broadcast_to(w.reshape(8, 8, 1), x.shape), np.full(24, 0.5 * w.sum()))
+        one.threat.project_to_plane(
+            x, np.broadcast_to(w.reshape(8, 8, 1), x.shape), np.full(24, 0.5 * w.sum())
+        )
     )
     least, distance = np.abs(plane - x).reshape(24, -1).sum(1), np.asarray(found.distance)
     assert np.asarray(found.success).all() and (distance >= least * (1 - 1e-3)).all()

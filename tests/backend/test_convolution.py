@@ -1,4 +1,4 @@
-"""The faster input gradient of convolutions is TensorFlow's own, to second order, and leaves the model as it was."""
+"""The faster input gradient of convolutions is TensorFlow's own, to second order, and no model changes."""
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ SIZES = [(16, 16), (28, 28), (17, 30), (19, 16)]
 
 
 def orders(convolve, x, kernel, aim, v):
-    """Value, gradients by image and kernel, and the gradients of the image gradient's square and product with v."""
+    """Value, gradients by image and kernel, and those of the image gradient's square and product with v."""
     x, kernel = tf.constant(x), tf.constant(kernel)
     with tf.GradientTape(persistent=True) as outer:
         outer.watch((x, kernel))

@@ -9,7 +9,15 @@ import pytest
 from keras import ops
 
 from keras_adv import backend
-from keras_adv.backend import DYNAMIC_BATCH_SIZE, FrozenNet, Net, chosen_grad, compile, jacobian, value_and_grad
+from keras_adv.backend import (
+    DYNAMIC_BATCH_SIZE,
+    FrozenNet,
+    Net,
+    chosen_grad,
+    compile,
+    jacobian,
+    value_and_grad,
+)
 from keras_adv.losses import cross_entropy
 
 

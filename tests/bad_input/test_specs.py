@@ -207,7 +207,11 @@ def test_wrong_type_is_refused_with_the_right_one(kind, text, words):
 @pytest.mark.parametrize(
     ("kind", "text", "words"),
     [
-        ("threat", "linf(eps=-1)", "`eps` must be a number of at least 0.0 and at most 1.0. Received: eps=-1"),
+        (
+            "threat",
+            "linf(eps=-1)",
+            "`eps` must be a number of at least 0.0 and at most 1.0. Received: eps=-1",
+        ),
         ("threat", "linf(eps=8)", "at most 1.0"),
         ("threat", "l2(eps=-1/255)", "at least 0.0"),
         ("attack", "pgd(threat=linf(eps=-1))", "`eps`"),
@@ -231,7 +235,7 @@ def test_value_outside_its_range_is_refused_with_the_range(kind, text, words):
 @pytest.mark.parametrize("threat", registry.registered("threat"))
 def test_eps_that_is_nan_or_negative_is_refused_by_every_threat(threat):
     for value in (float("nan"), np.float64("nan"), -1, -1e-9, float("-inf")):
-        with pytest.raises(InvalidInput, match="`eps` must be a (finite )?number of at least 0"):
+        with pytest.raises(InvalidInput, match=r"`eps` must be a (finite )?number of at least 0"):
             parse("threat", threat).replace(eps=value)
 
 

@@ -4,7 +4,7 @@ import pytest
 from keras import ops
 
 from keras_adv.backend import Game, Net, value_and_grad
-from keras_adv.defenses.base import masked_mean
+from keras_adv.defenses.base import masked_term
 from keras_adv.defenses.critic import ClassMeans, Critic
 from keras_adv.layers import Noise
 from keras_adv.losses import predicted_class
@@ -89,7 +89,7 @@ def test_terms_of_the_attack_count_only_moved_images_and_an_empty_mask_is_safe(s
         ops.convert_to_tensor([1.0, 0.0, 1.0, 0.0]),
         ops.convert_to_tensor([2.0, np.nan, 4.0, np.inf]),
     )
-    assert float(ops.mean(masked_mean(mask, term))) == pytest.approx(3.0)
+    assert float(ops.mean(masked_term(mask, term))) == pytest.approx(3.0)
 
 
 def test_the_classifier_learns_through_the_attack(scene):
@@ -121,6 +121,6 @@ def test_warmup_comes_first_and_shares_the_classifiers_optimizer(net):
     critic = Critic(warmup=2)
     first, second = critic.phases(10)
     assert (first.until, second.until) == (2, 10)
-    assert first.moves[0].player == second.moves[1].player == "net"
+    assert first.moves[0].name == second.moves[1].player == "net"
     assert [p.until for p in critic.phases(2)] == [2]
     assert [p.until for p in Critic(warmup=0).phases(5)] == [5]

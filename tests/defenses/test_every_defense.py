@@ -2,26 +2,21 @@
 
 import functools
 import shutil
-from typing import NamedTuple
 
 import keras
 import numpy as np
 import pytest
 from keras import ops
+from one_step import CLASSES, EPS, IMAGES, MOMENTUM, OLD_MEAN, X, Y, one_step, quick, snapshot
 from short_runs import NAMES, short_run
 
-from keras_adv import backend, fit, noise, registry
+from keras_adv import fit, noise, registry
 from keras_adv.backend import Game, Net
 from keras_adv.callbacks import Checkpoint
 from keras_adv.defenses.discriminator import SpectralDense
 from keras_adv.models import MLP
 from keras_adv.optimizers import SGD
 
-CLASSES, IMAGES, EPS = 3, 24, 0.1
-MOMENTUM, OLD_MEAN = 0.9, -0.3
-RNG = np.random.default_rng(0)
-X = RNG.random((IMAGES, 4, 4, 1)).astype("float32")
-Y = (np.arange(IMAGES) % CLASSES).astype("int32")
 FORMS = (
     "adversarial(mix=0.5)",
     "afd(penalty=1.0, attack=fgsm())",
@@ -38,77 +33,6 @@ FORMS = (
 
 def moves(defense):
     return [move for phase in defense.phases(3) for move in phase.moves]
-
-
-def quick(fn, game):
-    """`fn`, where tensors are handled at once; JAX would compile every operation by itself, so there it is jitted."""
-    return backend.compile(fn, game) if keras.config.backend() == "jax" else fn
-
-
-def snapshot(variable):
-    """Its value now, whatever is assigned to it later."""
-    return variable.value + 0
-
-
-def normed():
-    """A small net with batch normalisation directly on the images, whose running mean shows what passed."""
-    keras.utils.set_random_seed(0)
-    inputs = keras.Input((4, 4, 1))
-    seen = keras.layers.BatchNormalization(momentum=MOMENTUM, name="seen")(inputs)
-    hidden = keras.layers.Dense(12, activation="relu", name="features")(keras.layers.Flatten()(seen))
-    return keras.Model(inputs, keras.layers.Dense(CLASSES)(hidden))
-
-
-class Seen(NamedTuple):
-    """One move of a step: what its loss returned, and which variables were other ones afterwards."""
-
-    move: object
-    terms: dict
-    changed: set
-
-
-class Step(NamedTuple):
-    """One step of every phase of a defense on `normed`, and the running mean before and after the last of them."""
-
-    game: Game
-    seen: list
-    means: list
-
-
-class Watched(Game):
-    """A game that keeps the terms of each move and the values that it leaves."""
-
-    def make_move(self, move, nets, batch):
-        terms = super().make_move(move, nets, batch)
-        learnable = [v for player in self.players.values() for v in player.trainable_variables]
-        self.story.append((terms, [snapshot(v) for v in {id(v): v for v in learnable}.values()]))
-        return terms
-
-
-@functools.cache
-def one_step(spec):
-    defense = registry.parse("defense", spec)
-    game, seen, means = Watched(normed(), defense), [], []
-    mean = next(v for v in game.predictor.non_trainable_variables if v.path.endswith("seen/moving_mean"))
-    variables = list({id(v): v for p in game.players.values() for v in p.trainable_variables}.values())
-    for phase in defense.phases(3):
-        game.compile_moves(phase.moves, 10, 1)
-        mean.assign([OLD_MEAN])
-        before = [np.asarray(snapshot(v)) for v in variables]
-
-        def step(x, y):
-            game.__dict__["story"] = []
-            game.play(x, y)
-            return game.story, snapshot(mean)
-
-        story, moved = quick(step, game)(ops.convert_to_tensor(X), ops.convert_to_tensor(Y))
-        means.append(float(np.asarray(moved)[0]))
-        for move, (terms, after) in zip(phase.moves, story, strict=True):
-            after = [np.asarray(value) for value in after]
-            changed = {id(v) for v, a, b in zip(variables, before, after, strict=True) if (a != b).any()}
-            seen.append(Seen(move, {k: np.asarray(v) for k, v in terms.items()}, changed))
-            before = after
-    return Step(game, seen, means)
 
 
 @pytest.mark.parametrize("spec", [*NAMES, *FORMS])
@@ -202,7 +126,7 @@ def test_gradient_of_every_move_equals_finite_differences(name, number, smooth):
     look = quick(means, game)
     for layer in game._flatten_layers():
         if isinstance(layer, SpectralDense):
-            # the vectors of its power method are constants of the gradient, which holds where they are at rest
+            # its vectors are constants of the gradient, which holds where the power method is at rest
             layer.u.assign(np.linalg.svd(np.asarray(snapshot(layer.kernel)))[2][0])
     kept = [np.asarray(snapshot(v)) for v in game.variables]
     old = [np.asarray(snapshot(v)) for v in learned]
@@ -276,12 +200,12 @@ def test_without_its_weight_a_defense_is_plain_training(spec):
 
 STATES = {
     "standard": "one optimizer",
-    "critic(width=16, attack=high_confidence(steps=1))": "two players, running means of the classes, two phases",
+    "critic(width=16, attack=high_confidence(steps=1))": "two players, means of classes, two phases",
     "fast": "the best weights so far",
     "dropout": "random streams",
     "afd(attack=fgsm())": "the vectors of the power method, three players",
 }
-"""What a run must find again, for the defenses whose resumed run is looked at by every test run; the rest is slow."""
+"""What a resumed run must find again, for the defenses that are resumed always; the others are slow."""
 OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in NAMES if name not in STATES]
 
 

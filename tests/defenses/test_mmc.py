@@ -106,7 +106,7 @@ def test_what_cannot_work_is_refused(fresh):
         MMC(targeted=True)
     with pytest.raises(InvalidInput, match="targeted form"):
         registry.parse("defense", "mmc(targeted=True, attack=deepfool())")
-    with pytest.raises(InvalidInput, match="`dim` must be a width"):
+    with pytest.raises(InvalidInput, match="`dim` must be the width"):
         MMC(dim=None).predictor(fresh)
 
 

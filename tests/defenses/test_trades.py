@@ -145,7 +145,9 @@ def test_gradient_flows_through_both_predictions(smooth):
     assert (ends[0] - ends[1]) / 4e-3 == pytest.approx(want, rel=0.01)
 
     def part(values, first, second):
-        z, other = (net.with_values(v).logits(image) for v, image in ((first(values), x), (second(values), moved)))
+        z, other = (
+            net.with_values(v).logits(image) for v, image in ((first(values), x), (second(values), moved))
+        )
         return cross_entropy(net.with_values(values).logits(x), y) + 6 * kl_divergence(z, other), None
 
     stop = lambda v: [ops.stop_gradient(w) for w in v]  # noqa: E731

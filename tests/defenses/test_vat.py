@@ -89,7 +89,10 @@ def test_p_of_the_clean_image_is_held_fixed(smooth):
 
     got, want = (
         value_and_grad(fn, values)[2]
-        for fn in (ours, lambda v: (2.0 * kl_divergence(fixed, Net(smooth).with_values(v).logits(moved)), None))
+        for fn in (
+            ours,
+            lambda v: (2.0 * kl_divergence(fixed, Net(smooth).with_values(v).logits(moved)), None),
+        )
     )
     for a, b in zip(got, want, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)

@@ -6,8 +6,8 @@ from keras import ops
 
 from keras_adv import noise
 from keras_adv.arrays import Tensor
-from keras_adv.attacks.apgd.momentum import Momentum
-from keras_adv.attacks.apgd.sparse import Sparse
+from keras_adv.attacks.apgd.momentum import MomentumSteps
+from keras_adv.attacks.apgd.sparse import SparseSteps
 from keras_adv.attacks.ascent import ObjectiveAscent
 from keras_adv.attacks.base import Passes, State
 from keras_adv.attacks.task import Task
@@ -18,7 +18,11 @@ from keras_adv.registry import option, register
 from keras_adv.threats.base import require_norm
 from keras_adv.validate import invalid
 
-WALKS: dict[str, type[Momentum] | type[Sparse]] = {"linf": Momentum, "l2": Momentum, "l1": Sparse}
+STEPS_BY_NORM: dict[str, type[MomentumSteps] | type[SparseSteps]] = {
+    "linf": MomentumSteps,
+    "l2": MomentumSteps,
+    "l1": SparseSteps,
+}
 
 
 @register("attack", "apgd")
@@ -52,7 +56,7 @@ class APGD(ObjectiveAscent):
 
     def check(self) -> None:
         super().check()
-        require_norm(self.threat, *WALKS)
+        require_norm(self.threat, *STEPS_BY_NORM)
         if self.targets and not self.loss.targetable:
             raise invalid("loss", "one with a targeted form when there are targets", self.loss)
 
@@ -70,7 +74,7 @@ class APGD(ObjectiveAscent):
         return {"forward": super().passes_at_start["forward"] + (self.targets > 0)}
 
     def start(self, task: Task) -> State:
-        walk, state = WALKS[self.threat.name], self.reference_state(task)
+        walk, state = STEPS_BY_NORM[self.threat.name], self.reference_state(task)
         if self.targets and task.target is None:
             state["order"] = wrong_classes(task.logits(task.x), task.y)
         state["x"] = walk.first_point(self, task, task.seeds)
@@ -87,7 +91,7 @@ class APGD(ObjectiveAscent):
         return task.with_goal(target=ops.take_along_axis(state["order"], at, axis=1)[:, 0])
 
     def step(self, task: Task, state: State) -> tuple[State, Tensor]:
-        walk = WALKS[self.threat.name]
+        walk = STEPS_BY_NORM[self.threat.name]
         f, z, g = self.objective_and_gradient(self._aim(task, state), state)
         k = state["k"] % (self.steps + 1)
         first = ops.logical_or(k == 0, walk.starts_stage(self, k))

@@ -27,7 +27,7 @@ def stretches(steps: int) -> tuple[tuple[float, ...], tuple[bool, ...]]:
     return tuple(float(ends.get(k, 1)) for k in range(steps + 1)), tuple(k in ends for k in range(steps + 1))
 
 
-class Momentum:
+class MomentumSteps:
     """Steps with momentum, halved at the end of a stretch without progress, and returns to the best point."""
 
     @staticmethod

@@ -32,7 +32,7 @@ def stages(steps: int) -> tuple[tuple[float, ...], tuple[bool, ...], tuple[bool,
     return tuple(radius), tuple(starts), tuple(looks)
 
 
-class Sparse:
+class SparseSteps:
     """Steps along the largest gradient entries; their share follows the sparsity of the best point."""
 
     @staticmethod

@@ -8,7 +8,7 @@ from keras_adv.arrays import Tensor, flatten
 from keras_adv.attacks.base import State
 from keras_adv.attacks.penalty.search import PenaltySearch
 from keras_adv.attacks.task import Task
-from keras_adv.numerics.adam import adam
+from keras_adv.numerics.adam import adam_moments
 from keras_adv.registry import option, register
 from keras_adv.threats import L2, Threat
 from keras_adv.threats.base import require_norm
@@ -66,7 +66,7 @@ class CarliniWagner(PenaltySearch):
     def descend(self, task: Task, state: State, image: Tensor, g: Tensor) -> State:
         slope = 2.0 * image * (1.0 - image)  # of the image in w
         g = (2.0 * (image - task.x) + g) * slope
-        mean, root, m, v = adam(state["m"], state["v"], g, state["t"])
+        mean, root, m, v = adam_moments(state["m"], state["v"], g, state["t"])
         w = state["w"] - self.lr * mean / root
         if self.cap is not None:
             lowest, highest = ops.maximum(task.x - self.cap, 0.0), ops.minimum(task.x + self.cap, 1.0)

@@ -76,7 +76,7 @@ class LBFGS(MinimalAttack):
 
         def cross_entropy(v: Tensor) -> tuple[Tensor, Tensor]:
             z = task.logits(v)
-            return ops.softplus(losses.log_odds(z, state["goal"])), z
+            return ops.softplus(losses.log_odds_against(z, state["goal"])), z
 
         value, z, g = value_and_grad(cross_entropy, image)
         hit = task.fooled(z)

@@ -7,7 +7,7 @@ from keras import ops
 from keras_adv.arrays import TINY, Tensor, expand_like, l2_norm
 from keras_adv.attacks.base import State
 from keras_adv.attacks.primal_dual.base import PrimalDual
-from keras_adv.numerics.adam import adam
+from keras_adv.numerics.adam import adam_moments
 from keras_adv.registry import preset, register
 from keras_adv.threats.base import require_norm
 
@@ -45,7 +45,7 @@ class PDGD(PrimalDual):
         r, lam = state["r"], state["mean"]
         pull = r / expand_like(ops.maximum(l2_norm(r), TINY), r)
         slope = expand_like(lam[:, 0], r) * pull + expand_like(lam[:, 1], r) * g
-        mean, root, m, v = adam(state["m"], state["v"], slope, state["k"])
+        mean, root, m, v = adam_moments(state["m"], state["v"], slope, state["k"])
         return {"r": ops.clip(x + r - expand_like(lr, r) * mean / root, 0.0, 1.0) - x, "m": m, "v": v}
 
 

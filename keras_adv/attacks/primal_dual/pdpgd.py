@@ -7,7 +7,7 @@ from keras import ops
 from keras_adv.arrays import Tensor, expand_like, flatten
 from keras_adv.attacks.base import State
 from keras_adv.attacks.primal_dual.base import PrimalDual
-from keras_adv.numerics.adam import adam
+from keras_adv.numerics.adam import adam_moments
 from keras_adv.registry import option, preset, register
 from keras_adv.threats import Linf, Threat
 
@@ -56,7 +56,7 @@ class PDPGD(PrimalDual):
         if self.optimizer != "adam":
             return self._descend_plainly(x, state, g, lr)
         r, lam = state["r"], state["mean"]
-        mean, root, m, square = adam(state["m"], state["v"], g, state["k"])
+        mean, root, m, square = adam_moments(state["m"], state["v"], g, state["k"])
         v = r - expand_like(lr, r) * mean / root
         largest = ops.max(flatten(root), axis=1)
         mu = lam[:, 0] / lam[:, 1] * lr / largest

@@ -27,7 +27,8 @@ def on_both(cases):
     with subprocess.Popen(
         command, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as other:
-        ours = [short_run(name, convolved=convolved).rows for name, convolved in cases]  # while the other runs
+        # while the other runs
+        ours = [short_run(name, convolved=convolved).rows for name, convolved in cases]
         printed = other.communicate()[0]
     assert other.returncode == 0
     theirs = json.loads(printed.splitlines()[-1])
