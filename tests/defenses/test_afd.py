@@ -121,10 +121,10 @@ def test_the_shallow_form_by_hand():
 
 def test_moves_come_in_order_with_optimizers_of_their_own():
     moves = AFD().moves()
-    assert [m.player for m in moves] == ["net", "judge", "encoder"]
+    assert [m.name for m in moves] == ["net", "judge", "encoder"]
     assert [m.learns for m in moves] == [("net",), ("judge",), ("encoder",)]
     assert moves[1].monitors == ("judge_accuracy",)
-    assert [m.player for m in AFD(match=True).moves()] == ["net", "encoder"]
+    assert [m.name for m in AFD(match=True).moves()] == ["net", "encoder"]
     assert len({id(m.optimizer) for m in moves}) == 3
 
 

@@ -121,6 +121,6 @@ def test_warmup_comes_first_and_shares_the_classifiers_optimizer(net):
     critic = Critic(warmup=2)
     first, second = critic.phases(10)
     assert (first.until, second.until) == (2, 10)
-    assert first.moves[0].name == second.moves[1].player == "net"
+    assert first.moves[0].name == second.moves[1].name == "net"
     assert [p.until for p in critic.phases(2)] == [2]
     assert [p.until for p in Critic(warmup=0).phases(5)] == [5]

@@ -33,7 +33,7 @@ def problem(draw, count):
 @drawn(3)
 def test_to_plane_reaches_the_plane_by_the_least_move(norm, draw):
     x, w, b = problem(draw, 6)
-    out = compiled(norm, "to_plane")(x, w, b)
+    out = compiled(norm, "project_to_plane")(x, w, b)
     size = compiled(norm, "norm")(out - x)
     for i in range(6):
         best = least(x[i].ravel().astype(float), w[i].ravel().astype(float), float(b[i]), norm)
@@ -44,14 +44,14 @@ def test_to_plane_reaches_the_plane_by_the_least_move(norm, draw):
 @drawn(20)
 def test_to_plane_is_on_the_plane_in_the_box_and_no_other_point_is_nearer(spec, draw):
     x, w, b = problem(draw, 12)
-    out = compiled(spec, "to_plane")(x, w, b)
+    out = compiled(spec, "project_to_plane")(x, w, b)
     assert out.min() >= 0 and out.max() <= 1
     np.testing.assert_allclose(inner(w, out), b, atol=1e-5)
     if spec.startswith("l0"):  # its exact count is a law of its own
         return
     norm, size = compiled(spec, "norm"), compiled(spec, "norm")(out - x)
     for scale in (0.1, 0.5):  # other points of plane and box: from any point along the plane's own move
-        other = compiled(spec, "to_plane")(np.clip(out + draw.delta(scale), 0, 1), w, b)
+        other = compiled(spec, "project_to_plane")(np.clip(out + draw.delta(scale), 0, 1), w, b)
         assert (norm(other - x) >= size - 1e-5 * (1 + size)).all()
 
 
@@ -61,7 +61,7 @@ def test_to_plane_goes_to_the_nearest_corner_when_the_plane_misses_the_box(spec,
     x, w, _ = problem(draw, 12)
     top = np.where(w > 0, 1.0, 0.0)
     beyond = (inner(w, top) + 1).astype("float32")
-    np.testing.assert_allclose(compiled(spec, "to_plane")(x, w, beyond), top, atol=1e-5)
+    np.testing.assert_allclose(compiled(spec, "project_to_plane")(x, w, beyond), top, atol=1e-5)
 
 
 @pytest.mark.parametrize("pixels", [True, False])
@@ -69,7 +69,7 @@ def test_to_plane_goes_to_the_nearest_corner_when_the_plane_misses_the_box(spec,
 def test_l0_to_plane_needs_no_more_than_every_smaller_set(pixels, draw):
     x, w, b = problem(draw, 12)
     spec = f"l0(pixels={pixels})"
-    out = compiled(spec, "to_plane")(x, w, b)
+    out = compiled(spec, "project_to_plane")(x, w, b)
     need = b - inner(w, x)
     gain = np.where(w * np.sign(need)[:, None, None, None] > 0, 1 - x, x) * np.abs(w)
     groups = np.sort(gain.reshape(len(x), -1, 2 if pixels else 1).sum(2), axis=1)[:, ::-1]

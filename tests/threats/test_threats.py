@@ -37,11 +37,11 @@ def test_samples_are_inside_where_the_projection_is_the_identity(spec, draw):
 @pytest.mark.parametrize("spec", SPECS)
 @drawn(25)
 def test_no_point_of_the_ball_is_nearer(spec, draw):
-    shrink, delta = compiled(spec, "shrink"), draw.delta()
-    nearest = shrink(delta)
+    project, delta = compiled(spec, "project_to_ball"), draw.delta()
+    nearest = project(delta)
     best = squares(delta - nearest)
     for scale in (0.02, 0.1, 0.3, 1.0):
-        other = shrink(nearest + draw.delta(scale))
+        other = project(nearest + draw.delta(scale))
         assert (squares(delta - other) >= best - 1e-5 * (1 + best)).all()
 
 
@@ -78,7 +78,7 @@ def test_prox_is_the_minimiser(spec, draw):
 @drawn(15)
 def test_moreau_prox_plus_dual_projection_is_the_identity(norm, ball, draw):
     v = draw.delta()
-    projected = compiled(f"{ball}(eps=0.3)", "shrink")(v)
+    projected = compiled(f"{ball}(eps=0.3)", "project_to_ball")(v)
     kept = compiled(norm, "prox")(v, np.full(COUNT, 0.3, "float32"))
     np.testing.assert_allclose(kept + projected, v, atol=1e-5)
 
