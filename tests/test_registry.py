@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from keras_adv import InvalidInput, registry, validate
 from keras_adv.attacks import PGD
 from keras_adv.attacks.objectives import DLR
+from keras_adv.defenses.base import Defense
+from keras_adv.optimizers import SGD
 from keras_adv.registry import parse, spec
 from keras_adv.threats import Linf
 
@@ -315,5 +317,14 @@ def test_an_object_of_a_class_that_is_not_registered_is_refused():
     class Mine(PGD):
         """PGD under no name of its own: its spec would be that of PGD."""
 
+    class Own(Defense):
+        """A defense that has all but the decorator."""
+
+        name, kind, optimizer = "own", "defense", SGD()
+
+    with pytest.raises(
+        InvalidInput, match=r"`defense` must be of a class with @register\('defense'.*an? Own"
+    ):
+        parse("defense", Own())
     with pytest.raises(InvalidInput, match=r"`attack` must be of a class with @register\('attack'.*a Mine"):
         parse("attack", Mine())

@@ -39,8 +39,8 @@ def parse(kind: str, value: Any) -> Any:
         InvalidInput: bad syntax, unknown name or option, a value out of range, another kind, an object of a
             class that is not registered.
     """
-    if _is_spec(value) and value.kind == kind:
-        if "name" not in vars(type(value)):
+    if not isinstance(value, (str, type)) and getattr(value, "kind", None) == kind:
+        if "__dataclass_fields__" not in vars(type(value)):  # its base may have them
             found = f"a {type(value).__name__}, which is not"
             raise validate.unusable(kind, f"of a class with @register({kind!r}, ...)", found)
         return value

@@ -11,8 +11,24 @@ from keras import ops
 from keras_adv import attack
 from keras_adv.backend import Net, compile
 
-SHARED_STREAMS = """apgd autoattack bim carlini_wagner deepfool ead fab feature_adversary fgsm high_confidence jsma
-lbfgs mim pdgd pdpgd sparsefool""".split()
+SHARED_STREAMS = [
+    "apgd",
+    "autoattack",
+    "bim",
+    "carlini_wagner",
+    "deepfool",
+    "ead",
+    "fab",
+    "feature_adversary",
+    "fgsm",
+    "high_confidence",
+    "jsma",
+    "lbfgs",
+    "mim",
+    "pdgd",
+    "pdpgd",
+    "sparsefool",
+]
 """Attacks that draw as the three do, or not at all; all others are asked, a new one too."""
 OWN_STREAMS = [name for name in NAMES if name not in SHARED_STREAMS + LOOPS]
 
