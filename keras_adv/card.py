@@ -120,7 +120,7 @@ class ModelCard:
             f"trained in {self.seconds:.0f} s",
             f"- reference: {self.reference or 'none'}",
             "",
-            "| attack | robust accuracy (95%) | success | mean norm | rho | gradients an image |",
+            "| attack | robust accuracy (95%) | success | mean norm | rho | passes an image |",
             "| --- | --- | --- | --- | --- | --- |",
         ]
         for row in clean["attacks"]:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import keras_adv
-from keras_adv import pages, registry, zoo
+from keras_adv import registry, zoo
+from keras_adv.pages import zoo as pages
 
 
 @pytest.mark.parametrize("name", zoo.list())
