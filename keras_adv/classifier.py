@@ -23,9 +23,9 @@ def check_model(model: Any) -> tuple[tuple[int, ...], int]:
         raise validate.invalid("model", "built: call it once on a batch of images", model.name)
     shape, out = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
-        raise validate.invalid("model", "a model of one input (batch, H, W, C)", f"input {shape}")
+        raise validate.unusable("model", "a model of one input (batch, H, W, C)", f"input {shape}")
     if not isinstance(out, tuple) or len(out) != 2 or out[1] is None or out[1] < 2:
-        raise validate.invalid("model", "a model of one output (batch, classes)", f"output {out}")
+        raise validate.unusable("model", "a model of one output (batch, classes)", f"output {out}")
     return tuple(shape[1:]), int(out[1])
 
 

@@ -77,7 +77,7 @@ def load(source: str, validation: float = 0.1) -> Data:
     train = _checked(train, "train")
     test = _checked(test, "test", int(train[1].max()) + 1, train[0].shape[1:])
     if train[1].max() < 1:
-        raise validate.invalid("y_train", "of at least 2 classes", "class 0 alone")
+        raise validate.unusable("y_train", "of at least 2 classes", "class 0 alone")
     held = max(1, round(len(train[0]) * validation))
     if held >= len(train[0]):
         raise validate.invalid("data", "more than one training image", source)

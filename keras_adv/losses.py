@@ -5,14 +5,11 @@ Higher is nearer to a mistake; `margin` and `dlr` are positive exactly on mistak
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 from keras import ops
 
 from keras_adv import validate
-
-Tensor = Any
+from keras_adv.arrays import Tensor
 
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:

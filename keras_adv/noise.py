@@ -8,12 +8,11 @@ batch an image happens to share, on its size or on the framework.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from keras import ops
 
-Tensor = Any
+from keras_adv.arrays import Tensor
 
 
 def _mix(v: Tensor) -> Tensor:

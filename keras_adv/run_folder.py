@@ -18,14 +18,14 @@ def claim_folder(out: Path, spec: str) -> None:
     try:
         holds = file.read_text().strip() if file.is_file() else ""
         if holds not in ("", spec):
-            raise validate.invalid("out", "new or of the same recipe", f"{out} with {holds}")
+            raise validate.unusable("out", "new or of the same recipe", f"{out} with {holds}")
         leftovers = {".writable", "recipe.txt", "recipe.part"}  # of a claim that was killed
         if not holds and out.is_dir() and not {p.name for p in out.iterdir()} <= leftovers:
-            raise validate.invalid("out", "empty or a run folder", str(out))
+            raise validate.unusable("out", "empty or a run folder", str(out))
         validate.make_writable(out)
         if not holds:
             part = out / "recipe.part"
             part.write_text(spec + "\n")
             os.replace(part, file)
     except OSError as error:
-        raise validate.invalid("out", "a writable folder", f"{out} ({error.strerror})") from error
+        raise validate.unusable("out", "a writable folder", f"{out} ({error.strerror})") from error

@@ -18,7 +18,7 @@ from keras_adv.backend import separate_graph, where_rows
 from keras_adv.numerics.rows import update_rows
 from keras_adv.registry import Spec
 from keras_adv.threats import Threat
-from keras_adv.validate import InvalidInput, invalid
+from keras_adv.validate import InvalidInput, invalid, unusable
 
 State = dict[str, Tensor]
 Passes = dict[str, int]
@@ -207,10 +207,13 @@ class Attack(Spec):
         Raises:
             InvalidInput: an attack driven by SciPy, or a target for an attack without a targeted form.
         """
-        numbers = ops.arange(ops.shape(x)[0], dtype="int32")
-        task = Task(logits, Examples(x, y, numbers, seeds, self.threat.radii(x), target))
+        task = self._training_task(logits, x, y, seeds, target)
         state = self.advance(task, self.begin(task), self.rounds, stop=False)
         return ops.stop_gradient(self.threat.project(self.candidate(state), x, task.eps))
+
+    def _training_task(self, logits: Any, x: Tensor, y: Tensor, seeds: Tensor, target: Tensor | None) -> Task:
+        numbers = ops.arange(ops.shape(x)[0], dtype="int32")
+        return Task(logits, Examples(x, y, numbers, seeds, self.threat.radii(x), target))
 
     def verify(self, task: Task, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The images that the attack offers, put into ball and box, and the model's decision on exactly
@@ -246,7 +249,9 @@ class Attack(Spec):
         eps, targets = (np.asarray(v) if isinstance(v, (list, tuple)) else v for v in (eps, targets))
         for name, given in (("eps", eps), ("targets", targets)):
             if len(getattr(given, "shape", ())) and given.shape[0] != x.shape[0]:
-                raise invalid(name, f"one for each of the {x.shape[0]} images", f"shape {tuple(given.shape)}")
+                raise unusable(
+                    name, f"one for each of the {x.shape[0]} images", f"shape {tuple(given.shape)}"
+                )
         target = None if targets is None else ops.convert_to_tensor(targets, "int32")
         examples = Examples.of_batch(x, y, seed, eps=self.threat.radii(x, eps), target=target)
         return self.run(Task(as_logits(model), examples))

@@ -7,7 +7,7 @@ import math
 from keras import ops
 
 from keras_adv import noise
-from keras_adv.arrays import TINY, Tensor, flatten
+from keras_adv.arrays import TINY, Tensor, flatten, zeros_per_image
 from keras_adv.attacks.base import State
 from keras_adv.attacks.contracts import MinimalAttack
 from keras_adv.attacks.task import Task
@@ -68,7 +68,7 @@ class Boundary(MinimalAttack):
         return self.steps
 
     def start(self, task: Task) -> State:
-        none, zero = ops.zeros_like(task.y), ops.zeros_like(task.x[:, 0, 0, 0])
+        none, zero = ops.zeros_like(task.y), zeros_per_image(task.x)
         lengths = {"spherical": zero + self.spherical, "source": zero + self.source}
         # of the queries on the sphere, then of the others: how many, how many mistakes
         counts = ops.stack([zero, zero, zero, zero], axis=1)

@@ -11,7 +11,7 @@ from keras_adv.arrays import Tensor
 from keras_adv.attacks.base import Attack, Found
 from keras_adv.attacks.objectives import MarginObjective
 from keras_adv.attacks.pgd import PGD
-from keras_adv.attacks.task import Examples, Task
+from keras_adv.attacks.task import Task
 from keras_adv.backend import where_rows
 from keras_adv.registry import option, register
 from keras_adv.threats import Linf, Threat
@@ -42,9 +42,7 @@ class Ensemble(Attack):
     def perturb(
         self, logits: Any, x: Tensor, y: Tensor, seeds: Tensor, target: Tensor | None = None
     ) -> Tensor:
-        numbers = ops.arange(ops.shape(x)[0], dtype="int32")
-        examples = Examples(x, y, numbers, seeds, self.threat.radii(x), target)
-        return ops.stop_gradient(self.run(Task(logits, examples)).images)
+        return ops.stop_gradient(self.run(self._training_task(logits, x, y, seeds, target)).images)
 
 
 @register("attack", "worst")

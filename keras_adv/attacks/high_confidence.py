@@ -6,7 +6,7 @@ import math
 
 from keras import ops
 
-from keras_adv.arrays import Logits, Tensor, expand_like
+from keras_adv.arrays import Logits, Tensor, expand_like, square_norm
 from keras_adv.attacks.base import Passes, State
 from keras_adv.attacks.contracts import MinimalAttack
 from keras_adv.attacks.task import Task
@@ -32,7 +32,7 @@ def log_p_and_gradient(logits: Logits, x: Tensor, target: Tensor) -> tuple[Tenso
 
 def step_to_confidence(value: Tensor, w: Tensor, log_c: Tensor) -> tuple[Tensor, Tensor]:
     """(length, direction) of the least l2 move to log p = log C on the linearised model (thesis, Alg. 1)."""
-    n = ops.sqrt(1e-8 + ops.sum(ops.square(w), axis=tuple(range(1, len(w.shape)))))
+    n = ops.sqrt(1e-8 + square_norm(w))
     return 1e-4 + ops.abs(log_c - value) / n, w / expand_like(n, w)
 
 

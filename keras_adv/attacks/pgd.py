@@ -24,8 +24,7 @@ class PGD(IteratedAscent):
         loss: the objective that is ascended, such as cross_entropy(), scaled(), margin(), dlr(), kl(),
             features(), or a defense's own (docs/attacks.md lists them).
         eot: draws of a random net that each gradient is the mean of (arXiv:1707.07397). Such a net draws for
-            a whole
-            batch: only there do results depend on the batch size.
+            a whole batch: only there do results depend on the batch size.
 
     Cost: steps x eot forward-backward passes a restart, fewer for images that are fooled on the way.
 

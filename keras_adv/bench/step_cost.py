@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_adv import registry
+from keras_adv.arrays import square_norm
 from keras_adv.backend import Game, Net, compile, jacobian, value_and_grad
 from keras_adv.bench.clock import CLASSES, images, network, ratio
 from keras_adv.defenses.base import Batch, Defense, Move, Nets
@@ -40,7 +41,7 @@ class _Pass(Defense):
         if not self.second:
             return {"bare": cross_entropy(net.logits(batch["x"], mode="training"), y)}
         g = value_and_grad(lambda v: (cross_entropy(net.logits(v), y), 0), batch["x"])[2]
-        return {"bare": ops.sum(ops.square(g), axis=tuple(range(1, len(g.shape))))}
+        return {"bare": square_norm(g)}
 
 
 def training(

@@ -45,8 +45,9 @@ class Adversarial(Defense):
             self.attack.threat.radius()
 
     def collapse_guard(self) -> CollapseGuard | None:
-        watch = PGD(threat=self.attack.threat, steps=5, step_size=0.25) if self.drop else None
-        return CollapseGuard(watch, self.drop, 128) if watch and self.drop else None
+        if self.drop is None:
+            return None
+        return CollapseGuard(PGD(threat=self.attack.threat, steps=5, step_size=0.25), self.drop, images=128)
 
     @property
     def statistics_passes(self) -> int:

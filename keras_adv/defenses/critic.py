@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_adv.arrays import Tensor, l2_norm
+from keras_adv.arrays import Tensor, l2_norm, square_norm
 from keras_adv.attacks import HighConfidence
 from keras_adv.backend import value_and_grad
 from keras_adv.defenses.base import Batch, Defense, Move, Nets, Phase, masked_term
@@ -190,7 +190,7 @@ class Critic(Defense):
         found = self.attack.unrolled(logits, x, batch["target"], batch["log_c"])
         score = pick(nets["critic"].logits(found), batch["landed"])
         back = self.attack.unrolled(logits, batch["found"], batch["source"], batch["log_clean"])
-        error = ops.sum(ops.square(x - back), axis=tuple(range(1, len(x.shape))))
+        error = square_norm(x - back)
         fit = cross_entropy(logits(x, mode="training"), batch["y"])
         return {
             "cross_entropy": fit,

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_adv.arrays import TINY, Tensor, expand_like, l2_norm
+from keras_adv.arrays import TINY, Tensor, expand_like, l2_norm, square_norm
 from keras_adv.backend import Net, chosen_grad
 from keras_adv.defenses.base import Batch, Defense, Move, Nets
 from keras_adv.losses import cross_entropy, predicted_class
@@ -167,7 +167,7 @@ class DeepDefense(Defense):
             return ops.where(away[:, None], near, -ops.one_hot(predicted_class(gaps), gaps.shape[1]))
 
         f, (z, _), w = chosen_grad(differences_to_rivals(net.logits, y, self.candidates), source_to_target, x)
-        square = ops.sum(ops.square(w), axis=tuple(range(1, len(w.shape))))
+        square = square_norm(w)
         steep = square > FLAT
         return ops.where(steep, ops.abs(f) / ops.where(steep, square, 1.0), 0.0), w, predicted_class(z) == y
 

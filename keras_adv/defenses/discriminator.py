@@ -8,9 +8,8 @@ import keras
 from keras import ops
 
 from keras_adv import validate
-from keras_adv.arrays import TINY
+from keras_adv.arrays import TINY, Tensor
 
-Tensor = Any
 FORMS = ("fc3_pd", "fc1_pd", "fc3")
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from keras import ops
-
-from keras_adv.arrays import Tensor
+from keras_adv.arrays import Tensor, square_norm
 from keras_adv.backend import jacobian, value_and_grad
 from keras_adv.defenses.base import Batch, Defense, Move, Nets
 from keras_adv.defenses.standard import clean_loss
@@ -44,7 +42,7 @@ class DoubleBackprop(Defense):
 
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
         slopes = self._slopes(nets, batch)
-        size = ops.sum(ops.square(slopes), axis=tuple(range(1, len(slopes.shape))))
+        size = square_norm(slopes)
         return {**clean_loss(nets, batch), "slope": self.weight * size}
 
     def _slopes(self, nets: Nets, batch: Batch) -> Tensor:

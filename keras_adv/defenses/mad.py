@@ -49,8 +49,8 @@ class MAD(Defense):
             scale: LeNet, without batch normalisation, then learns nothing (digits: 19% right after 15 epochs,
             at 0.1 99%). The much weaker "repo" form stands 1.
         jacobian: weight of the Jacobian (paper: 0.01).
-        same: probability that the partner is of the same class, 0.5 in the code; where
-            the batch has none of the drawn kind, the partner is of the other.
+        same: probability that the partner is of the same class, 0.5 in the code; where the batch
+            has none of the drawn kind, the partner is of the other.
         squared: (cos - s)^2, as in the paper's equation; its Algorithm 1 and its code have |cos - s|.
         rvl: "mean" over the classes with two images or more, the "sum" of Algorithm 1, or the code's "repo":
             sum_c mean_d Var_c(z_d)^2.

@@ -8,7 +8,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_adv.arrays import Tensor
+from keras_adv.arrays import Tensor, square_norm
 from keras_adv.backend import chosen_grad
 from keras_adv.defenses.base import Batch, Defense, Move, Nets
 from keras_adv.losses import cross_entropy, multiclass_hinge
@@ -57,7 +57,7 @@ class Margin(Defense):
     def _size(self, w: Tensor) -> Tensor:
         squared = self.threat.name == "l2" if self.squared is None else self.squared
         if squared and self.threat.name == "l2":  # no root: smooth at 0
-            return ops.sum(ops.square(w), axis=tuple(range(1, len(w.shape))))
+            return square_norm(w)
         size = self.threat.dual(w)
         return ops.square(size) if squared else size
 

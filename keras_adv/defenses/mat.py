@@ -117,7 +117,7 @@ class MAT(Defense):
 
     Gradients of L_BIBO flow through both arguments; x' comes from PGD in inference mode. The exported logits
     are phi . mu_k (sec. 3.3). phi is a linear layer that the defense puts before the head
-    (`layers.replace_head`): features behind a ReLU are never negative: they could reach only the first
+    (`layers.replace_head`): features behind a ReLU are never negative and could reach only the first
     centre, and their cosine with the last could not exceed 0.
 
     L_SO masks gradients: |phi| can grow without any angle changing, which lowers L_SO by 1 / |phi|^2 and

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from keras import ops
-
 from keras_adv.arrays import Tensor
 from keras_adv.attacks import PGD
-from keras_adv.attacks.objectives import KL, LogitComparison, Objective
+from keras_adv.attacks.objectives import KL, CrossEntropy, LogitComparison, Objective
 from keras_adv.attacks.task import Task
 from keras_adv.defenses.base import Batch, Defense, Move, Nets
 from keras_adv.defenses.crafting import adversarial_images, attack_passes, check_start
-from keras_adv.losses import cross_entropy, kl_divergence, log_odds_against
+from keras_adv.losses import cross_entropy, kl_divergence
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
 from keras_adv.registry import option, preset, register, tunable
 from keras_adv.threats import Linf
@@ -32,7 +30,7 @@ class TradesLoss(LogitComparison):
 
     def value(self, task: Task, images: Tensor, logits: Tensor, reference: Tensor | None) -> Tensor:
         divergence = kl_divergence(reference, logits)
-        return ops.softplus(log_odds_against(logits, task.y)) + self.weight * divergence
+        return CrossEntropy().value(task, images, logits, None) + self.weight * divergence
 
 
 @register("defense", "trades")

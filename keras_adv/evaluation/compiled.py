@@ -10,7 +10,7 @@ import keras
 from keras import ops
 
 from keras_adv import registry
-from keras_adv.arrays import Tensor
+from keras_adv.arrays import Logits, Tensor
 from keras_adv.attacks import Attack, Task
 from keras_adv.attacks.base import State
 from keras_adv.attacks.host import HostAttack, Search
@@ -54,9 +54,7 @@ class CompiledAttack:
         compile: makes a compiled function of a function, for that model.
     """
 
-    def __init__(
-        self, model: Callable[[Tensor], Tensor], attack: Attack, compile: Callable[..., Any]
-    ) -> None:
+    def __init__(self, model: Logits, attack: Attack, compile: Callable[..., Any]) -> None:
         def begin(examples: Examples, used: Tensor, old: State, source: Tensor) -> State:
             state = attack.begin(Task(model, examples))
             state["done"] = ops.logical_or(state["done"], ops.logical_not(used))

@@ -45,7 +45,7 @@ def check_goal(attack: Attack, classes: int, targets: Any) -> None:
     least = attack.min_classes + (targeted and attack.min_classes > 2)
     if classes < least:
         form = "a targeted " if targeted else ""
-        raise validate.invalid(
+        raise validate.unusable(
             "model", f"one of at least {least} classes for {form}{attack}", f"{classes} classes"
         )
 
@@ -59,7 +59,7 @@ def radii(attack: Attack, eps: Any, x: np.ndarray) -> np.ndarray | None:
         return None if own is None else np.full(count, min(own, most), "float32")
     given = validate.as_array("eps", eps, f"a number or one for each of the {count} images")
     if given.dtype.kind not in "iuf" or given.shape not in ((), (count,)):
-        raise validate.invalid(
+        raise validate.unusable(
             "eps", f"a number or one for each of the {count} images", f"shape {given.shape}"
         )
     if not np.isfinite(given).all() or given.min() < 0:

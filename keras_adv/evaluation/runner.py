@@ -164,8 +164,8 @@ class _Run:
     ) -> Iterator[Finished]:
         """Images of the queue as they finish; first those that the journal knows."""
         for known in journal.known():
-            # the folder may also hold images that an earlier part of this attack has broken, or hold one
-            # twice
+            # the folder may also hold images that an earlier part of this attack has broken, or
+            # hold one twice
             wanted = np.isin(known.rows, queue)
             queue = queue[~np.isin(queue, known.rows)]
             if wanted.any():

@@ -6,9 +6,8 @@ from typing import Any
 
 import keras
 
+from keras_adv.arrays import Tensor
 from keras_adv.registry import Spec
-
-Tensor = Any
 
 
 class Architecture(Spec):

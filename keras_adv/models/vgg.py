@@ -18,8 +18,8 @@ class VGG(Architecture):
 
     The form that is usual for CIFAR: one linear layer on the 512 maps instead of two hidden layers of 4096,
     14,728,266 weights at depth 16 for 32x32x3 and 10 classes. Pools round up, so 28x28 ends at 1x1 as 32x32
-    does. MAT's net for MNIST is "VGG Net" without a depth; these features end in a ReLU, so
-    `mat` puts a linear layer before its head.
+    does. MAT's net for MNIST is "VGG Net" without a depth; these features end in a ReLU,
+    so `mat` puts a linear layer before its head.
 
     Args:
         depth: 11, 13, 16 or 19: convolutions and the linear layer, with the two that are left out counted.

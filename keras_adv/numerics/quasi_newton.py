@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from keras import ops
 
-from keras_adv.arrays import Tensor, dot, flatten
+from keras_adv.arrays import Tensor, dot, flatten, zeros_per_image
 from keras_adv.backend import where_rows
 
 State = dict[str, Tensor]
@@ -47,7 +47,7 @@ def begin(x: Tensor) -> State:
     and "y" (B, PAIRS, D) are differences of points and gradients in units of |s|, "known" (B,) of them seen
     so far.
     """
-    zero, at = ops.zeros_like(x[:, 0, 0, 0]), flatten(x)
+    zero, at = zeros_per_image(x), flatten(x)
     none = ops.repeat(ops.zeros_like(at)[:, None], PAIRS, axis=1)
     first = {"x": x, "at": at, "t": zero + 1.0, "value": zero + 1e30, "g": ops.zeros_like(at)}
     return {**first, "s": none, "y": none, "known": ops.cast(zero, "int32")}

@@ -75,6 +75,12 @@ def preset(name: str, made: Any, note: str = "", **recipe: Any) -> None:
     _PRESETS[made.kind, name] = Preset(made, types.MappingProxyType(dict(recipe)), " ".join(note.split()))
 
 
+def find(kind: str, name: str) -> Any:
+    """The class or the preset's object of this name, or None."""
+    start = _PRESETS.get((kind, name))
+    return _CLASSES.get((kind, name)) if start is None else start.made
+
+
 def registered(kind: str) -> dict[str, Any]:
     """Every class of a kind ("attack", "defense", "model", "objective", "threat", ...), by name."""
     return {name: cls for (of, name), cls in sorted(_CLASSES.items()) if of == kind}

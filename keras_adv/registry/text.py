@@ -16,7 +16,7 @@ from typing import Any
 
 from keras_adv import validate
 from keras_adv.registry.fields import hints, kinds_of
-from keras_adv.registry.names import presets, registered
+from keras_adv.registry.names import find, presets, registered
 from keras_adv.validate import InvalidInput
 
 _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
@@ -126,11 +126,10 @@ def _numeric(node: ast.expr) -> Any:
 
 
 def _build(name: str, kinds: tuple[str, ...], keywords: list[ast.keyword]) -> Any:
-    kind = next((k for k in kinds if name in registered(k) or name in presets(k)), None)
-    if kind is None:
+    start = next((found for kind in kinds if (found := find(kind, name)) is not None), None)
+    if start is None:
         raise _unknown(name, kinds)
-    start = presets(kind)[name].made if name in presets(kind) else None
-    cls = type(start) if start is not None else registered(kind)[name]
+    cls = start if isinstance(start, type) else type(start)
     known, arguments = hints(cls), {}
     fields = [f.name for f in dataclasses.fields(cls)]
     for keyword in keywords:
@@ -138,7 +137,7 @@ def _build(name: str, kinds: tuple[str, ...], keywords: list[ast.keyword]) -> An
         if option not in fields:
             validate.one_of(f"option of {name}", option, fields)
         arguments[option] = _value(keyword.value, kinds_of(known[option]))
-    return cls(**arguments) if start is None else start.replace(**arguments)
+    return cls(**arguments) if start is cls else start.replace(**arguments)
 
 
 def _unknown(name: str, kinds: tuple[str, ...]) -> InvalidInput:

@@ -6,11 +6,9 @@ from typing import Any, ClassVar
 
 from keras import ops
 
+from keras_adv.arrays import Tensor, zeros_per_image
 from keras_adv.registry import Spec
 from keras_adv.validate import invalid
-
-Tensor = Any
-TINY = 1e-12
 
 
 class Threat(Spec):
@@ -37,7 +35,7 @@ class Threat(Spec):
         value = self.eps if eps is None else eps
         if value is None:
             return None
-        return ops.zeros_like(x[:, 0, 0, 0]) + ops.convert_to_tensor(value, "float32")
+        return zeros_per_image(x) + ops.convert_to_tensor(value, "float32")
 
     # -- what a norm defines -------------------------------------------------------------------
     def norm(self, delta: Tensor) -> Tensor:

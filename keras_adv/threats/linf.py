@@ -41,8 +41,7 @@ class Linf(Threat):
 
     def prox(self, v: Tensor, weight: Tensor) -> Tensor:
         # Moreau: v - weight * P(v / weight), P the projection on the unit l1 ball (thesis 5.11); the entries
-        # that P
-        # shrinks by theta come out as theta
+        # that P shrinks by theta come out as theta
         return _capped(v, l1_threshold(ops.abs(flatten(v)), weight))
 
     def metric_prox(self, v: Tensor, weight: Tensor, metric: Tensor) -> Tensor:

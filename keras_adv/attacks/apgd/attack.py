@@ -5,7 +5,7 @@ from __future__ import annotations
 from keras import ops
 
 from keras_adv import noise
-from keras_adv.arrays import Tensor
+from keras_adv.arrays import Tensor, zeros_per_image
 from keras_adv.attacks.apgd.momentum import MomentumSteps
 from keras_adv.attacks.apgd.sparse import SparseSteps
 from keras_adv.attacks.ascent import ObjectiveAscent
@@ -78,7 +78,7 @@ class APGD(ObjectiveAscent):
         if self.targets and task.target is None:
             state["order"] = wrong_classes(task.logits(task.x), task.y)
         state["x"] = walk.first_point(self, task, task.seeds)
-        zero = ops.zeros_like(task.x[:, 0, 0, 0])
+        zero = zeros_per_image(task.x)
         memory = {"best": task.x, "best_g": ops.zeros_like(task.x), "best_f": zero, "last": zero}
         return {**state, **memory, **walk.memory(task)}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_adv.arrays import Tensor, expand_like
+from keras_adv.arrays import Tensor, expand_like, zeros_per_image
 from keras_adv.attacks.apgd.schedule import at_step
 from keras_adv.attacks.base import State
 from keras_adv.attacks.task import Task
@@ -38,7 +38,7 @@ class MomentumSteps:
     @staticmethod
     def memory(task: Task) -> State:
         """What `step` remembers, at the start of a run."""
-        zero = ops.zeros_like(task.x[:, 0, 0, 0])
+        zero = zeros_per_image(task.x)
         return {"size": zero, "risen": zero, "mark": zero, "halved": zero, "before": task.x}
 
     @staticmethod

@@ -8,7 +8,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_adv.arrays import Tensor, expand_like, flatten
+from keras_adv.arrays import Tensor, expand_like, flatten, zeros_per_image
 from keras_adv.attacks.apgd.schedule import at_step
 from keras_adv.attacks.base import State
 from keras_adv.attacks.task import Task
@@ -41,7 +41,7 @@ class SparseSteps:
 
     @staticmethod
     def memory(task: Task) -> State:
-        zero = ops.zeros_like(task.x[:, 0, 0, 0])
+        zero = zeros_per_image(task.x)
         return {"size": zero, "share": zero, "count": zero}
 
     @staticmethod

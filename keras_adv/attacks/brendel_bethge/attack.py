@@ -7,7 +7,7 @@ import math
 from keras import ops
 
 from keras_adv import noise
-from keras_adv.arrays import Tensor, expand_like
+from keras_adv.arrays import Tensor, expand_like, zeros_per_image
 from keras_adv.attacks.base import State
 from keras_adv.attacks.brendel_bethge.step import advance, halfway
 from keras_adv.attacks.contracts import MinimalAttack
@@ -62,7 +62,7 @@ class BrendelBethge(MinimalAttack):
 
     def start(self, task: Task) -> State:
         x = task.x
-        zero = ops.zeros_like(x[:, 0, 0, 0])
+        zero = zeros_per_image(x)
         far = noise.uniform(noise.fold(task.seeds, 1), tuple(x.shape[1:]))
         return {
             **self.no_best_yet(task),
