@@ -1,5 +1,6 @@
 """What many tests share: small nets whose geometry is known, and real 8x8 digits."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_adv import data, models, zoo
+from keras_adv import data, models, registry, zoo
 
 SAME_ON_EVERY_BACKEND = [
     *("card", "contributing", "data", "docs", "doctests", "registry", "run_folder", "scripts", "structure"),
@@ -44,6 +45,30 @@ def _compiled_for_one_file():
 @pytest.fixture(scope="session")
 def digits():
     return data.load("digits")
+
+
+@pytest.fixture
+def scaled():
+    """(net, factor) -> a context in which its logits are times `factor`. What was compiled stays valid."""
+
+    @contextlib.contextmanager
+    def scale(net, factor):
+        head = net.layers[-1]
+        kept = head.get_weights()
+        head.set_weights([factor * w for w in kept])
+        try:
+            yield net
+        finally:
+            head.set_weights(kept)
+
+    return scale
+
+
+@pytest.fixture
+def own_names(monkeypatch):
+    """Names that are registered in a test are gone after it."""
+    monkeypatch.setattr(registry.names, "_CLASSES", dict(registry.names._CLASSES))
+    monkeypatch.setattr(registry.names, "_PRESETS", dict(registry.names._PRESETS))
 
 
 @pytest.fixture(scope="session")

@@ -182,13 +182,6 @@ def test_a_name_is_given_once_in_its_kind_and_a_preset_counts():
     assert {"margin"} <= set(registry.registered("objective")) & set(registry.registered("defense"))
 
 
-@pytest.fixture
-def own_names(monkeypatch):
-    """Names that are registered in a test are gone after it."""
-    monkeypatch.setattr(registry.names, "_CLASSES", dict(registry.names._CLASSES))
-    monkeypatch.setattr(registry.names, "_PRESETS", dict(registry.names._PRESETS))
-
-
 def test_a_registered_class_gets_its_name_its_checks_and_its_spec(own_names):
     class Sum(registry.Spec):
         parts: int = registry.tunable(default=2, lowest=1, highest=9)

@@ -1,7 +1,5 @@
 """What adaptive attacks rest on: the scale of logits, random nets, a defense's own objective."""
 
-import contextlib
-
 import keras
 import numpy as np
 import pytest
@@ -13,19 +11,7 @@ from keras_adv.defenses import Adversarial
 from keras_adv.evaluation import flags, masking
 
 
-@contextlib.contextmanager
-def scaled(net, factor):
-    """The net with its logits times `factor`."""
-    head = net.layers[-1]
-    kept = head.get_weights()
-    head.set_weights([factor * w for w in kept])
-    try:
-        yield net
-    finally:
-        head.set_weights(kept)
-
-
-def test_scaled_loss_is_blind_to_the_scale_of_logits(net, digits):
+def test_scaled_loss_is_blind_to_the_scale_of_logits(net, scaled, digits):
     x, y = digits.test[0][:80], digits.test[1][:80]
     spec = "pgd(threat=linf(eps=0.1), steps=10, loss='{}', random_start=False)"
     plain = attack(net, x, y, spec.format("scaled"))

@@ -8,7 +8,7 @@ from keras import ops
 from keras_adv import InvalidInput, attack
 from keras_adv.arrays import never
 from keras_adv.attacks import BoundedAttack, MinimalAttack
-from keras_adv.registry import names, option, register
+from keras_adv.registry import option, register
 from keras_adv.threats import Linf, Threat
 
 X = np.full((3, 2, 2, 1), 0.5, "float32")
@@ -119,7 +119,7 @@ def test_what_step_returns_is_checked(step, message):
 
 
 @pytest.fixture
-def registered():
+def registered(own_names):
     """An attack that loses an entry, registered for one test."""
 
     @register("attack", "broken_registered")
@@ -127,8 +127,7 @@ def registered():
         threat: Threat = option(default=Linf(eps=0.1))
         step = loses_an_entry
 
-    yield Broken()
-    names._CLASSES.pop(("attack", "broken_registered"))
+    return Broken()
 
 
 def test_a_mistake_is_named_when_a_data_set_is_attacked(registered, net, images):

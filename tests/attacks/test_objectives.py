@@ -12,7 +12,7 @@ from keras_adv.attacks.objectives import CrossEntropy, SoftmaxCrossEntropy
 from keras_adv.backend import value_and_grad
 from keras_adv.defenses.mat import MATLoss
 from keras_adv.defenses.trades import TradesLoss
-from keras_adv.registry import names, register
+from keras_adv.registry import register
 
 Z = np.float32([[2.0, 1.0, -1.0, 0.5], [0.0, 3.0, 2.5, -2.0]])
 Y = np.int32([0, 2])
@@ -128,7 +128,7 @@ def test_a_model_without_features_says_so(digits):
 
 
 @pytest.fixture
-def last_logit():
+def last_logit(own_names):
     """An objective of a user, registered for one test."""
 
     @register("objective", "last_logit")
@@ -138,8 +138,7 @@ def last_logit():
         def value(self, task, images, logits, reference):
             return logits[:, -1]
 
-    yield LastLogit()
-    names._CLASSES.pop(("objective", "last_logit"))
+    return LastLogit()
 
 
 def test_a_registered_objective_is_ascended_by_its_name(last_logit, net, images):
