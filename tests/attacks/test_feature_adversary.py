@@ -42,7 +42,7 @@ def test_ends_at_the_first_mistake(net, digits):
     x, y = digits.test[0][:24], digits.test[1][:24]
     whole = attack(net, x, y, "feature_adversary(threat=linf(eps=0.2), steps=30)")
     won = whole.clean & whole.success
-    last = int(np.median(whole.passes[won]))
+    last = int(whole.passes[won].min()) - 2  # so few steps that only the first to be fooled are
     less = attack(net, x, y, f"feature_adversary(threat=linf(eps=0.2), steps={last})")
     # one pass is for the guides; of the image after the last step the judge tells
     np.testing.assert_array_equal(less.success[won], whole.passes[won] - 1 <= last + 1)
