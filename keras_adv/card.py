@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-import os
 import re
 import shlex
 import typing
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_adv import registry
+from keras_adv.files import write_text
 from keras_adv.validate import InvalidInput, invalid
 
 SCHEMA = 1
@@ -60,9 +59,7 @@ class ModelCard:
         """Writes card.json and README.md."""
         text = json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False)
         for name, content in (("README.md", self.markdown()), ("card.json", text + "\n")):
-            part = folder / f"{name}.part"
-            part.write_text(content)
-            os.replace(part, folder / name)
+            write_text(folder / name, content)
 
     @classmethod
     def read(cls, folder: Path) -> ModelCard:
@@ -157,8 +154,3 @@ def _shell(text: str) -> str:
 
 def _span(interval: list[float]) -> str:
     return f"{interval[0]:.1%} to {interval[1]:.1%}"
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

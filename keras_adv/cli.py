@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,7 +29,8 @@ def exit_with_error(message: object) -> None:
 
 
 def run(main: Callable[[], Any]) -> None:
-    """`absl.app.run` for scripts: a bad flag or bad input is one line and exit code 2."""
+    """`absl.app.run` for scripts: a bad flag, bad input or a full disk is one line and exit code 2, Ctrl-C one
+    line and 130."""
 
     def parse(args: Sequence[str]) -> list[str]:
         try:
@@ -44,8 +47,23 @@ def run(main: Callable[[], Any]) -> None:
             main()
         except (InvalidInput, FloatingPointError) as error:
             exit_with_error(error)
+        except KeyboardInterrupt:
+            print("\ninterrupted: what is finished is kept; the same command goes on", file=sys.stderr)
+            sys.exit(130)
+        except Exception as error:
+            if (reason := _of_the_disk(error)) is None:
+                raise
+            exit_with_error(f"{reason}; what is finished is kept, and the same command goes on")
 
     app.run(checked, flags_parser=parse)
+
+
+def _of_the_disk(error: BaseException) -> str | None:
+    """What the operating system says of a file that could not be written or read; None for other errors."""
+    full = os.strerror(errno.ENOSPC)
+    if full in str(error):  # h5py and TensorFlow pass it on in errors of their own
+        return full
+    return str(error) if isinstance(error, OSError) else None
 
 
 def show(table: Table) -> None:

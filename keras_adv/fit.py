@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_adv import registry, validate
 from keras_adv.backend import Game
-from keras_adv.callbacks import BEST_WEIGHTS, BestWeights, Checkpoint, EpochOrder, StopOnCollapse, StopOnNaN
+from keras_adv.callbacks import (
+    BEST_WEIGHTS,
+    BestWeights,
+    Checkpoint,
+    EpochOrder,
+    PhaseChange,
+    StopOnCollapse,
+    StopOnNaN,
+)  # fmt: skip
 from keras_adv.classifier import check_logits, check_model
 from keras_adv.data import AUGMENTS, Batches, Split
 from keras_adv.defenses import Defense
+from keras_adv.fingerprint import fingerprint
 
 
 def defend(
@@ -73,23 +82,22 @@ def defend(
     guard = chosen.collapse_guard()
     game = Game(model, chosen, seed, lambda net: {BEST_WEIGHTS: BestWeights(net)} if guard else {})
     batches = Batches(chosen.extend_data(game.predictor, x, y), batch_size, seed, augment)
-    checkpoint = next((c for c in callbacks if isinstance(c, Checkpoint)), None)
-    done, saved = checkpoint.latest() if checkpoint else (0, None)
+    phases = chosen.phases(epochs)
+    game.compile_moves(tuple(move for phase in phases for move in phase.moves), len(batches), epochs)
+    run = _identity(game, chosen, epochs, {"batch_size": batch_size, "augment": augment, "seed": seed}, x, y)
+    saved = [c.restore(game, run, epochs) for c in callbacks if isinstance(c, Checkpoint)]
+    done = max(saved, default=0)
     watch = [StopOnCollapse(guard, game.predictor, x, y)] if guard else []
-    options = {
-        "shuffle": False,  # the batches have their own order
-        "validation_data": held,
-        "callbacks": [EpochOrder(batches), StopOnNaN(), *watch, *callbacks],
-        "verbose": verbose,
-    }
-    start = 0
-    for phase in chosen.phases(epochs):
-        game.compile_moves(phase.moves, len(batches), epochs)
-        if start < done <= phase.until and saved is not None:
-            _restore(game, saved)
-        if done < phase.until:
-            game.fit(batches, initial_epoch=max(start, done), epochs=phase.until, **options)
-        start = phase.until
+    if done < epochs:
+        game.fit(
+            batches,
+            shuffle=False,  # the batches have their own order
+            initial_epoch=done,
+            epochs=epochs,
+            validation_data=held,
+            callbacks=[EpochOrder(batches), PhaseChange(phases), StopOnNaN(), *watch, *callbacks],
+            verbose=verbose,
+        )
     return game.predictor
 
 
@@ -101,12 +109,16 @@ def _held_out(given: Any, shape: tuple[int, ...], classes: int) -> Split:
     return images, validate.labels(given[1], len(images), classes, "validation_data")
 
 
-def _restore(game: Game, saved: Path) -> None:
-    try:
-        game.load_weights(saved)
-    except (OSError, KeyError, ValueError) as error:
-        raise validate.unusable(
-            "callbacks",
-            "a Checkpoint whose files belong to this run",
-            f"{saved}, which does not fit; delete it to start anew",
-        ) from error
+def _identity(
+    game: Game, defense: Defense, epochs: int, settings: dict[str, Any], x: np.ndarray, y: np.ndarray
+) -> dict[str, Any]:
+    """What a run is, so that a checkpoint of another is refused. Its length counts where a rate depends on
+    it."""
+    scheduled = any(getattr(move.optimizer, "schedule", None) is not None for move in game.moves)
+    return {
+        "defense": registry.spec(defense, full=True),
+        "network": [list(v.shape) for v in game.predictor.weights],
+        "data": fingerprint(x, y),
+        **{name: value if isinstance(value, str) else int(value) for name, value in settings.items()},
+        **({"epochs": int(epochs)} if scheduled else {}),
+    }

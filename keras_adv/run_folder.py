@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from keras_adv import validate
+from keras_adv.files import LOCK, write_text
 
 
 def claim_folder(out: Path, spec: str) -> None:
@@ -16,16 +16,14 @@ def claim_folder(out: Path, spec: str) -> None:
     """
     file = out / "recipe.txt"
     try:
-        holds = file.read_text().strip() if file.is_file() else ""
+        holds = file.read_text(encoding="utf-8", errors="replace").strip() if file.is_file() else ""
         if holds not in ("", spec):
-            raise validate.unusable("out", "new or of the same recipe", f"{out} with {holds}")
-        leftovers = {".writable", "recipe.txt", "recipe.part"}  # of a claim that was killed
+            raise validate.unusable("out", "new or of the same recipe", f"{out} with {holds[:400]}")
+        leftovers = {".writable", LOCK, file.name, f"{file.name}.part"}  # of a claim that was killed
         if not holds and out.is_dir() and not {p.name for p in out.iterdir()} <= leftovers:
             raise validate.unusable("out", "empty or a run folder", str(out))
         validate.make_writable(out)
         if not holds:
-            part = out / "recipe.part"
-            part.write_text(spec + "\n")
-            os.replace(part, file)
+            write_text(file, spec + "\n")
     except OSError as error:
         raise validate.unusable("out", "a writable folder", f"{out} ({error.strerror})") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +11,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_adv import artifact, data, environment, registry, validate, zoo
+from keras_adv import artifact, data, environment, files, registry, validate, zoo
 from keras_adv.attacks import Attack
 from keras_adv.callbacks import Checkpoint, History
-from keras_adv.card import ModelCard, sha256
+from keras_adv.card import ModelCard
 from keras_adv.evaluation import attack, audit, evaluate, pictures
+from keras_adv.fingerprint import sha256
 from keras_adv.fit import defend
 from keras_adv.recipes import Recipe
 from keras_adv.run_folder import claim_folder
@@ -61,7 +61,8 @@ def train(
         The card that was written, or found.
 
     Raises:
-        InvalidInput: bad recipe, data or folder, before anything is written.
+        InvalidInput: bad recipe, data or folder, or one that another process trains in, before anything is
+            written.
         FloatingPointError: the training diverged.
     """
     chosen: Recipe = registry.parse("recipe", recipe)
@@ -77,13 +78,16 @@ def train(
     loaded = data.load(chosen.data, chosen.validation)
     net = _build(chosen, loaded)
     claim_folder(out, spec)
-    seconds = _fit(net, chosen, loaded, out, verbose)
-    export(out / "model.keras", out / "saved_model" / "1")
-    x, y = (part[:n] for part in loaded.split(split))
-    source = {"name": loaded.name, "split": split, "shape": list(loaded.shape), "classes": loaded.classes}
-    card = _measure(chosen, out, x, y, attacks, source=source, seconds=round(seconds, 1), verbose=verbose > 0)
-    card.save(out)
-    shutil.rmtree(out / "backup", ignore_errors=True)
+    with files.sole_use(out):
+        seconds = _fit(net, chosen, loaded, out, verbose)
+        export(out / "model.keras", out / "saved_model" / "1")
+        x, y = (part[:n] for part in loaded.split(split))
+        source = {"name": loaded.name, "split": split, "shape": list(loaded.shape), "classes": loaded.classes}
+        card = _measure(
+            chosen, out, x, y, attacks, source=source, seconds=round(seconds, 1), verbose=verbose > 0
+        )
+        card.save(out)
+        Checkpoint(out / "backup").clear()
     return card
 
 
@@ -134,9 +138,8 @@ def _fit(net: keras.Model, recipe: Recipe, loaded: data.Data, out: Path, verbose
     """Trains and writes out/model.keras, renamed into place when complete. Returns the seconds of training,
     with those of earlier interrupted calls."""
     file, started = out / "model.keras", time.perf_counter()
-    checkpoint, history = Checkpoint(out / "backup"), History(out / "history.csv")
-    history.resume(checkpoint.latest()[0])
-    before = sum(row.get("seconds", 0.0) for row in history.rows)
+    history = History(out / "history.csv")
+    checkpoint = Checkpoint(out / "backup", history)
     served = defend(
         net,
         recipe.defense,
@@ -153,7 +156,7 @@ def _fit(net: keras.Model, recipe: Recipe, loaded: data.Data, out: Path, verbose
     served.save(part)
     os.replace(part, file)
     pictures.curves(history.rows, out / "curves.png")
-    return before + time.perf_counter() - started
+    return history.earlier + time.perf_counter() - started
 
 
 def _tensorboard(out: Path) -> keras.callbacks.Callback:

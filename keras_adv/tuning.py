@@ -8,7 +8,7 @@ from typing import Any
 
 import keras_tuner
 
-from keras_adv import registry, validate
+from keras_adv import files, registry, validate
 from keras_adv.card import ModelCard
 from keras_adv.recipes import Recipe
 from keras_adv.run_folder import claim_folder
@@ -16,6 +16,10 @@ from keras_adv.training import train
 
 OBJECTIVES = ("robust", "clean", "norm")
 ATTACKS = ("pgd(threat=linf(eps=0.1), steps=20)", "deepfool()")
+
+
+class _Refused(keras_tuner.errors.FatalError, validate.InvalidInput):
+    """Ends a search, where KerasTuner would go on with the next trial."""
 
 
 class RecipeTuner(keras_tuner.Tuner):
@@ -27,9 +31,17 @@ class RecipeTuner(keras_tuner.Tuner):
 
     def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
         recipe = _draw(self.recipe, trial.hyperparameters)
-        folder = self.out / f"trial_{trial.trial_id}"
-        card = train(recipe, folder, attacks=ATTACKS, split="validation", verbose=0)
+        try:
+            card = train(recipe, self.folder(trial), attacks=ATTACKS, split="validation", verbose=0)
+        except FloatingPointError as error:  # it is out of the race; the others go on
+            raise keras_tuner.errors.FailedTrialError(f"{registry.spec(recipe)}: {error}") from error
+        except validate.InvalidInput as error:
+            raise _Refused(str(error)) from error
         return scores(card)
+
+    def folder(self, trial: Any) -> Path:
+        """The run folder of a trial, which a longer search finds again."""
+        return self.out / f"trial_{int(trial.trial_id)}"  # KerasTuner's zeros depend on how many there are
 
     def load_model(self, trial: Any) -> Any:
         """Not kept in memory: the model of a trial is trial_<id>/model.keras."""
@@ -78,7 +90,9 @@ def search(
         The leaderboard, best first: {"trial", "recipe", "robust", "norm", "clean"}.
 
     Raises:
-        InvalidInput: unknown objective, trials < 1, a recipe with nothing to tune.
+        InvalidInput: unknown objective, trials < 1, a recipe with nothing to tune, or a folder that another
+            search uses.
+        FloatingPointError: every trial diverged.
     """
     chosen: Recipe = registry.parse("recipe", recipe)
     validate.one_of("objective", objective, OBJECTIVES)
@@ -88,15 +102,31 @@ def search(
         raise validate.invalid("recipe", "one with tunable fields", registry.spec(chosen))
     out = Path(out)
     claim_folder(out, registry.spec(chosen))
+    with files.sole_use(out):
+        board = _run(chosen, out, objective, trials, seed)
+        if not board:
+            raise FloatingPointError(f"Every one of {trials} trials diverged. Narrow the recipe's fields.")
+        files.write_text(out / "best_recipe.txt", board[0]["recipe"] + "\n")
+        files.write_text(out / "leaderboard.json", json.dumps(board, indent=1) + "\n")
+    return board
+
+
+def _run(recipe: Recipe, out: Path, objective: str, trials: int, seed: int) -> list[dict[str, Any]]:
+    """The leaderboard, after all trials.
+
+    What KerasTuner keeps on disk is never read again, since a kill may leave half of it: the same seed draws
+    the same trials, and those whose folders are finished are not repeated.
+    """
     oracle = keras_tuner.oracles.RandomSearchOracle(
-        objective=keras_tuner.Objective(objective, "max"), max_trials=trials, seed=seed
+        objective=keras_tuner.Objective(objective, "max"),
+        max_trials=trials,
+        seed=seed + 1,  # KerasTuner takes 0 for no seed
+        max_consecutive_failed_trials=trials + 1,
     )
-    tuner = RecipeTuner(chosen, out, oracle=oracle)
+    tuner = RecipeTuner(recipe, out, oracle=oracle, overwrite=True)
     tuner.search()
     board = []
     for trial in tuner.oracle.get_best_trials(trials):
-        card = ModelCard.read(out / f"trial_{trial.trial_id}")
-        board.append({"trial": trial.trial_id, "recipe": card.recipe, **scores(card)})
-    (out / "best_recipe.txt").write_text(board[0]["recipe"] + "\n")
-    (out / "leaderboard.json").write_text(json.dumps(board, indent=1) + "\n")
+        card = ModelCard.read(tuner.folder(trial))
+        board.append({"trial": str(int(trial.trial_id)), "recipe": card.recipe, **scores(card)})
     return board

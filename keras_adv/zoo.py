@@ -11,8 +11,9 @@ import keras
 import numpy as np
 
 from keras_adv import artifact
-from keras_adv.card import ModelCard, sha256
+from keras_adv.card import ModelCard
 from keras_adv.classifier import check_model
+from keras_adv.fingerprint import sha256
 from keras_adv.validate import InvalidInput, invalid, make_writable, one_of
 
 

@@ -9,14 +9,13 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import json
-import shutil
 from pathlib import Path
 
 from absl import flags
 
 import keras_adv
-from keras_adv import cli, registry, validate
-from keras_adv.evaluation import goals
+from keras_adv import cli, files, registry, validate
+from keras_adv.evaluation import goals, journal
 from keras_adv.evaluation.report import table
 
 MODEL = flags.DEFINE_string("model", None, "a zoo name, a run folder, or FILE.keras", required=True)
@@ -60,8 +59,8 @@ def main() -> None:
     if CARD.value:
         cli.card_of(MODEL.value).with_attacks(results).save(Path(MODEL.value))
     if OUT.value:
-        file.write_text(json.dumps(results, indent=1) + "\n")
-        shutil.rmtree(partial, ignore_errors=True)
+        files.write_text(file, json.dumps(results, indent=1) + "\n")
+        journal.clear(partial)
         print(file)
 
 

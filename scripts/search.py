@@ -9,6 +9,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from absl import flags
+from rich.markup import escape
 from rich.table import Table
 
 import keras_adv
@@ -33,7 +34,7 @@ def main() -> None:
         table.add_column(column, overflow="fold")
     for row in board:
         scores = [f"{row[name]:.4f}" for name in ("robust", "norm", "clean")]
-        table.add_row(row["trial"], *scores, row["recipe"])
+        table.add_row(row["trial"], *scores, escape(row["recipe"]))
     cli.show(table)
     print(f"{OUT.value}/best_recipe.txt")
 

@@ -39,7 +39,20 @@ def test_the_last_epoch_is_kept_and_no_other_file(tmp_path):
     for epoch in range(3):
         saver.on_epoch_end(epoch)
     assert saver.latest() == (3, tmp_path / "run" / "epoch-0003.weights.h5")
-    assert [p.name for p in (tmp_path / "run").iterdir()] == ["epoch-0003.weights.h5"]
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [
+        "epoch-0003.json",
+        "epoch-0003.weights.h5",
+    ]
+    saver.clear()
+    assert not (tmp_path / "run").exists()
+
+
+def test_only_its_own_files_are_cleared(tmp_path):
+    saver = attached(Checkpoint(tmp_path), linear_net())
+    saver.on_epoch_end(0)
+    (tmp_path / "epoch-mine.weights.h5").write_text("mine")
+    saver.clear()
+    assert [p.name for p in tmp_path.iterdir()] == ["epoch-mine.weights.h5"]
 
 
 def test_a_save_that_is_cut_short_leaves_the_epoch_before(tmp_path, monkeypatch):
@@ -60,9 +73,9 @@ def test_a_save_that_is_cut_short_leaves_the_epoch_before(tmp_path, monkeypatch)
 
 
 def test_of_two_checkpoints_the_later_counts(tmp_path):
-    for epoch in (9, 10):  # killed between the renaming and the removal of the one before
+    for epoch in (9999, 10000):  # killed between the renaming and the removal of the one before
         (tmp_path / f"epoch-{epoch:04d}.weights.h5").touch()
-    assert Checkpoint(tmp_path).latest() == (10, tmp_path / "epoch-0010.weights.h5")
+    assert Checkpoint(tmp_path).latest() == (10000, tmp_path / "epoch-10000.weights.h5")
 
 
 # -- the history ----------------------------------------------------------------------------------
@@ -84,24 +97,16 @@ def test_phases_may_log_different_terms(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["history.csv"]
 
 
-def test_a_resumed_history_keeps_the_rows_before_the_checkpoint_and_no_later_ones(tmp_path):
-    first = History(tmp_path / "history.csv")
-    for epoch in range(3):
-        first.on_epoch_begin(epoch)
-        first.on_epoch_end(epoch, {"a": float(epoch)} if epoch else {"warm": 9.0})
-    second = History(tmp_path / "history.csv")
-    second.resume(2)
-    assert [row["epoch"] for row in second.rows] == [0, 1]
-    assert "a" not in second.rows[0] and second.rows[1]["a"] == 1.0
-    second.on_epoch_begin(2)
-    second.on_epoch_end(2, {"a": 7.0})
-    assert [row["a"] for row in written(tmp_path / "history.csv")] == ["", "1.0", "7.0"]
-
-
-def test_a_history_without_a_file_starts_empty(tmp_path):
+def test_a_resumed_history_goes_on_after_the_rows_it_is_given_whatever_the_file_holds(tmp_path):
+    (tmp_path / "history.csv").write_text("damaged")
     history = History(tmp_path / "history.csv")
-    history.resume(4)
-    assert history.rows == []
+    history.resume([{"epoch": 0, "seconds": 2.0, "warm": 9.0}, {"epoch": 1, "seconds": 0.5, "a": 1.0}])
+    assert history.earlier == 2.5
+    assert [row["a"] for row in written(tmp_path / "history.csv")] == ["", "1.0"]
+    history.on_epoch_begin(2)
+    history.on_epoch_end(2, {"a": 7.0})
+    assert [row["a"] for row in written(tmp_path / "history.csv")] == ["", "1.0", "7.0"]
+    assert history.earlier == 2.5
 
 
 # -- the order of the images, and terms that are not finite ---------------------------------------
@@ -198,8 +203,7 @@ def run(digits, folder, epochs, at=None):
     x, y = (part[:400] for part in digits.train)
     net = MLP(units=(40,)).build(digits.shape, digits.classes)
     spoil, history = Sabotage(net, at), History(folder / "history.csv")
-    history.resume(Checkpoint(folder).latest()[0])
-    callbacks = [spoil, history, Checkpoint(folder)]
+    callbacks = [spoil, history, Checkpoint(folder, history)]
     # the zeroed net has only its last bias to learn: it stays ruined
     defense = Fast(threat=Linf(eps=0.02), optimizer=SGD(learning_rate=0.05), images=100)
     fit.defend(net, defense, x, y, epochs=epochs, batch_size=40, callbacks=callbacks, verbose=0)

@@ -104,12 +104,92 @@ def test_a_checkpoint_among_the_callbacks_makes_a_run_go_on_where_it_ended(tmp_p
         np.testing.assert_array_equal(longer, again)  # a finished run is loaded, not trained
 
 
-def test_a_checkpoint_of_another_run_is_refused(tmp_path):
-    defend(small(), callbacks=[Checkpoint(tmp_path)])
+@pytest.fixture
+def checkpoint(tmp_path):
+    """Of two epochs."""
+    defend(small(), epochs=2, callbacks=[Checkpoint(tmp_path)])
+    return Checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"model": lambda: MLP(units=(8, 8)).build(SHAPE, CLASSES)}, "of another run: network"),
+        ({"defense": "label_smoothing()"}, r"of another run: defense 'standard\("),
+        ({"seed": 7}, "of another run: seed 0"),
+        ({"batch_size": 30, "augment": "crop_flip"}, "of another run: batch_size [0-9]+, augment 'none'"),
+        ({"x": X[::-1]}, "of another run: data"),
+        ({"epochs": 1}, "ahead of the 1 epochs asked for"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_a_checkpoint_of_another_run_is_refused(changes, told, checkpoint):
+    changes = {"model": small, "epochs": 4, **changes}
+    model = changes.pop("model")()
     with pytest.raises(
-        InvalidInput, match=r"`callbacks` must be a Checkpoint whose files belong .*delete it"
+        InvalidInput, match=rf"`callbacks` must be a Checkpoint whose files belong .*{told}.*delete it"
     ):
-        defend(MLP(units=(8, 8)).build(SHAPE, CLASSES), epochs=2, callbacks=[Checkpoint(tmp_path)])
+        defend(model, changes.pop("defense", "standard()"), callbacks=[checkpoint], **changes)
+
+
+def test_where_a_rate_depends_on_the_length_of_the_run_another_length_is_another_run(tmp_path):
+    falling = "standard(optimizer=sgd(schedule=cosine()))"
+    defend(small(), falling, epochs=2, callbacks=[Checkpoint(tmp_path)])
+    with pytest.raises(InvalidInput, match="of another run: epochs 2"):
+        defend(small(), falling, epochs=3, callbacks=[Checkpoint(tmp_path)])
+
+
+def test_a_damaged_or_renamed_checkpoint_is_refused(checkpoint):
+    _, file = checkpoint.latest()
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    with pytest.raises(InvalidInput, match=f"{file.name}, which is damaged or renamed"):
+        defend(small(), epochs=4, callbacks=[checkpoint])
+    file.rename(file.with_name("epoch-0009.weights.h5"))
+    with pytest.raises(InvalidInput, match=r"epoch-0009\.weights\.h5, which is damaged or renamed"):
+        defend(small(), epochs=9, callbacks=[checkpoint])
+
+
+def test_all_phases_are_one_fit_and_callbacks_turn_the_classifiers_rate():
+    rates, told = [0.5, 0.25, 0.125], Notes()
+
+    class Rates(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            notes.append(float(np.asarray(self.model.optimizers["net"].learning_rate)))
+
+    notes = []
+    turn = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rates[epoch])
+    defense = "critic(width=16, attack=high_confidence(steps=1, max_step=None))"
+    defend(small(), defense, epochs=3, callbacks=[turn, Rates(), told])
+    assert notes == rates and told.epochs == [0, 1, 2]
+    assert "real" not in told.logs[0] and "real" in told.logs[1]  # the critic learns after the warm-up
+
+
+def test_what_keras_would_add_to_the_loss_is_added():
+    """A step equals that of Keras' own `fit`: regularizers of weights, of activities, and `add_loss`."""
+
+    class Small(keras.layers.Layer):
+        def call(self, x):
+            self.add_loss(0.5 * keras.ops.mean(x**2))
+            return x
+
+    def net():
+        keras.utils.set_random_seed(3)
+        hidden = keras.layers.Dense(
+            6, "tanh", kernel_regularizer=keras.regularizers.L2(0.3), activity_regularizer="l1"
+        )
+        return keras.Sequential(
+            [keras.Input(SHAPE), keras.layers.Flatten(), hidden, Small(), keras.layers.Dense(CLASSES)]
+        )
+
+    ours = defend(net(), "standard(optimizer=sgd(learning_rate=0.1))", batch_size=len(X))
+    theirs = net()
+    theirs.compile(
+        keras.optimizers.SGD(0.1, momentum=0.9),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    theirs.fit(X, Y, batch_size=len(X), shuffle=False, verbose=0)
+    for one, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
 
 
 @pytest.mark.parametrize(

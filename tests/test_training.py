@@ -6,7 +6,8 @@ import pytest
 
 import keras_adv
 from keras_adv import InvalidInput, artifact, registry, training, zoo
-from keras_adv.card import ModelCard, sha256
+from keras_adv.card import ModelCard
+from keras_adv.fingerprint import sha256
 from keras_adv.recipes import Recipe
 
 RECIPE = (

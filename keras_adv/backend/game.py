@@ -72,10 +72,11 @@ class BaseGame(keras.Model):
     def compile_moves(
         self, moves: tuple[Any, ...], steps_per_epoch: int, epochs: int, **options: Any
     ) -> None:
-        """Makes the optimizers of `moves` and compiles for `fit`; `options` go to `keras.Model.compile`.
+        """Makes the optimizers of `moves`, compiles for `fit`, and plays these moves until `play_only` says
+        otherwise; `options` go to `keras.Model.compile`.
 
         Moves of one player share an optimizer, so that a later phase goes on with the momentum of the one
-        before.
+        before. Keras' own `optimizer`, which callbacks turn, is the classifier's where a move learns it.
         """
         for move in moves:
             if move.name not in self.optimizers:
@@ -87,10 +88,16 @@ class BaseGame(keras.Model):
                     self.trackers[term] = keras.metrics.Mean(name=term)
         self.moves = moves
         self.compile(
-            optimizer=self.optimizers[moves[0].name],
+            optimizer=self.optimizers.get("net", self.optimizers[moves[0].name]),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             **options,
         )
+
+    def play_only(self, moves: tuple[Any, ...]) -> None:
+        """From the next step on plays these moves, all of which were given to `compile_moves`."""
+        if moves != self.moves:
+            self.moves = moves
+            self.make_train_function(force=True)
 
     def call(self, x: Tensor, training: bool = False) -> Tensor:
         return self.predictor(x, training=training)
@@ -152,9 +159,21 @@ class BaseGame(keras.Model):
                 raise self._mistake(f"its term {name!r} has shape {shape}", "(B,), one value for each image")
         return dict(terms)
 
-    def total_loss(self, move: Any, terms: dict[str, Tensor]) -> Tensor:
-        """Sum of the means of the move's terms, without its monitors."""
-        return sum(self._mean(ops.zeros_like(terms[name]), terms[name]) for name in move.terms)
+    def total_loss(self, move: Any, nets: dict[str, Net], batch: dict[str, Tensor]) -> tuple[Tensor, Any]:
+        """(what the move lowers, its terms and monitors): the sum of the means of its terms, and what Keras'
+        `fit` would add for the networks that it learns: the regularizers of their weights and, for the
+        classifier, what its layers add for the clean images (`add_loss`, activity regularizers; one more
+        forward-backward pass, only for a net that has such layers)."""
+        terms = self.terms_of(move, nets, batch)
+        total = sum(self._mean(ops.zeros_like(terms[name]), terms[name]) for name in move.terms)
+        for name in move.learns:
+            if name == "net" and len(added := nets[name].added_losses(batch["x"])) > len(
+                nets[name].penalties()
+            ):
+                total = total + sum(added)
+            else:
+                total = total + sum(nets[name].penalties())
+        return total, terms
 
     def _check_statistics(self, net: Net) -> None:
         """Raises InvalidInput unless a step has as many passes of mode "training" as the defense declares.

@@ -113,8 +113,8 @@ class Game(BaseGame):
         def loss(values: list[Tensor]) -> tuple[Tensor, Any]:
             mapping = [*zip(learned, values, strict=True), *outer]
             with keras.StatelessScope(state_mapping=mapping) as scope:
-                terms = self.terms_of(move, nets, batch)
-                scaled = optimizer.scale_loss(self.total_loss(move, terms))
+                total, terms = self.total_loss(move, nets, batch)
+                scaled = optimizer.scale_loss(total)
             return scaled, (terms, [scope.get_current_value(v) for v in state])
 
         values = [v.value for v in learned]

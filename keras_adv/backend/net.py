@@ -140,6 +140,18 @@ class Net:
         found = [v for v in self.model.trainable_variables if len(v.shape) > 1]
         return [v.value for v in (found if last else found[:-1])]
 
+    def penalties(self) -> list[Tensor]:
+        """Of each learned weight that has a regularizer, what that says of its current value."""
+        learned = [v for v in self.model.trainable_variables if v.regularizer is not None]
+        return [v.regularizer(v.value) for v in learned]
+
+    def added_losses(self, x: Tensor) -> list[Tensor]:
+        """What Keras' `fit` adds to the loss for these images: `penalties`, and whatever layers add in a call
+        of training mode. Moves nothing."""
+        state = [v.value for v in self.model.non_trainable_variables]
+        options = {"training": True} if _takes_training(self.model) else {}
+        return list(self.model.stateless_call(self.values, state, x, return_losses=True, **options)[2])
+
     @property
     def statistics(self) -> list[keras.Variable]:
         """What the model stores besides weights and random streams: the statistics of batch normalisation,

@@ -128,8 +128,8 @@ class Game(BaseGame):
     def make_move(self, move: Any, nets: dict[str, Net], batch: dict[str, Tensor]) -> Any:
         variables, optimizer = self.variables_of(move), self.optimizers[move.name]
         with tf.GradientTape() as tape:
-            terms = self.terms_of(move, nets, batch)
-            loss = optimizer.scale_loss(self.total_loss(move, terms))
+            total, terms = self.total_loss(move, nets, batch)
+            loss = optimizer.scale_loss(total)
         # 0 for weights that a move holds fixed: Keras warns of None, and its weight decay skips them
         slopes = tape.gradient(loss, [v.value for v in variables], unconnected_gradients=_ZERO)
         optimizer.apply(slopes, variables)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import os
+import re
 import time
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from keras_adv.evaluation.slots import Finished
+from keras_adv.fingerprint import fingerprint
 
 EVERY = 20.0  # seconds between two writes
 
@@ -36,13 +36,17 @@ class Journal:
         """What earlier runs finished."""
         if self.folder is None:
             return []
-        parts = []
-        for file in sorted(self.folder.glob(f"{self.key}-*.npz")):
-            # a file that somebody else damaged costs its images a second attack, no more
-            broken = contextlib.suppress(OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile)
-            with broken, np.load(file, allow_pickle=False) as part:
-                parts.append(Finished(part["index"], part["images"], part["rounds"]))
-        return parts
+        read = [self._read(file) for file in sorted(self.folder.glob(f"{self.key}-*.npz"))]
+        return [part for part in read if part is not None]
+
+    def _read(self, file: Path) -> Finished | None:
+        """What a file holds; None where it is not as it was written: that costs its images a second attack."""
+        try:
+            with np.load(file, allow_pickle=False) as part:
+                read = Finished(part["index"], part["images"], part["rounds"])
+                return read if str(part["checksum"]) == fingerprint(self.key, *read) else None
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, MemoryError):
+            return None
 
     def add(self, finished: Finished) -> None:
         """Keeps finished images; writes them when the last write is more than `EVERY` seconds ago."""
@@ -59,21 +63,18 @@ class Journal:
         path = self.folder / f"{self.key}-{time.time_ns()}.npz"
         partial = path.with_suffix(".tmp")
         with partial.open("wb") as file:
-            np.savez(file, index=whole.rows, images=whole.images, rounds=whole.rounds)
+            checksum = fingerprint(self.key, *whole)
+            np.savez(
+                file, index=whole.rows, images=whole.images, rounds=whole.rounds, checksum=np.array(checksum)
+            )
         os.replace(partial, path)
         self.waiting, self.written = [], time.perf_counter()
 
 
-def fingerprint(*identity: Any) -> str:
-    """A hash of arrays, words and models' weights."""
-    digest = hashlib.sha256()
-    for item in identity:
-        if isinstance(item, keras.Model):
-            with contextlib.suppress(NotImplementedError, TypeError):  # a subclass without a config
-                digest.update(item.to_json().encode())
-            digest.update(fingerprint(*item.get_weights()).encode())
-        elif isinstance(item, np.ndarray):
-            digest.update(str((item.shape, item.dtype)).encode() + np.ascontiguousarray(item).tobytes())
-        else:
-            digest.update(repr(item).encode())
-    return digest.hexdigest()[:24]
+def clear(folder: Path) -> None:
+    """Removes the files of all journals in a folder, and the folder if nothing else is in it."""
+    for file in folder.iterdir() if folder.is_dir() else ():
+        if re.fullmatch(r"[0-9a-f]{24}-\d+\.(npz|tmp)", file.name):
+            file.unlink()
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()

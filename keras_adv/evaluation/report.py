@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress, TaskID
 from rich.table import Table
 from scipy import stats
@@ -130,16 +131,16 @@ def _tick(bar: Progress, task: TaskID, done: int, total: int) -> None:
 def table(results: dict[str, Any], title: str = "") -> Table:
     """The results as a rich table."""
     made = Table(
-        title=title or None, caption=f"clean accuracy {results['clean_accuracy']:.2%}, n = {results['n']}"
+        title=escape(title) or None, caption=f"clean accuracy {results['clean_accuracy']:.2%}, n = {results['n']}"
     )
     for column in ("attack", "robust acc", "success", "mean norm", "median", "passes", "seconds"):
         made.add_column(column, justify="left" if column == "attack" else "right", overflow="fold")
     warned = [flag for row in results["attacks"] for flag in row.get("flags", [])]
     if warned:
-        made.caption = f"{made.caption}\n" + "\n".join(f"warning: {flag}" for flag in warned)
+        made.caption = f"{made.caption}\n" + "\n".join(escape(f"warning: {flag}") for flag in warned)
     for row in results["attacks"]:
         made.add_row(
-            row["spec"],
+            escape(row["spec"]),
             _text(row["robust_accuracy"], "{:.2%}"),
             f"{row['success_rate']:.2%}",
             _text(row["mean_norm"], "{:.4f}"),

@@ -11,10 +11,12 @@ from typing import Any
 
 import keras
 
-from keras_adv import validate
+from keras_adv import files, validate
 from keras_adv.artifact import read
 from keras_adv.classifier import check_model
-from keras_adv.validate import InvalidInput
+
+PARTS = ("assets", "fingerprint.pb", "saved_model.pb", "variables")
+"""What a SavedModel consists of."""
 
 
 def export(model: keras.Model | str | Path, out: str | Path) -> Path:
@@ -26,29 +28,47 @@ def export(model: keras.Model | str | Path, out: str | Path) -> Path:
 
     Args:
         model: a Keras model with logits, or a .keras file.
-        out: folder to write; replaced if it holds a SavedModel.
+        out: folder to write; replaced as a whole if it is a SavedModel.
 
     Raises:
-        InvalidInput: unusable model, or `out` holds something else.
+        InvalidInput: unusable model, `out` holds something else, or another call writes it.
     """
     out = Path(out)
     if isinstance(model, (str, Path)):
         model = read(Path(model))
     check_model(model)
     validate.make_writable(out.parent)
+    _check_replaceable(out)
+    beside = out.with_name(f".export-{out.name}")
+    beside.mkdir(exist_ok=True)
+    with files.sole_use(beside):
+        part, old = beside / "part", beside / out.name
+        for leftover in (part, old):  # of a call that was killed
+            shutil.rmtree(leftover, ignore_errors=True)
+        if keras.config.backend() == "tensorflow":
+            _write(model, part)
+        else:
+            _in_tensorflow(model, part)
+        if out.exists():
+            os.replace(out, old)
+        os.replace(part, out)
+        shutil.rmtree(old, ignore_errors=True)
+    (beside / files.LOCK).unlink(missing_ok=True)
+    if not any(beside.iterdir()):
+        beside.rmdir()
+    return out
+
+
+def _check_replaceable(out: Path) -> None:
+    """Raises InvalidInput unless `out` is new, empty, or a SavedModel with nothing beside it."""
     if out.is_file():
         raise validate.invalid("out", "a folder", str(out))
-    if out.exists() and not (out / "saved_model.pb").is_file() and any(out.iterdir()):
-        raise InvalidInput(f"`out` must be new, empty or a SavedModel. Received: {str(out)!r}")
-    part = out.with_name(out.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    if keras.config.backend() == "tensorflow":
-        _write(model, part)
-    else:
-        _in_tensorflow(model, part)
-    shutil.rmtree(out, ignore_errors=True)
-    os.replace(part, out)
-    return out
+    holds = sorted(p.name for p in out.iterdir()) if out.exists() else []
+    foreign = [name for name in holds if name not in PARTS]
+    if foreign or (holds and "saved_model.pb" not in holds):
+        raise validate.unusable(
+            "out", "new, empty or a SavedModel with nothing else", f"{out}, which holds {(foreign or holds)[:3]}"
+        )
 
 
 def _in_tensorflow(model: keras.Model, out: Path) -> None:

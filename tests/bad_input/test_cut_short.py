@@ -81,7 +81,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been_killed(tmp_path, mo
     out, whole = tmp_path / "killed", tmp_path / "whole"
     code, begun, _ = trained(out, "kill")
     assert code == -signal.SIGKILL and begun == [0, 1, 2, 3]
-    assert {p.name for p in (out / "backup").iterdir()} == {"epoch-0003.weights.h5"}
+    assert {p.name for p in (out / "backup").iterdir()} == {"epoch-0003.json", "epoch-0003.weights.h5"}
     assert [row["epoch"] for row in rows(out / "history.csv")] == [0, 1, 2]
     assert not (out / "model.keras").exists() and not (out / "card.json").exists()
 

@@ -11,7 +11,7 @@ import pytest
 
 import keras_adv
 from keras_adv import ModelCard, artifact, zoo
-from keras_adv.card import sha256
+from keras_adv.fingerprint import sha256
 from tests.bad_input.tools import K, classifier, complaint, in_the_middle, tree
 
 
