@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from keras_adv import layers, models, noise  # noqa: F401  registers the layers that files may name
+from keras_adv import foreign, layers, models, noise  # noqa: F401  registers the layers that files may name
 from keras_adv.validate import InvalidInput
 
 
 def read(path: str | Path) -> keras.Model:
-    """Loads a .keras file with safe_mode on. Raises InvalidInput when missing, damaged or unsafe."""
+    """Loads a .keras file with safe_mode on.
+
+    Raises:
+        InvalidInput: the file is missing, damaged, unsafe or declares more than it holds, or its weights are
+            not finite.
+    """
     path = Path(path)
-    if not path.is_file():
-        raise InvalidInput(f"`model` must be an existing .keras file. Received: {str(path)!r}")
     try:
-        with zipfile.ZipFile(path) as archive:
-            bad = archive.testzip()
-        if bad is not None:
-            raise zipfile.BadZipFile(f"{bad} is damaged")
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (zipfile.BadZipFile, OSError, KeyError, ValueError, TypeError) as error:
-        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if not path.is_file():
+            raise InvalidInput(f"`model` must be an existing .keras file. Received: {str(path)!r}")
+        foreign.check_archive(path)
+        model: keras.Model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except InvalidInput:
+        raise
+    except (
+        Exception
+    ) as error:  # zipfile, h5py, json and Keras each have their own, and more with each version
+        cause = str(error).strip().partition("\n")[0][:200] or type(error).__name__
         raise InvalidInput(
-            f"`model` must be a complete .keras file: {text}. Received: {str(path)!r}"
+            f"`model` must be a complete .keras file. Received: {str(path)!r}, {cause}"
         ) from error
+    if not all(np.isfinite(np.asarray(w)).all() for w in model.get_weights()):
+        raise InvalidInput(f"`model` must have finite weights. Received: NaN or inf in {str(path)!r}")
     return model
 
 

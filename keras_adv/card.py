@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import shlex
-import typing
 from pathlib import Path
 from typing import Any
 
 from keras_adv import registry
+from keras_adv.card_schema import SCHEMA, read_values
 from keras_adv.files import write_text
-from keras_adv.validate import InvalidInput, invalid
-
-SCHEMA = 1
+from keras_adv.validate import invalid
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,25 +60,16 @@ class ModelCard:
 
     @classmethod
     def read(cls, folder: Path) -> ModelCard:
-        """The card of a folder. Raises InvalidInput when it is missing, damaged or of another schema."""
-        path = folder / "card.json"
-        try:
-            values = json.loads(path.read_text())
-        except (OSError, ValueError, RecursionError) as error:
-            raise InvalidInput(f"`card` must be readable JSON: {error}. Received: {path}") from error
-        kinds = {name: typing.get_origin(k) or k for name, k in typing.get_type_hints(cls).items()}
-        fits = isinstance(values, dict) and set(values) == set(kinds) and values["schema"] == SCHEMA
-        if not fits or not all(
-            isinstance(values[n], (k, int) if k is float else k) for n, k in kinds.items()
-        ):
-            raise InvalidInput(f"`card` must follow schema {SCHEMA} with {sorted(kinds)}. Received: {path}")
-        if not {"name", "split", "shape", "classes"} <= set(values["data"]):
-            raise InvalidInput(f"`card` must name data, split, shape and classes. Received: {path}")
-        if not re.fullmatch(r"\w[\w.-]*", values["name"]):
-            raise InvalidInput(
-                f"`card` must have a name of letters, digits, _, . and -. Received: {values['name']!r}"
-            )
-        return cls(**values)
+        """The card of a folder. Raises InvalidInput when it is missing, damaged, of another schema, or a
+        value in it is none that it can be."""
+        return cls(**read_values(folder / "card.json"))
+
+    def check_specs(self) -> None:
+        """Raises InvalidInput where the recipe or an attack of the card is none that is known here."""
+        registry.parse("recipe", self.recipe)
+        for row in self.results["attacks"]:
+            registry.parse("attack", row["spec"])
+            registry.parse("attack", row["full_spec"])
 
     def check_images(self, data: str, split: str, n: int) -> None:
         """Raises InvalidInput unless the card was measured on `n` images of this split of these data."""

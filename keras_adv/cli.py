@@ -29,8 +29,8 @@ def exit_with_error(message: object) -> None:
 
 
 def run(main: Callable[[], Any]) -> None:
-    """`absl.app.run` for scripts: a bad flag, bad input or a full disk is one line and exit code 2, Ctrl-C one
-    line and 130."""
+    """`absl.app.run` for scripts: a bad flag, bad input or a full disk is one line and exit code 2, Ctrl-C
+    one line and 130."""
 
     def parse(args: Sequence[str]) -> list[str]:
         try:

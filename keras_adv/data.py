@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
-from keras_adv import validate
+from keras_adv import foreign, validate
 from keras_adv.validate import InvalidInput
 
 TFDS_NAMES = ("mnist", "fashion_mnist", "cifar10", "cifar100")
 AUGMENTS = ("none", "crop_flip")
+CLASSES_AN_IMAGE = 100
+"""More classes than so many times the images are taken for damaged labels."""
 Split = tuple[np.ndarray, np.ndarray]
 
 
@@ -88,12 +88,21 @@ def load(source: str, validation: float = 0.1) -> Data:
 
 def _checked(split: Split, name: str, classes: int | None = None, shape: Any = None) -> Split:
     x, y = split
-    if x.dtype == np.uint8:
-        x = x.astype("float32") / 255
     if x.ndim == 3:
         x = x[..., None]
+    if x.ndim == 4 and x.shape[1] in (1, 3) and min(x.shape[2:]) > 4:
+        raise validate.unusable(
+            f"x_{name}",
+            "images of shape (N, H, W, C)",
+            f"shape {x.shape}, which looks like (N, C, H, W): x.transpose(0, 2, 3, 1) puts the channels last",
+        )
+    if x.dtype == np.uint8 and x.size and x.max() > 1:
+        x = x.astype("float32") / 255
     x = validate.images(x, f"x_{name}", shape)
-    return x, validate.labels(y, len(x), classes, f"y_{name}")
+    y = validate.labels(y, len(x), classes, f"y_{name}")
+    if y.max() >= CLASSES_AN_IMAGE * len(y):
+        raise validate.unusable(f"y_{name}", f"class numbers that fit {len(y)} images", f"a class {y.max()}")
+    return x, y
 
 
 def _digits() -> tuple[Split, Split]:
@@ -110,9 +119,12 @@ def _npz(path: Path) -> tuple[Split, Split]:
     if not path.is_file():
         raise InvalidInput(f"`data` must be an existing file. Received: {str(path)!r}")
     try:
+        foreign.check_npz(path, (("x_train", "y_train"), ("x_test", "y_test")))
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in names if name in file}
-    except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except InvalidInput:
+        raise
+    except Exception as error:  # whatever a file may be, NumPy and zipfile say it in many ways
         raise InvalidInput(f"`data` must be a readable npz file: {error}. Received: {path}") from error
     missing = [name for name in names if name not in arrays]
     if missing:

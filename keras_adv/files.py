@@ -16,7 +16,7 @@ LOCK = ".lock"
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a file beside `path` and renames it into place: a kill, or a full disk, leaves the one before."""
+    """Writes a file beside `path` and renames it into place: a kill or a full disk leaves the one before."""
     part = path.with_name(f"{path.name}.part")
     try:
         part.write_text(text, encoding="utf-8")

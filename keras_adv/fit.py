@@ -70,7 +70,7 @@ def defend(
     (None, 10)
     """
     chosen: Defense = registry.parse("defense", defense)
-    shape, classes = check_model(model)
+    shape, classes = check_model(model, x)
     x = validate.images(x, shape=shape)
     y = validate.labels(y, len(x), classes)
     validate.number("epochs", epochs, low=1, whole=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from keras_adv.data import AUGMENTS
 from keras_adv.defenses import Critic, Defense
 from keras_adv.models import Architecture, LeNet
@@ -43,8 +45,8 @@ class Recipe(Spec):
 
     @property
     def title(self) -> str:
-        """<defense>_<model>_<data>, the name in the zoo."""
-        stem = self.data.rsplit("/", 1)[-1].removesuffix(".npz")
+        """<defense>_<model>_<data>, the name in the zoo; "_" for what a name there cannot hold."""
+        stem = re.sub(r"[^\w.-]", "_", self.data.rsplit("/", 1)[-1].removesuffix(".npz"))
         return f"{self.defense.name}_{self.model.name}_{stem}"
 
 

@@ -18,10 +18,6 @@ OBJECTIVES = ("robust", "clean", "norm")
 ATTACKS = ("pgd(threat=linf(eps=0.1), steps=20)", "deepfool()")
 
 
-class _Refused(keras_tuner.errors.FatalError, validate.InvalidInput):
-    """Ends a search, where KerasTuner would go on with the next trial."""
-
-
 class RecipeTuner(keras_tuner.Tuner):
     """Each trial trains one recipe with `train` and is scored on the validation split."""
 
@@ -35,8 +31,8 @@ class RecipeTuner(keras_tuner.Tuner):
             card = train(recipe, self.folder(trial), attacks=ATTACKS, split="validation", verbose=0)
         except FloatingPointError as error:  # it is out of the race; the others go on
             raise keras_tuner.errors.FailedTrialError(f"{registry.spec(recipe)}: {error}") from error
-        except validate.InvalidInput as error:
-            raise _Refused(str(error)) from error
+        except Exception as error:  # KerasTuner would go on with the next trial
+            raise keras_tuner.errors.FatalError(str(error)) from error
         return scores(card)
 
     def folder(self, trial: Any) -> Path:
@@ -124,9 +120,12 @@ def _run(recipe: Recipe, out: Path, objective: str, trials: int, seed: int) -> l
         max_consecutive_failed_trials=trials + 1,
     )
     tuner = RecipeTuner(recipe, out, oracle=oracle, overwrite=True)
-    tuner.search()
+    try:
+        tuner.search()
+    except keras_tuner.errors.FatalError as error:
+        raise (error.__cause__ or error) from None
     board = []
-    for trial in tuner.oracle.get_best_trials(trials):
+    for trial in (t for t in tuner.oracle.get_best_trials(trials) if t.status == "COMPLETED"):
         card = ModelCard.read(tuner.folder(trial))
         board.append({"trial": str(int(trial.trial_id)), "recipe": card.recipe, **scores(card)})
     return board

@@ -9,10 +9,20 @@ from typing import Any
 
 import numpy as np
 
+LONGEST = 500
+"""Characters of the longest message."""
+
 
 class InvalidInput(ValueError):
     """An argument, a file, a model or an author's new method cannot be used; raised before training or
-    attack."""
+    attack. Its message is one line of at most `LONGEST` characters, whatever came in."""
+
+    def __init__(self, message: object) -> None:
+        text = " ".join(str(message).split())
+        text = "".join(c if c.isprintable() else "?" for c in text)
+        if len(text) > LONGEST:
+            text = f"{text[: LONGEST - 155]} ... {text[-150:]}"
+        super().__init__(text)
 
 
 def invalid(name: str, allowed: str, value: Any) -> InvalidInput:
@@ -33,7 +43,9 @@ def one_of(name: str, value: Any, allowed: Iterable[Any]) -> None:
         return
     near = difflib.get_close_matches(str(value), [str(k) for k in known], n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise InvalidInput(f"`{name}` must be one of {known}. Received: {name}={value!r}.{hint}")
+    listed = str(known) if len(str(known)) <= 320 else f"{str(known[:8])[:-1]}, ...], {len(known)} in all"
+    came = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:60]}..."
+    raise InvalidInput(f"`{name}` must be one of {listed}. Received: {name}={came}.{hint}")
 
 
 def number(
@@ -78,6 +90,13 @@ def images(x: Any, name: str = "x", shape: tuple[int, ...] | None = None) -> np.
         raise unusable(name, "images of numbers", f"{array.dtype} values")
     if shape is not None and tuple(array.shape[1:]) != tuple(shape):
         raise unusable(name, f"images of shape (N, {', '.join(map(str, shape))})", f"shape {array.shape}")
+    if array.dtype.kind in "iu" and array.max() <= 1:
+        raise unusable(
+            name,
+            "images of floats, or divided by 255: whole numbers of at most 1 may be black and white, or "
+            "black and almost black of 0..255",
+            f"{array.dtype} values of at most {array.max()}; {name}.astype('float32') says the former",
+        )
     array = array.astype("float32")
     if not np.isfinite(array).all():
         bad = int((~np.isfinite(array).reshape(len(array), -1).all(1)).sum())

@@ -16,6 +16,9 @@ from keras_adv.classifier import check_model
 from keras_adv.fingerprint import sha256
 from keras_adv.validate import InvalidInput, invalid, make_writable, one_of
 
+LONGEST_NAME = 255
+"""Characters of a file's name that file systems take."""
+
 
 def roots() -> builtins.list[Path]:
     """Where entries are looked for, first hit wins: $KERAS_ADV_ZOO, the checkout, the installed data."""
@@ -31,16 +34,8 @@ def list() -> builtins.list[str]:
 
 def path(name: str) -> Path:
     """The folder of an entry. Raises InvalidInput with the nearest name when there is none."""
-    for root in roots():
-        if (
-            isinstance(name, str)
-            and name
-            and (root / name / "card.json").is_file()
-            and Path(name).name == name
-        ):
-            return root / name
     one_of("name", name, list())
-    raise InvalidInput(f"`name` must be an entry of the zoo. Received: name={name!r}")
+    return next(root / name for root in roots() if (root / name / "card.json").is_file())
 
 
 def card(name: str) -> ModelCard:
@@ -48,11 +43,15 @@ def card(name: str) -> ModelCard:
     return ModelCard.read(path(name))
 
 
-def open(where: str) -> keras.Model:
+def open(where: str | Path) -> keras.Model:
     """The model of a zoo name, a run folder, or a .keras file."""
+    if not isinstance(where, (str, Path)):
+        raise invalid("model", "a zoo name, a run folder or FILE.keras", where)
     place = Path(where)
+    if len(place.name) > LONGEST_NAME:
+        raise invalid("model", f"a name of at most {LONGEST_NAME} characters", f"{place.name[:60]}...")
     file = place / "model.keras" if place.is_dir() else place
-    return artifact.read(file) if file.suffix == ".keras" else load(where)
+    return artifact.read(file) if file.suffix == ".keras" else load(str(where))
 
 
 def load(name: str) -> keras.Model:
@@ -78,13 +77,21 @@ def verify(where: str | Path) -> ModelCard:
     """
     folder = Path(where) if Path(where).is_dir() else path(str(where))
     found = ModelCard.read(folder)
+    found.check_specs()
+    if found.bytes != (size := (folder / "model.keras").stat().st_size):
+        raise InvalidInput(
+            f"`model` must have the {found.bytes} bytes of its card. Received: {size} in {folder}"
+        )
     model = _load(folder)
     shape, classes = check_model(model)
     if builtins.list(shape) != found.data["shape"] or classes != found.data["classes"]:
         raise InvalidInput(
             f"`card` must describe the model: {shape}, {classes} classes. Received: {found.data}"
         )
-    probe = np.asarray(artifact.probe(model))
+    try:
+        probe = np.asarray(artifact.probe(model))
+    except FloatingPointError as error:
+        raise InvalidInput(f"`model` must return finite logits. Received: others, in {folder}") from error
     same = np.shape(found.probe) == probe.shape and np.allclose(probe, found.probe, atol=1e-3)
     if not same:
         raise InvalidInput(f"`model` must give the logits of the card's probe. Received: others, in {folder}")

@@ -17,6 +17,10 @@ _ZERO = tf.UnconnectedGradients.ZERO
 DYNAMIC_BATCH_SIZE = not tf.config.list_physical_devices("GPU")
 """Whether what is compiled takes batches of any size, so that a smaller batch costs no compilation."""
 
+UNROLLED = 20
+"""A Jacobian of at most so many outputs is written out in the graph; of more it is a loop, for the graph
+would take long to compile."""
+
 
 def value_and_grad(fn: Callable[[Any], tuple[Tensor, Any]], x: Any) -> tuple[Tensor, Any, Any]:
     """(values, aux, gradient) of `fn(x) -> (values (B,), aux)`; the gradient of the sum of values, shaped as
@@ -60,12 +64,21 @@ def _differentiated(
     with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
         tape.watch(x)
         outputs, aux = fn(x)
-        columns = tf.unstack(outputs, axis=1)
+        columns = tf.unstack(outputs, axis=1) if outputs.shape[1] <= UNROLLED else None
 
     def pull(of: Tensor, weights: Tensor | None = None) -> Tensor:
         return tape.gradient(of, x, output_gradients=weights, unconnected_gradients=_ZERO)
 
-    return outputs, aux, tf.stack([pull(c) for c in columns], axis=1), pull
+    if columns is not None:
+        return outputs, aux, tf.stack([pull(c) for c in columns], axis=1), pull
+
+    def row(k: Tensor) -> Tensor:
+        return pull(outputs, tf.one_hot(tf.fill(tf.shape(outputs)[:1], k), outputs.shape[1]))
+
+    rows = tf.map_fn(
+        row, tf.range(outputs.shape[1]), parallel_iterations=1, fn_output_signature=outputs.dtype
+    )
+    return outputs, aux, tf.einsum("kb...->bk...", rows), pull
 
 
 def where_rows(chosen: Tensor, yes: Tensor, no: Tensor) -> Tensor:

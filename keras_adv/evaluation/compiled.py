@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import collections
 import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_adv import registry
@@ -18,15 +20,52 @@ from keras_adv.attacks.task import Examples
 from keras_adv.backend import FrozenNet, Net, compile
 
 _A = TypeVar("_A", bound=Attack)
-_known: weakref.WeakKeyDictionary[keras.Model, dict[str, Any]] = weakref.WeakKeyDictionary()
+_known: weakref.WeakKeyDictionary[keras.Model, collections.OrderedDict[str, Any]] = (
+    weakref.WeakKeyDictionary()
+)
+_settings: weakref.WeakKeyDictionary[keras.Model, list[Any]] = weakref.WeakKeyDictionary()
+
+MOST = 48
+"""What is compiled for one model is kept for so many keys, those used last; one takes about 10 MB."""
 
 
 def _once(model: keras.Model, key: str, make: Callable[[], Any]) -> Any:
     """What `make` made for this model and key the first time."""
-    made = _known.setdefault(model, {})
+    made = _known.setdefault(model, collections.OrderedDict())
     if key not in made:
         made[key] = make()
+        if len(made) > MOST:
+            made.popitem(last=False)
+    made.move_to_end(key)
     return made[key]
+
+
+def forget(model: keras.Model) -> None:
+    """Drops what is compiled for a model."""
+    _known.pop(model, None)
+
+
+def forget_other_settings(model: keras.Model) -> None:
+    """Drops what is compiled for a model whose layers were changed since: one replaced, or an attribute (a
+    number, a word, a function such as the activation) set."""
+    now = _settings_of(model)
+    if _settings.get(model, now) != now:
+        forget(model)
+    _settings[model] = now
+
+
+def _settings_of(model: keras.Model) -> list[Any]:
+    own = set(vars(keras.layers.Layer())) | set(vars(keras.Sequential()))  # Keras' own bookkeeping
+    found: list[Any] = []
+    for layer in model._flatten_layers():
+        for name, value in vars(layer).items():
+            if name in own or isinstance(value, keras.layers.Layer):
+                continue
+            if isinstance(value, (bool, int, float, str, np.generic, type(None))):
+                found.append((id(layer), name, value))
+            elif callable(value):
+                found.append((id(layer), name, id(value)))
+    return found
 
 
 class _WeakFrozenNet(FrozenNet):

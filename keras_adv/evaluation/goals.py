@@ -28,7 +28,7 @@ def make_examples(attack: Attack, images: ImageSet, seed: int, eps: Any, targets
         InvalidInput: radii or targets that do not fit the images, or an attack that cannot do what is asked.
     """
     x, y, logits = images.x, images.y, images.logits
-    check_goal(attack, images.classes, targets)
+    check_goal(attack, images, targets)
     numbers = np.arange(len(x), dtype="int32")
     seeds = np.asarray(noise.seeds(seed, numbers))
     target = None if targets is None else choose_targets(targets, y, seeds, logits)
@@ -36,10 +36,16 @@ def make_examples(attack: Attack, images: ImageSet, seed: int, eps: Any, targets
     return Examples(x, y, numbers, seeds, radii(attack, eps, x), target, guide)
 
 
-def check_goal(attack: Attack, classes: int, targets: Any) -> None:
+def check_goal(attack: Attack, images: ImageSet, targets: Any) -> None:
     """Raises InvalidInput where there are fewer classes than the attack, or its targeted form, needs, or no
-    such form."""
-    targeted = targets is not None
+    such form; or where it counts pixels and the images are (channels, H, W)."""
+    classes, shape, targeted = images.classes, images.x.shape[1:], targets is not None
+    if getattr(attack.threat, "pixels", False) and shape[0] in (1, 3) and min(shape[1:]) > 4:
+        raise validate.unusable(
+            "x",
+            f"images of shape (N, H, W, C), for {attack.name} counts pixels",
+            f"shape {images.x.shape}, which looks like (N, C, H, W)",
+        )
     if targeted and not attack.targetable:
         raise validate.invalid("targets", f"None: {attack.name} has no targeted form", targets)
     least = attack.min_classes + (targeted and attack.min_classes > 2)

@@ -40,7 +40,7 @@ class Journal:
         return [part for part in read if part is not None]
 
     def _read(self, file: Path) -> Finished | None:
-        """What a file holds; None where it is not as it was written: that costs its images a second attack."""
+        """What a file holds; None where it is not as it was written, which costs a second attack."""
         try:
             with np.load(file, allow_pickle=False) as part:
                 read = Finished(part["index"], part["images"], part["rounds"])

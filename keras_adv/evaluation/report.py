@@ -104,7 +104,7 @@ def evaluate(
     folder = None if resume is None else validate.output_folder(resume, "resume")
     images = classify(model, x, y, batch_size, seed)
     for one in chosen:
-        goals.check_goal(one, images.classes, targets)
+        goals.check_goal(one, images, targets)
     rows = []
     with Progress(console=Console(stderr=True), transient=True, disable=not verbose) as bar:
         for one in chosen:
@@ -131,7 +131,8 @@ def _tick(bar: Progress, task: TaskID, done: int, total: int) -> None:
 def table(results: dict[str, Any], title: str = "") -> Table:
     """The results as a rich table."""
     made = Table(
-        title=escape(title) or None, caption=f"clean accuracy {results['clean_accuracy']:.2%}, n = {results['n']}"
+        title=escape(title) or None,
+        caption=f"clean accuracy {results['clean_accuracy']:.2%}, n = {results['n']}",
     )
     for column in ("attack", "robust acc", "success", "mean norm", "median", "passes", "seconds"):
         made.add_column(column, justify="left" if column == "attack" else "right", overflow="fold")

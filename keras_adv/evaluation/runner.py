@@ -14,7 +14,7 @@ from keras_adv import noise, registry, validate
 from keras_adv.attacks import Attack
 from keras_adv.attacks.host import HostAttack
 from keras_adv.attacks.task import Examples
-from keras_adv.evaluation import compiled, goals
+from keras_adv.evaluation import answers, compiled, goals
 from keras_adv.evaluation.image_set import ImageSet, classify
 from keras_adv.evaluation.journal import Journal
 from keras_adv.evaluation.slots import Finished, Slots, host_batches, in_batches
@@ -132,7 +132,7 @@ class _Run:
     ) -> None:
         self.model, self.attack, self.examples = model, attack, examples
         self.batch_size, self.progress, self.classes = batch_size, progress, images.classes
-        self.images, self.clean = images.x.copy(), images.correct
+        self.images, self.clean, self.logits = images.x.copy(), images.correct, images.logits
         self.success, self.distance = ~self.clean, np.zeros(len(images.y), "float32")
         self.passes = np.zeros(len(images.y), "int64")
         self.parts: dict[str, int] = {}
@@ -147,7 +147,7 @@ class _Run:
         queue, examples = self.standing, self.examples
         if number:  # every part draws its own random starts
             examples = examples._replace(seeds=np.asarray(noise.fold(examples.seeds, number)))
-        journal = Journal(folder, registry.spec(part), number, self.model, *examples)
+        journal = Journal(folder, registry.spec(part), number, self.model, self._answers(folder), *examples)
         for done in self._finish(part, examples, queue, journal):
             self.images[done.rows] = done.images
             self.passes[done.rows] += done.rounds * part.round_cost(self.classes)
@@ -158,6 +158,14 @@ class _Run:
         self._verify(examples)
         name = registry.spec(part)
         self.parts[name if name not in self.parts else f"{name} #{number + 1}"] = len(self.standing)
+
+    def _answers(self, folder: Path | None) -> Any:
+        """What the model computes, as far as a journal needs it: a net without a config, or with a function
+        in a layer, is not told from another by its weights."""
+        if folder is None:
+            return None
+        noise_images = answers.beside(0, self.images.shape[1:])
+        return np.round(np.concatenate([self.logits[:100], answers.fresh(self.model, noise_images)]), 3)
 
     def _finish(
         self, part: Attack, examples: Examples, queue: np.ndarray, journal: Journal

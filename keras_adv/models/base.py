@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -42,15 +44,27 @@ class Architecture(Spec):
             seed: of the initial weights; sets Keras' global seed.
         """
         keras.utils.set_random_seed(seed)
-        inputs = x = keras.Input(shape, name="images")
-        if mean is not None and std is not None:
-            variance = [float(s) ** 2 for s in std]
-            scale = keras.layers.Normalization(
-                mean=[float(m) for m in mean], variance=variance, name="normalize"
-            )
-            x = scale(x)
-        logits = keras.layers.Dense(classes, name="logits", kernel_initializer=self.initializer)
-        return keras.Model(inputs, logits(self.body(x)), name=self.name)
+        with _channels_last():
+            inputs = x = keras.Input(shape, name="images")
+            if mean is not None and std is not None:
+                variance = [float(s) ** 2 for s in std]
+                scale = keras.layers.Normalization(
+                    mean=[float(m) for m in mean], variance=variance, name="normalize"
+                )
+                x = scale(x)
+            logits = keras.layers.Dense(classes, name="logits", kernel_initializer=self.initializer)
+            return keras.Model(inputs, logits(self.body(x)), name=self.name)
+
+
+@contextlib.contextmanager
+def _channels_last() -> Iterator[None]:
+    """Layers made here take (H, W, C), whatever Keras' own setting is; they remember it."""
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_last")
+    try:
+        yield
+    finally:
+        keras.config.set_image_data_format(before)
 
 
 def conv(filters: int, size: int, strides: int = 1, padding: str = "same", **kwargs: Any) -> Any:

@@ -67,7 +67,9 @@ def _check_replaceable(out: Path) -> None:
     foreign = [name for name in holds if name not in PARTS]
     if foreign or (holds and "saved_model.pb" not in holds):
         raise validate.unusable(
-            "out", "new, empty or a SavedModel with nothing else", f"{out}, which holds {(foreign or holds)[:3]}"
+            "out",
+            "new, empty or a SavedModel with nothing else",
+            f"{out}, which holds {(foreign or holds)[:3]}",
         )
 
 
@@ -91,8 +93,12 @@ def _write(model: keras.Model, out: Path) -> None:
     archive = keras.export.ExportArchive()
     archive.track(model)
 
+    def checked(images: Any) -> Any:
+        """A signature alone does not keep out other widths, nor NaN."""
+        return tf.debugging.check_numerics(tf.ensure_shape(images, (None, *shape)), "images must be finite")
+
     def serve(images: Any) -> dict[str, Any]:
-        logits = tf.cast(model(images, training=False), tf.float32)
+        logits = tf.cast(model(checked(images), training=False), tf.float32)
         return {
             "logits": logits,
             "probabilities": tf.nn.softmax(logits),
@@ -105,7 +111,7 @@ def _write(model: keras.Model, out: Path) -> None:
         archive.track(inner)
 
         def features(images: Any) -> dict[str, Any]:
-            return {"features": tf.cast(inner(images, training=False), tf.float32)}
+            return {"features": tf.cast(inner(checked(images), training=False), tf.float32)}
 
         archive.add_endpoint("features", features, signature)
     archive.write_out(str(out), verbose=False)

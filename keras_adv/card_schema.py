@@ -1,0 +1,101 @@
+"""What a card.json must hold, checked whole before any of it is believed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from keras_adv.validate import InvalidInput
+
+SCHEMA = 1
+LARGEST = 10 * 2**20
+"""Bytes of the largest card that is read."""
+
+Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0)]
+Spec = Annotated[str, Field(min_length=1, max_length=10_000)]
+Interval = Annotated[list[Share], Field(min_length=2, max_length=2)]
+
+
+def _one_width(rows: list[list[float]]) -> list[list[float]]:
+    if len({len(row) for row in rows}) > 1:
+        raise ValueError("its rows must be of one length")
+    return rows
+
+
+class _Row(TypedDict):
+    spec: Spec
+    full_spec: Spec
+    robust_accuracy: Share | None
+    interval: Interval | None
+    success_rate: Share
+    mean_norm: Amount | None
+    median_norm: Amount | None
+    mean_ratio: NotRequired[Amount | None]
+    gradients_per_image: Amount
+    seconds: Amount
+    parts: NotRequired[dict[str, Count]]
+    flags: NotRequired[list[str]]
+
+
+class _Results(TypedDict):
+    n: Annotated[int, Field(ge=1)]
+    clean_accuracy: Share
+    clean_interval: Interval
+    attacks: list[_Row]
+    model: NotRequired[str]
+    data: NotRequired[str]
+    targets: NotRequired[str | None]
+
+
+class _Data(TypedDict):
+    name: Annotated[str, Field(min_length=1, max_length=1000)]
+    split: Literal["train", "validation", "test"]
+    shape: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=3, max_length=3)]
+    classes: Annotated[int, Field(ge=2)]
+
+
+class _Card(TypedDict):
+    name: Annotated[str, Field(pattern=r"^\w[\w.-]*$", max_length=255)]
+    recipe: Spec
+    data: _Data
+    results: _Results
+    audit: list[str]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    parameters: Count
+    bytes: Count
+    probe: Annotated[list[list[Finite]], AfterValidator(_one_width)]
+    versions: dict[str, str]
+    seconds: Amount
+    reported: dict[str, str]
+    reference: str
+    licence: str
+    schema: Annotated[int, Field(ge=SCHEMA, le=SCHEMA)]
+
+
+_FORM = TypeAdapter(_Card)
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """The fields of a card.json.
+
+    Raises:
+        InvalidInput: the file is missing, larger than `LARGEST`, no JSON, or a field is missing, unknown, of
+            another type, not finite or out of its range; the first such field is named.
+    """
+    try:
+        if path.stat().st_size > LARGEST:
+            raise InvalidInput(f"`card` must be of at most {LARGEST} bytes. Received: {path}")
+        return dict(_FORM.validate_json(path.read_bytes(), strict=True, extra="forbid"))
+    except OSError as error:
+        raise InvalidInput(f"`card` must be a readable file: {error.strerror}. Received: {path}") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the whole"
+        text = f"{place}: {first['msg']}"
+        raise InvalidInput(f"`card` must follow schema {SCHEMA}. Received: {path}, {text}") from error

@@ -1,0 +1,57 @@
+"""How a net answers, asked anew: whether what is compiled for it is still what it computes, and whether an
+image's answer is its own."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_adv import noise
+from keras_adv.backend import FrozenNet
+from keras_adv.evaluation import compiled
+from keras_adv.validate import InvalidInput
+
+SAMPLE = 4
+"""Images asked about; as many more lie beside them in the batch."""
+
+
+def check(model: keras.Model, x: np.ndarray) -> None:
+    """Forgets what is compiled for the model where it answers otherwise than the model does now.
+
+    Cost: 4 passes of 8 images.
+
+    Raises:
+        InvalidInput: the answers for an image depend on the images beside it in the batch.
+    """
+    compiled.forget_other_settings(model)
+    asked = np.resize(x[:SAMPLE], (SAMPLE, *x.shape[1:]))
+    first, second = (np.concatenate([asked, beside(seed, x.shape[1:])]) for seed in (1, 2))
+    now = fresh(model, first)
+    bound = _tolerance(model) * max(1.0, float(np.abs(now).max()))
+    if not np.isfinite(now).all() or np.abs(fresh(model, first) - now).max() > bound:
+        return  # not finite, or random by a source of its own: no answer can be compared
+    moved = float(np.abs(fresh(model, second) - now)[:SAMPLE].max())
+    if moved > bound:
+        raise InvalidInput(
+            "`model` must answer for each image alone. Received: logits that move by "
+            f"{moved:.3g} with the other images of the batch, as by batch normalisation in training "
+            "mode; no number of such a net holds for another batch"
+        )
+    if np.abs(np.asarray(compiled.logits(model)(first)) - now).max() > bound:
+        compiled.forget(model)
+
+
+def beside(seed: int, shape: tuple[int, ...]) -> np.ndarray:
+    """(SAMPLE, *shape) uniform noise."""
+    return np.asarray(noise.uniform(noise.seeds(seed, np.arange(SAMPLE, dtype="uint32")), shape))
+
+
+def fresh(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Logits by a call of the model itself, past all that is compiled."""
+    return np.asarray(FrozenNet(model)(ops.convert_to_tensor(images)))
+
+
+def _tolerance(model: keras.Model) -> float:
+    """Share of the largest logit by which a graph and a call may differ."""
+    return 1e-3 if model.compute_dtype == "float32" else 5e-2
