@@ -120,6 +120,9 @@ class ModelCard:
             "Success, norm and rho, the mean of norm / norm of the image, are over images classified "
             "correctly.",
         ]
+        warned = [flag for part in (clean, *clean["attacks"]) for flag in part.get("flags", [])]
+        if warned:
+            lines += ["", *(f"- warning: {flag}" for flag in dict.fromkeys(warned))]
         lines += ["", "## Audit", ""]
         lines += [f"- {finding}" for finding in self.audit] or ["No sign of masked gradients was found."]
         if self.reported:

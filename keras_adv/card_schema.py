@@ -39,6 +39,7 @@ class _Row(TypedDict):
     mean_ratio: NotRequired[Amount | None]
     gradients_per_image: Amount
     seconds: Amount
+    not_found: NotRequired[Count]
     parts: NotRequired[dict[str, Count]]
     flags: NotRequired[list[str]]
 
@@ -48,6 +49,7 @@ class _Results(TypedDict):
     clean_accuracy: Share
     clean_interval: Interval
     attacks: list[_Row]
+    flags: NotRequired[list[str]]
     model: NotRequired[str]
     data: NotRequired[str]
     targets: NotRequired[str | None]

@@ -101,17 +101,21 @@ class Task:
         return Task(self.model, self.examples._replace(**changes))
 
     def logits(self, images: Tensor, draw: Any = None) -> Tensor:
-        """(B, K) logits of `images`. `draw` numbers the draw of a random net (others ignore it)."""
+        """(B, K) logits of `images`. `draw` numbers the draw of a random net (others ignore it).
+
+        A gradient through them has 0 where the model's own is not finite, so that an attack goes on.
+        """
+        images = finite_gradient(images)
         return self.model(images, draw) if isinstance(self.model, FrozenNet) else self.model(images)
 
     def features(self, images: Tensor) -> Tensor:
         """(B, F) activations of the layer named "features". Raises InvalidInput where the model is a
         function."""
-        return self.frozen_net().features(images)
+        return self.frozen_net().features(finite_gradient(images))
 
     def features_and_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """((B, F), (B, K)) in one pass. Raises InvalidInput where the model is a function."""
-        return self.frozen_net().features_and_logits(images)
+        return self.frozen_net().features_and_logits(finite_gradient(images))
 
     def frozen_net(self) -> FrozenNet:
         """The model, for whoever needs more than its logits. Raises InvalidInput where it is a function."""
@@ -122,14 +126,32 @@ class Task:
         return self.model
 
     def fooled(self, logits: Tensor) -> Tensor:
-        """(B,) bool: whether these logits reach the goal."""
+        """(B,) bool: whether these logits reach the goal. Logits that are not finite are a mistake, and no
+        target's class."""
         if self.target is None:
-            return predicted_class(logits) != self.y
-        return predicted_class(logits) == self.target
+            return ops.logical_or(predicted_class(logits) != self.y, broken(logits))
+        return ops.logical_and(predicted_class(logits) == self.target, ops.logical_not(broken(logits)))
 
     def margin(self, logits: Tensor) -> Tensor:
         """(B,) how far these logits are beyond the goal: positive exactly where they reach it."""
-        return margin(logits, self.y) if self.target is None else -margin(logits, self.target)
+        beyond = margin(logits, self.y) if self.target is None else -margin(logits, self.target)
+        return ops.where(broken(logits), 1e30 if self.target is None else -1e30, beyond)
+
+
+@ops.custom_gradient
+def finite_gradient(x: Tensor) -> Any:
+    """x; of a gradient through it, what is not finite is 0."""
+
+    def backward(*args: Tensor, upstream: Tensor | None = None) -> Tensor:
+        g = args[0] if upstream is None else upstream
+        return ops.where(ops.isfinite(g), g, ops.zeros_like(g))
+
+    return x, backward
+
+
+def broken(logits: Tensor) -> Tensor:
+    """(B,) bool: whether a logit of (B, K) is NaN or infinite."""
+    return ops.logical_not(ops.all(ops.isfinite(logits), axis=1))
 
 
 def as_logits(model: Any) -> Logits:

@@ -81,6 +81,8 @@ class BaseGame(keras.Model):
         for move in moves:
             if move.name not in self.optimizers:
                 made = move.optimizer.build(steps_per_epoch, epochs)
+                if "net" in move.learns and (left := self.defense.undecayed(Net(self.predictor))):
+                    made.exclude_from_weight_decay(left)
                 made.build(self.variables_of(move))
                 self.optimizers[move.name] = made
             for term in (*move.terms, *move.monitors):

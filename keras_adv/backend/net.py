@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import keras
@@ -13,9 +14,10 @@ from keras_adv.arrays import Tensor, flatten
 from keras_adv.backend.convolution import faster_input_gradients
 from keras_adv.classifier import feature_layer
 
-Mode = Literal["inference", "training", "untracked"]
+Mode = Literal["inference", "training", "untracked", "stored"]
 """How a pass runs. "inference": as the model is served. "training": as in Keras' `fit`, moving running
-statistics and random streams. "untracked": in training mode, but nothing that the model stores moves."""
+statistics and random streams. "untracked": in training mode, but nothing that the model stores moves.
+"stored": so too, and batch normalisation takes the statistics that are stored."""
 
 
 class Net:
@@ -127,13 +129,32 @@ class Net:
         state = [v.value for v in stored] if state is None else state
         options = {"training": mode != "inference"} if _takes_training(model) else {}
         trainable = [known[id(v)] for v in model.trainable_variables]
-        with faster_input_gradients(model):
+        held = self._held_normalisations() if mode == "stored" else contextlib.nullcontext()
+        with held, faster_input_gradients(model):
             outputs, moved = model.stateless_call(trainable, state, *inputs, **options)
         if mode == "training":
             for variable, value in zip(stored, moved, strict=True):
                 # no path to the weights: on JAX a later read in the same gradient would find one
                 variable.assign(ops.stop_gradient(value))
         return outputs
+
+    @property
+    def normalisations(self) -> list[keras.layers.BatchNormalization]:
+        """The layers of batch normalisation, those too that another layer holds as an attribute."""
+        return [n for n in self.model._flatten_layers() if isinstance(n, keras.layers.BatchNormalization)]
+
+    @contextlib.contextmanager
+    def _held_normalisations(self) -> Iterator[None]:
+        """Keras normalises by stored statistics in a layer that is not trainable. Its setter would also drop
+        the weights from the lists of what is learned; the flag alone does not."""
+        held = [n for n in self.normalisations if n.trainable]
+        for layer in held:
+            layer._trainable = False
+        try:
+            yield
+        finally:
+            for layer in held:
+                layer._trainable = True
 
     def kernels(self, last: bool = True) -> list[Tensor]:
         """Current matrices and filters; without the last layer's unless `last`."""

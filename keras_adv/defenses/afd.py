@@ -19,6 +19,7 @@ from keras_adv.defenses.base import Batch, Defense, Move, Nets
 from keras_adv.defenses.crafting import adversarial_images, attack_passes
 from keras_adv.defenses.discriminator import FORMS, Discriminator
 from keras_adv.defenses.standard import cross_entropy_move
+from keras_adv.losses import cross_entropy
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
 from keras_adv.registry import option, preset, register, tunable
 from keras_adv.threats import Linf
@@ -56,8 +57,8 @@ class AFD(Defense):
         form: of the discriminator: "fc3_pd", "fc1_pd", "fc3" (see `Discriminator`).
         width: of its hidden layers; None is that of the features, as in the paper (64 MNIST, 512 CIFAR).
         match: the paper's ablation, no discriminator: E lowers |E(x) - E(x')|_2^2, both features learning.
-        squared: False for the norm itself in `match`, as in the paper (there one update with the
-            cross-entropy).
+        squared: False for the norm itself in `match`, as in the paper.
+        joint: `match` in one update with the cross-entropy, by `optimizer`, as in the paper.
         optimizer: of E and Dc in the first move.
         judge_optimizer: of Da.
         encoder_optimizer: of E in the third move.
@@ -85,6 +86,7 @@ class AFD(Defense):
     width: int | None = option(default=None, low=1)
     match: bool = option(default=False)
     squared: bool = option(default=True)
+    joint: bool = option(default=False)
     optimizer: Optimizer = option(default=Adam())
     judge_optimizer: Optimizer = option(default=Adam(learning_rate=5e-4, beta_1=0.5))
     encoder_optimizer: Optimizer = option(default=Adam(learning_rate=5e-4, beta_1=0.5))
@@ -117,6 +119,8 @@ class AFD(Defense):
 
     def moves(self) -> tuple[Move, ...]:
         first = cross_entropy_move(self)
+        if self.match and self.joint:
+            return (self.classifier_move("cross_entropy", "matching", loss=self._both),)
         if self.match:
             return (first, Move("encoder", ("encoder",), self.encoder_optimizer, ("matching",), self._match))
         terms = ("discriminate", "penalty") if self.penalty else ("discriminate",)
@@ -147,6 +151,10 @@ class AFD(Defense):
         if self.symmetric:
             loss = loss + _fool(self.gan, -judge(encode(batch["x"]), y))
         return {"desensitise": loss}
+
+    def _both(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
+        logits = nets["net"].logits(batch["x"], mode="training")
+        return {"cross_entropy": cross_entropy(logits, batch["y"]), **self._match(nets, batch)}
 
     def _match(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
         encode = _encoder(nets)

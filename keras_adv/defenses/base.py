@@ -153,6 +153,11 @@ class Defense(Spec):
         """How training is divided; one phase unless the paper has a warm-up."""
         return (Phase(epochs, self.moves()),)
 
+    def undecayed(self, net: Net) -> list[keras.Variable]:
+        """Weights of the classifier that a weight decay of an optimizer leaves alone."""
+        del net
+        return []
+
     def after_step(self, players: dict[str, keras.layers.Layer], seed: Tensor) -> None:
         """What happens to the weights of the networks after the moves of a step: a projection, say."""
         del players, seed

@@ -18,8 +18,8 @@ from keras_adv.registry import option, preset, register, tunable
 from keras_adv.threats import L2
 from keras_adv.validate import invalid
 
-CAP = 5.0
-"""Largest exponent d rho: one misclassified image with a large rho would outweigh the batch."""
+CAP = 20.0
+"""Largest exponent d rho: exp overflows float32 beyond 88."""
 FLAT = 1e-12
 """Largest |w|^2 that counts as 0: the gradient of a step has 1 / |w|^4. Such an image is not moved; its rho
 is logged as 0 even where it is classified correctly."""
@@ -49,9 +49,9 @@ class DeepDefense(Defense):
     |Delta|/|x|.
 
     Delta is l2 DeepFool's perturbation, `steps` unrolled steps of
-        Delta <- Delta + (1 + overshoot) |f| / |w|^2 w,   f = z_t - z_s and w = grad f at x + Delta,
+        r <- r + |f| / |w|^2 w,   f = z_t - z_s and w = grad f at x + r,   Delta = (1 + overshoot) r,
     from s = y to the class t nearest by |f| / |w| where x is classified correctly, from the class it is taken
-    for to t = y where not. It stops where it has arrived, and is not projected on the box. (Paper, eq. 2,
+    for to t = y where not. It stops where x + Delta has arrived, and is not projected on the box. (Eq. 2
     forgets the square in |w|^2; the authors' code takes s of the step before for f, and the new one for w.)
     Gradients flow through all steps; chosen classes and stops are constants. So only the chosen f is
     differentiated twice: one second-order pass in place of K, with the same value and gradient.
@@ -68,21 +68,19 @@ class DeepDefense(Defense):
         steps: DeepFool's; 5 (the authors' code).
         overshoot: share that each step goes beyond the linearised boundary.
         candidates: look for t among this many wrong classes, the likeliest; None: among all.
-        regularised: words; R reaches only the layers with one of them in their name (paper 4.2). None: all
-            layers.
+        regularised: names of layers, whole; R reaches these only (paper 4.2). None: all layers.
         preprocess: "matconvnet": |x| is the length of x - mean image of the training images seen so far.
             MNIST is given to the paper's nets as pixels less the mean image, so this is its rho (0..255
             instead of 0..1 cancels). Its CIFAR-10 is whitened besides, its rho there is not to be had from
             images in [0, 1]. "none": |x|.
-        freeze_norm: hold scale and shift of batch normalisation, as the authors do (a weight decay still sees
-            them).
-        inference: cross-entropy in inference mode, as the authors do: R measures the net with the statistics
-            it has stored, and fine-tuning leaves them and drops no unit. False to train from scratch with
-            either.
+        freeze_norm: hold scale and shift of batch normalisation, also from decay, as the authors do.
+        inference: batch normalisation of the cross-entropy's pass by the statistics that are stored, as the
+            authors do, for R measures the net with them; units are dropped all the same. False, to train from
+            scratch, normalises by the batch.
         optimizer: of the classifier.
 
-    Cost a step, K classes: `steps` times K - 1 (or `candidates`) backward passes and a second-order pass, and
-    1 forward-backward pass.
+    Cost a step, K classes: `steps` times K - 1 (or `candidates`) backward passes and a second-order pass,
+    steps - 1 forward passes and 1 forward-backward pass.
     """
 
     reference = "Yan, Guo & Zhang, NeurIPS 2018 (arXiv:1803.00404), eq. 6"
@@ -118,7 +116,7 @@ class DeepDefense(Defense):
     def networks(self, net: keras.Model) -> dict[str, keras.layers.Layer]:
         if not any(self._reaches(v) for v in net.trainable_variables):
             names = [layer.name for layer in net.layers if layer.trainable_variables]
-            raise invalid("regularised", f"parts of the names of layers, of {names}", self.regularised)
+            raise invalid("regularised", f"names of layers, of {names}", self.regularised)
         return {} if self.preprocess == "none" else {"mean": MeanImage(net.input_shape[1:])}
 
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
@@ -128,14 +126,14 @@ class DeepDefense(Defense):
         first = {"net.jacobian": self.steps}
         if self.candidates and self.candidates < classes - 1:
             first = {"net.input": self.steps * self.candidates}
-        return {**first, "net.second": self.steps, "net.weights": 1}
+        return {**first, "net.forward": self.steps - 1, "net.second": self.steps, "net.weights": 1}
 
     def moves(self) -> tuple[Move, ...]:
         return (self.classifier_move("cross_entropy", "fragility", loss=self._loss, monitors=("rho",)),)
 
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
         net, x, y = self._learning(nets["net"]), batch["x"], ops.cast(batch["y"], "int32")
-        logits = net.logits(x) if self.inference else net.logits(x, mode="training")
+        logits = net.logits(x, mode="stored" if self.inference else "training")
         delta, correct = self.perturbation(net.training_only(self._reaches), x, y)
         known = batch["size"] > TINY  # a black image, or the first of all, which is the mean, has no rho
         rho = ops.where(known, l2_norm(delta) / ops.where(known, batch["size"], 1.0), 0.0)
@@ -144,14 +142,14 @@ class DeepDefense(Defense):
 
     def perturbation(self, net: Net, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """(Delta, shaped as x, differentiable by the weights of `net`; (B,) bool: is x classified as y?)."""
-        delta: Tensor = ops.zeros_like(x)
-        correct: Tensor = None
-        for _ in range(self.steps):
-            length, w, right = self._to_boundary(net, x + delta, y, correct)
-            correct = right if correct is None else correct
-            on_the_way = ops.cast(right == correct, "float32")
-            delta = delta + (1.0 + self.overshoot) * expand_like(on_the_way * length, x) * w
-        return delta, correct
+        beyond = 1.0 + self.overshoot
+        length, w, correct = self._to_boundary(net, x, y, None)
+        r = expand_like(length, x) * w
+        for _ in range(self.steps - 1):
+            arrived = (predicted_class(net.logits(x + beyond * ops.stop_gradient(r))) == y) != correct
+            length, w, _ = self._to_boundary(net, x + r, y, correct)
+            r = r + expand_like(ops.where(arrived, 0.0, length), x) * w
+        return beyond * r, correct
 
     def _to_boundary(
         self, net: Net, x: Tensor, y: Tensor, correct: Tensor | None
@@ -173,19 +171,15 @@ class DeepDefense(Defense):
 
     def _learning(self, net: Net) -> Net:
         """The net as it is fine-tuned."""
-        norms = [
-            v
-            # no public name reaches a layer that another holds as an attribute
-            for n in net.model._flatten_layers()
-            if isinstance(n, keras.layers.BatchNormalization)
-            for v in n.variables
-        ]
-        held = {id(v) for v in norms} if self.freeze_norm else set()
+        held = {id(v) for n in net.normalisations for v in n.variables} if self.freeze_norm else set()
         return net.training_only(lambda v: id(v) not in held)
 
+    def undecayed(self, net: Net) -> list[keras.Variable]:
+        return [v for n in net.normalisations for v in n.trainable_variables] if self.freeze_norm else []
+
     def _reaches(self, variable: keras.Variable) -> bool:
-        layer = str(variable.path).rpartition("/")[0]
-        return self.regularised is None or any(part in layer for part in self.regularised)
+        layers = str(variable.path).split("/")[:-1]
+        return self.regularised is None or any(name in layers for name in self.regularised)
 
 
 _SGD = SGD(learning_rate=5e-4, weight_decay=5e-3, schedule=Milestones(at=(4,), factor=0.5))

@@ -12,12 +12,13 @@ import numpy as np
 from keras import ops
 
 from keras_adv import registry
-from keras_adv.arrays import Logits, Tensor
+from keras_adv.arrays import Logits, Tensor, flatten
 from keras_adv.attacks import Attack, Task
 from keras_adv.attacks.base import State
 from keras_adv.attacks.host import HostAttack, Search
 from keras_adv.attacks.task import Examples
-from keras_adv.backend import FrozenNet, Net, compile
+from keras_adv.backend import FrozenNet, Net, compile, value_and_grad
+from keras_adv.losses import cross_entropy
 
 _A = TypeVar("_A", bound=Attack)
 _known: weakref.WeakKeyDictionary[keras.Model, collections.OrderedDict[str, Any]] = (
@@ -139,6 +140,24 @@ def logits(model: keras.Model) -> Callable[..., Any]:
     """The compiled logits, as attacks see them: images -> (B, K)."""
     net = _WeakFrozenNet(model)
     return _once(model, "logits", lambda: compile(lambda images: net(images), model))
+
+
+def drawn_logits(model: keras.Model) -> Callable[..., Any]:
+    """The compiled logits of a numbered draw: (images, draw) -> (B, K)."""
+    net = _WeakFrozenNet(model)
+    return _once(model, "drawn logits", lambda: compile(lambda images, draw: net(images, draw), model))
+
+
+def gradient_sizes(model: keras.Model) -> Callable[..., Any]:
+    """Compiled: (images, labels) -> (B,) largest value of the cross-entropy's gradient by each image; NaN
+    where some of it is."""
+    net = _WeakFrozenNet(model)
+
+    def sizes(images: Tensor, labels: Tensor) -> Tensor:
+        grad = value_and_grad(lambda v: (cross_entropy(net(v), labels), None), images)[2]
+        return ops.max(ops.abs(flatten(grad)), axis=1)
+
+    return _once(model, "gradient sizes", lambda: compile(sizes, model))
 
 
 def _with_unit_radius(attack: _A) -> _A:

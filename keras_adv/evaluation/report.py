@@ -19,7 +19,7 @@ from keras_adv import registry, validate
 from keras_adv.attacks import Attack
 from keras_adv.evaluation import goals
 from keras_adv.evaluation.image_set import classify
-from keras_adv.evaluation.masking import flags
+from keras_adv.evaluation.masking import flags, result_flags
 from keras_adv.evaluation.runner import Result, attack_examples
 from keras_adv.validate import invalid
 
@@ -36,7 +36,8 @@ def summary(chosen: Attack, result: Result, x: np.ndarray) -> dict[str, Any]:
     robust_accuracy counts images classified correctly both clean and attacked, over all images; for a minimal
     attack at the eps of its threat, None without one. success_rate is over the correctly classified;
     mean and median norm over those of them for which an adversarial image was found, and so mean_ratio, the
-    papers' rho: the norm over that of the image.
+    papers' rho: the norm over that of the image. Those for which a minimal attack found none, or did not
+    reach the confidence asked for, are in no norm: not_found counts them (the thesis counts their last try).
     """
     n, eps = len(result.clean), chosen.threat.eps
     found = result.clean & result.success
@@ -44,7 +45,9 @@ def summary(chosen: Attack, result: Result, x: np.ndarray) -> dict[str, Any]:
     sizes = np.asarray(chosen.threat.norm(x[found])) if len(norms) else norms
     beaten = found if chosen.contract == "bounded" else found & (result.distance <= (eps or 0.0))
     held = None if eps is None else int((result.clean & ~beaten).sum())
-    row = {"parts": result.parts} if result.parts else {}
+    row: dict[str, Any] = {"parts": result.parts} if result.parts else {}
+    if chosen.contract == "minimal":
+        row["not_found"] = int((result.clean & ~result.success).sum())
     return {
         "spec": registry.spec(chosen),
         "full_spec": registry.spec(chosen, full=True),
@@ -86,7 +89,8 @@ def evaluate(
         resume: folder for what is finished: the same call, killed and made again, goes on.
 
     Returns:
-        {"n", "clean_accuracy", "clean_interval", "attacks": [a `summary` for each attack]}, fit for JSON.
+        {"n", "clean_accuracy", "clean_interval", "attacks": [a `summary` for each attack], "flags"}, fit for
+        JSON; flags are sentences that put the figures in doubt, of the model and, in its row, of an attack.
 
     Raises:
         InvalidInput: as `attack`; every attack is parsed before the first one starts.
@@ -113,14 +117,15 @@ def evaluate(
             result = attack_examples(model, images, examples, one, batch_size, progress=tick, folder=folder)
             tick(len(images.x), len(images.x))
             rows.append(summary(one, result, images.x))
-            if result.parts:
-                rows[-1]["flags"] = flags(model, images.x[:100], images.y[:100], result)
+            if said := result_flags(model, result):
+                rows[-1]["flags"] = said
     count = int(images.correct.sum())
     return {
         "n": len(images.x),
         "clean_accuracy": count / len(images.x),
         "clean_interval": interval(count, len(images.x)),
         "attacks": rows,
+        "flags": flags(model, images.x[:100], images.y[:100]),
     }
 
 
@@ -136,7 +141,7 @@ def table(results: dict[str, Any], title: str = "") -> Table:
     )
     for column in ("attack", "robust acc", "success", "mean norm", "median", "passes", "seconds"):
         made.add_column(column, justify="left" if column == "attack" else "right", overflow="fold")
-    warned = [flag for row in results["attacks"] for flag in row.get("flags", [])]
+    warned = [flag for part in (results, *results["attacks"]) for flag in part.get("flags", [])]
     if warned:
         made.caption = f"{made.caption}\n" + "\n".join(escape(f"warning: {flag}") for flag in warned)
     for row in results["attacks"]:

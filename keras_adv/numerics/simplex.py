@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 import numpy as np
+from scipy.linalg import block_diag
 from scipy.optimize import minimize
 
 from keras_adv import validate
@@ -15,7 +16,9 @@ def simplex(classes: int, dim: int, scale: float = 1.0) -> np.ndarray:
 
     From dim = classes - 1 on these are the vertices of a regular simplex, every cosine -1 / (classes - 1),
     exact (Pang et al., arXiv:1802.09308; their code asks for dim >= classes, but the simplex spans one
-    dimension less). In fewer dimensions there is none, and the largest cosine is minimised numerically.
+    dimension less). In fewer, but at least classes / 2, no largest cosine is below 0 (Rankin, Proc. Glasgow
+    Math. Assoc. 2, 1955), and classes - dim regular simplices in dimensions of their own have it. In fewer
+    still it is minimised numerically.
 
     Args:
         classes: L, at least 2.
@@ -28,7 +31,8 @@ def simplex(classes: int, dim: int, scale: float = 1.0) -> np.ndarray:
     validate.number("classes", classes, low=2, whole=True)
     validate.number("dim", dim, low=min(classes - 1, 2), whole=True)
     validate.number("scale", scale, above=0.0)
-    return scale * (_regular if dim >= classes - 1 else _spread)(int(classes), int(dim))
+    form = _regular if dim >= classes - 1 else _orthogonal if 2 * dim >= classes else _spread
+    return scale * form(int(classes), int(dim))
 
 
 @functools.lru_cache
@@ -39,6 +43,13 @@ def _regular(classes: int, dim: int) -> np.ndarray:
         # the rows below are alike in this column, and the sum of all rows is 0
         centres[k + 1 :, k] = -centres[k, k] / (classes - 1 - k)
     return centres
+
+
+@functools.lru_cache
+def _orthogonal(classes: int, dim: int) -> np.ndarray:
+    """Groups of n centres each, a regular simplex in n - 1 dimensions of its own."""
+    sizes = [len(part) for part in np.array_split(np.arange(classes), classes - dim)]
+    return block_diag(*(_regular(size, size - 1) for size in sizes))
 
 
 @functools.lru_cache

@@ -20,7 +20,9 @@ def two_thirds(u: Tensor, weight: Tensor) -> Tensor:
     u, weight = ops.where(above, u, 1.0), ops.where(above, weight, 0.0)
     a = ops.sqrt(ops.maximum(ops.power(u, 4) / 256.0 - 8.0 * ops.power(weight, 3) / 729.0, 0.0))
     half = ops.square(u) / 16.0
-    b = 2.0 * (ops.power(half + a, 1 / 3) + ops.power(ops.maximum(half - a, 0.0), 1 / 3))
+    # half - a by its product with half + a, 8 weight^3 / 729: the difference cancels for small weights
+    less = 8.0 * ops.power(weight, 3) / 729.0 / (half + a)
+    b = 2.0 * (ops.power(half + a, 1 / 3) + ops.power(less, 1 / 3))
     root = ops.sqrt(b)
     return ops.where(above, ops.power(root + ops.sqrt(ops.maximum(2.0 * u / root - b, 0.0)), 3) / 8.0, 0.0)
 

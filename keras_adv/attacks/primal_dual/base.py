@@ -36,19 +36,31 @@ class PrimalDual(MinimalAttack):
     lr: float = option(default=1.0, above=0.0)
     final: float = option(default=0.001, above=0.0, high=1.0)
     dual_lr: float = option(default=0.1, above=0.0)
+    dual_final: float = option(default=0.1, above=0.0, high=1.0)
     ratio: float = option(default=1.0, above=0.0)
     surrogate: str = option(default="softplus", choices=("softplus", "hinge"))
     restarts: int = option(default=2, low=1)
     spread: float = option(default=0.5, above=0.0, high=1.0)
     decay: str = option(default="exponential", choices=("exponential", "linear"))
     finetune: int = option(default=0, low=0)
+    random_start: bool = option(default=False)
 
     @property
     def rounds(self) -> int:
-        return self.restarts * self.steps + self.finetune
+        return self._refined_from + (self.finetune + 1 if self.finetune else 0)
+
+    @property
+    def _period(self) -> int:
+        """Rounds of a run: one for each step, and one that judges the last iterate."""
+        return self.steps + 1
+
+    @property
+    def _refined_from(self) -> int:
+        """The round in which the fine-tuning begins."""
+        return self.restarts * self._period
 
     def start(self, task: Task) -> State:
-        fresh = self._fresh(task.x)
+        fresh = self._drawn(task, ops.zeros_like(task.y)) if self.random_start else self._fresh(task.x)
         return {**self.no_best_yet(task), **fresh, "best_duals": fresh["duals"]}
 
     def _fresh(self, x: Tensor) -> State:
@@ -72,32 +84,33 @@ class PrimalDual(MinimalAttack):
 
     def _rates(self, k: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(step of the run, lr, lr of the duals); the fine-tuning is a last run at a tenth."""
-        late = k >= self.restarts * self.steps
-        own = ops.where(late, k - self.restarts * self.steps, k % self.steps)
+        late = k >= self._refined_from
+        own = ops.where(late, k - self._refined_from, k % self._period)
         length = ops.where(late, max(self.finetune, 1), self.steps)
         part = ops.cast(own, "float32") / ops.cast(length, "float32")
         lr = ops.where(late, self.lr * self.final * (1.0 - 0.9 * part), self.lr * self._left(part))
-        return own, lr, ops.where(late, 0.1, 1.0) * self.dual_lr * (1.0 - 0.9 * part)
+        return own, lr, ops.where(late, 0.1, 1.0) * self.dual_lr * (1.0 - (1.0 - self.dual_final) * part)
 
     def _end_of_run(self, task: Task, k: Tensor, seen: State, new: State) -> State:
         """At the end of a run: a random start, or the best point so far for the fine-tuning."""
         x = task.x
-
-        def anew() -> State:
-            drawn = noise.uniform(noise.fold(task.seeds, k), tuple(x.shape[1:]))
-            start = ops.clip(x + self.spread * (2.0 * drawn - 1.0), 0.0, 1.0)
-            return {**self._fresh(x), "r": start - x}
 
         def refined() -> State:
             r, duals = seen["best"] - x, seen["best_duals"]
             return {**self._fresh(x), "r": r, "duals": duals, "mean": ops.exp(duals)}
 
         if self.restarts > 1:
-            again = ops.logical_and((k + 1) % self.steps == 0, k + 1 < self.restarts * self.steps)
-            new = update_rows(again, anew, new)
+            again = ops.logical_and((k + 1) % self._period == 0, k + 1 < self._refined_from)
+            new = update_rows(again, lambda: self._drawn(task, k), new)
         if self.finetune:
-            new = update_rows(k + 1 == self.restarts * self.steps, refined, new)
+            new = update_rows(k + 1 == self._refined_from, refined, new)
         return new
+
+    def _drawn(self, task: Task, k: Tensor) -> State:
+        """A run from a random start."""
+        drawn = noise.uniform(noise.fold(task.seeds, k), tuple(task.x.shape[1:]))
+        start = ops.clip(task.x + self.spread * (2.0 * drawn - 1.0), 0.0, 1.0)
+        return {**self._fresh(task.x), "r": start - task.x}
 
     def _left(self, part: Tensor) -> Tensor:
         """Share of the learning rate after `part` of a run."""

@@ -21,10 +21,12 @@ class PDGD(PrimalDual):
         steps: gradient steps of one restart.
         lr: of Adam, for the perturbation.
         final: share of lr that is left at the end of a run.
-        dual_lr: of the duals in the log domain; falls to 10% of it.
+        dual_lr: of the duals in the log domain.
+        dual_final: share of dual_lr that is left at the end of a run, to which it falls linearly (thesis: 1).
         ratio: lam1 / lam2 at the start.
         surrogate: "softplus" (journal version) or "hinge" (thesis) of the margin.
         restarts: runs; all but the first from a random start around x.
+        random_start: the first run too.
         spread: half width s of the random starts U(-s, s) (thesis: 0.5 on MNIST, 0.25 on CIFAR-10).
         decay: of lr, "exponential" (journal version) or "linear" (thesis).
         finetune: steps of a last run from the best point, with its duals and a tenth of the last rates.
@@ -33,7 +35,8 @@ class PDGD(PrimalDual):
     is not the nearest. The spec "pdgd_thesis()" has the settings of the thesis (lr there: the best of 0.01 to
     1).
 
-    Cost: steps forward-backward passes a restart, and finetune more.
+    Cost: steps + 1 forward-backward passes a restart, of which the last judges the last iterate, and
+    finetune + 1 more.
     """
 
     reference = "Matyasko, thesis, ch. 5, Algorithm 2; arXiv:2106.01538"
@@ -51,5 +54,14 @@ class PDGD(PrimalDual):
 
 preset(
     "pdgd_thesis",
-    PDGD(steps=500, restarts=1, lr=0.1, ratio=0.01, surrogate="hinge", decay="linear", final=0.01),
+    PDGD(
+        steps=500,
+        restarts=1,
+        lr=0.1,
+        ratio=0.01,
+        surrogate="hinge",
+        decay="linear",
+        final=0.01,
+        dual_final=1.0,
+    ),
 )

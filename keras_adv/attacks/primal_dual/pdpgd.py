@@ -9,7 +9,7 @@ from keras_adv.attacks.base import State
 from keras_adv.attacks.primal_dual.base import PrimalDual
 from keras_adv.numerics.adam import adam_moments
 from keras_adv.registry import option, preset, register
-from keras_adv.threats import Linf, Threat
+from keras_adv.threats import L0, Linf, Threat
 
 
 @register("attack", "pdpgd")
@@ -25,10 +25,12 @@ class PDPGD(PrimalDual):
         steps: gradient steps of one restart.
         lr: of Adam, for the perturbation.
         final: share of lr that is left at the end of a run.
-        dual_lr: of the duals in the log domain; falls to 10% of it.
+        dual_lr: of the duals in the log domain.
+        dual_final: share of dual_lr that is left at the end of a run, to which it falls linearly (thesis: 1).
         ratio: lam1 / lam2 at the start.
         surrogate: "softplus" (journal version) or "hinge" (thesis) of the margin.
         restarts: runs; all but the first from a random start around x.
+        random_start: the first run too.
         spread: half width s of the random starts U(-s, s) (thesis: 0.5 on MNIST, 0.25 on CIFAR-10).
         decay: of lr, "exponential" (journal version) or "linear" (thesis).
         finetune: steps of a last run from the best point, with its duals and a tenth of the last rates.
@@ -36,12 +38,15 @@ class PDPGD(PrimalDual):
             point 0.9 of the last move further on, without that momentum after a move uphill.
         inner: rounds of Adam's prox, as in the author's code; None is the closed form for linf, 5 for l2 and
             2 for the others, where more change nothing.
+        l0_prox: of an l0 threat: "l0" the norm's own (thesis, eq. 5.14), "l2/3" the relaxed one of the
+            author's experiments; None as the threat says.
 
     The defaults spend the thesis' 500 gradients as two runs of 250: one run from x often ends at a class that
     is not the nearest. The spec "pdpgd_thesis()" has the settings of the thesis (lr there: the best of 0.01
     to 1).
 
-    Cost: steps forward-backward passes a restart, and finetune more.
+    Cost: steps + 1 forward-backward passes a restart, of which the last judges the last iterate, and
+    finetune + 1 more.
     """
 
     reference = "Matyasko, thesis, ch. 5, Algorithm 3; arXiv:2106.01538"
@@ -51,6 +56,13 @@ class PDPGD(PrimalDual):
     ratio: float = option(default=0.1, above=0.0)
     optimizer: str = option(default="adam", choices=("adam", "sgd", "accelerated"))
     inner: int | None = option(default=None, low=1)
+    l0_prox: str | None = option(default=None, choices=(None, "l0", "l2/3"))
+
+    @property
+    def _norm(self) -> Threat:
+        """The threat whose proximal operator is taken."""
+        relaxed = self.l0_prox is not None and isinstance(self.threat, L0)
+        return self.threat.replace(operator=self.l0_prox) if relaxed else self.threat
 
     def descend(self, x: Tensor, state: State, g: Tensor, lr: Tensor) -> State:
         if self.optimizer != "adam":
@@ -64,17 +76,17 @@ class PDPGD(PrimalDual):
 
     def _prox(self, x: Tensor, v: Tensor, mu: Tensor, metric: Tensor) -> Tensor:
         """argmin_z mu norm(z) + |z - v|^2 / 2 in a metric of at most 1; the box after it."""
-        if self.inner is None and (z := self.threat.metric_prox(v, mu, metric)) is not None:
+        if self.inner is None and (z := self._norm.metric_prox(v, mu, metric)) is not None:
             return ops.clip(x + z, 0.0, 1.0) - x
         z = v
-        for _ in range(self.inner or self.threat.metric_rounds):
-            z = self.threat.prox(z - metric * (z - v), mu)
+        for _ in range(self.inner or self._norm.metric_rounds):
+            z = self._norm.prox(z - metric * (z - v), mu)
             z = ops.clip(x + z, 0.0, 1.0) - x
         return z
 
     def _descend_plainly(self, x: Tensor, state: State, g: Tensor, lr: Tensor) -> State:
         r, lam, before = state["r"], state["mean"], state["m"]
-        z = self.threat.prox(r - expand_like(lr, r) * g, lam[:, 0] / lam[:, 1] * lr)
+        z = self._norm.prox(r - expand_like(lr, r) * g, lam[:, 0] / lam[:, 1] * lr)
         z = ops.clip(x + z, 0.0, 1.0) - x
         if self.optimizer == "sgd":
             return {"r": z, "m": before, "v": state["v"]}
@@ -95,6 +107,8 @@ preset(
         surrogate="hinge",
         decay="linear",
         final=0.01,
+        dual_final=1.0,
         optimizer="sgd",
+        l0_prox="l0",
     ),
 )
