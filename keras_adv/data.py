@@ -119,7 +119,7 @@ def _npz(path: Path) -> tuple[Split, Split]:
     if not path.is_file():
         raise InvalidInput(f"`data` must be an existing file. Received: {str(path)!r}")
     try:
-        foreign.check_npz(path, (("x_train", "y_train"), ("x_test", "y_test")))
+        foreign.check_npz(path)
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in names if name in file}
     except InvalidInput:

@@ -43,7 +43,10 @@ def one_of(name: str, value: Any, allowed: Iterable[Any]) -> None:
         return
     near = difflib.get_close_matches(str(value), [str(k) for k in known], n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    listed = str(known) if len(str(known)) <= 320 else f"{str(known[:8])[:-1]}, ...], {len(known)} in all"
+    listed = str(known)
+    if len(listed) > 320:
+        nearest = difflib.get_close_matches(str(value), [str(k) for k in known], n=8, cutoff=0.0)
+        listed = f"{str(nearest)[:-1]}, ...], {len(known)} in all"
     came = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:60]}..."
     raise InvalidInput(f"`{name}` must be one of {listed}. Received: {name}={came}.{hint}")
 

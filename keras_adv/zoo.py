@@ -78,11 +78,11 @@ def verify(where: str | Path) -> ModelCard:
     folder = Path(where) if Path(where).is_dir() else path(str(where))
     found = ModelCard.read(folder)
     found.check_specs()
+    model = _load(folder)
     if found.bytes != (size := (folder / "model.keras").stat().st_size):
         raise InvalidInput(
             f"`model` must have the {found.bytes} bytes of its card. Received: {size} in {folder}"
         )
-    model = _load(folder)
     shape, classes = check_model(model)
     if builtins.list(shape) != found.data["shape"] or classes != found.data["classes"]:
         raise InvalidInput(

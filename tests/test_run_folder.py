@@ -21,7 +21,7 @@ def test_a_search_keeps_its_hands_off_other_folders(tmp_path):
     assert (tmp_path / "best_recipe.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize("left", ["recipe.txt", ".writable", "recipe.part"])
+@pytest.mark.parametrize("left", ["recipe.txt", ".writable", "recipe.txt.part", ".lock"])
 def test_a_claim_that_was_killed_does_not_lock_the_folder(left, tmp_path):
     from keras_adv.training import claim_folder
 

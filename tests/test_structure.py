@@ -13,12 +13,23 @@ from keras_adv import registry
 
 ROOT = Path(keras_adv.__file__).parent
 LAYERS = [
-    ("arrays", "noise", "validate", "registry", "classifier", "environment", "backend"),
+    (
+        "arrays",
+        "noise",
+        "validate",
+        "registry",
+        "classifier",
+        "environment",
+        "backend",
+        "files",
+        "fingerprint",
+        "foreign",
+    ),
     ("threats", "losses", "numerics", "layers", "models", "data", "optimizers"),
     ("attacks",),
     ("defenses", "evaluation"),
     ("recipes", "callbacks", "artifact", "fit"),
-    ("card", "run_folder", "training", "serving", "zoo", "pages", "tuning", "bench"),
+    ("card", "card_schema", "run_folder", "training", "serving", "zoo", "pages", "tuning", "bench"),
     ("cli",),
 ]
 FREE = {"backend", "data", "serving"}

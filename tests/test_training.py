@@ -27,8 +27,8 @@ def test_run_folder_is_complete(run):
     out, _ = run
     names = {p.name for p in out.iterdir()}
     assert names == {
-        "model.keras", "saved_model", "card.json", "README.md", "history.csv", "tensorboard", "curves.png",
-        "examples.png", "recipe.txt",
+        ".lock", "model.keras", "saved_model", "card.json", "README.md", "history.csv", "tensorboard",
+        "curves.png", "examples.png", "recipe.txt",
     }  # fmt: skip
     assert len((out / "history.csv").read_text().splitlines()) == 4
 

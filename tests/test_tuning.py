@@ -3,7 +3,7 @@
 import pytest
 
 import keras_adv
-from keras_adv import registry, training
+from keras_adv import registry, training, tuning
 from keras_adv.card import ModelCard
 
 RECIPE = "recipe(defense=adversarial(attack=fgsm(threat=linf(eps=0.1))), model=mlp(units=(16,)), epochs=1)"
@@ -29,3 +29,64 @@ def test_search_ranks_recipes_and_writes_the_best(tmp_path):
 def test_a_search_needs_an_objective_that_is_there(tmp_path):
     with pytest.raises(keras_adv.InvalidInput, match="`objective` must be one of"):
         keras_adv.search("recipe()", tmp_path, objective="speed")
+
+
+@pytest.fixture
+def cards(monkeypatch):
+    """Searches that draw recipes and train none; what each trial was asked to do."""
+    asked = []
+
+    def train(recipe, folder, **_):
+        asked.append(registry.spec(recipe))
+        folder.mkdir(parents=True, exist_ok=True)
+        if len(asked) in train.diverge:
+            raise FloatingPointError("Training diverged")
+        return Card(registry.spec(recipe))
+
+    class Card:
+        def __init__(self, recipe="x"):
+            self.recipe = recipe
+            rows = [{"robust_accuracy": 0.5}, {"mean_norm": 1.0}]
+            self.results = {"attacks": rows, "clean_accuracy": 0.5}
+
+    train.diverge = ()
+    monkeypatch.setattr(tuning, "train", train)
+    monkeypatch.setattr(tuning.ModelCard, "read", classmethod(lambda *_: Card()))
+    return asked, train
+
+
+def test_the_default_seed_is_a_seed_and_a_longer_search_begins_with_the_shorter(cards, tmp_path):
+    asked, _ = cards
+    for folder, trials in (("a", 3), ("b", 3), ("c", 11)):
+        keras_adv.search(RECIPE, tmp_path / folder, trials=trials)
+    assert asked[:3] == asked[3:6] == asked[6:9] and len(set(asked[6:])) == 11
+    assert sorted(p.name for p in (tmp_path / "c").glob("trial_1*")) == ["trial_1", "trial_10"]
+
+
+def test_half_of_a_file_of_keras_tuner_does_not_end_a_search(cards, tmp_path):
+    board = keras_adv.search(RECIPE, tmp_path, trials=3)
+    for file in (tmp_path / "tuner").rglob("*.json"):
+        file.write_bytes(file.read_bytes()[:20])
+    assert keras_adv.search(RECIPE, tmp_path, trials=3) == board
+
+
+def test_trials_that_diverge_are_out_of_the_race_and_the_others_go_on(cards, tmp_path):
+    _, train = cards
+    train.diverge = (1, 2, 3, 4)
+    assert len(keras_adv.search(RECIPE, tmp_path, trials=6)) == 2
+
+
+def test_a_search_of_which_every_trial_diverges_says_so(cards, tmp_path):
+    _, train = cards
+    train.diverge = (1, 2)
+    with pytest.raises(FloatingPointError, match="Every one of 2 trials diverged"):
+        keras_adv.search(RECIPE, tmp_path, trials=2)
+
+
+def test_an_error_that_is_no_divergence_ends_the_search(cards, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tuning, "train", full)
+    with pytest.raises(OSError, match="No space left"):
+        keras_adv.search(RECIPE, tmp_path, trials=2)

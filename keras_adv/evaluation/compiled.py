@@ -56,7 +56,8 @@ def forget_other_settings(model: keras.Model) -> None:
 
 
 def _settings_of(model: keras.Model) -> list[Any]:
-    own = set(vars(keras.layers.Layer())) | set(vars(keras.Sequential()))  # Keras' own bookkeeping
+    # Keras' own bookkeeping
+    own = {*vars(keras.layers.Layer()), *vars(keras.Sequential()), "stop_predicting", "stop_evaluating"}
     found: list[Any] = []
     for layer in model._flatten_layers():
         for name, value in vars(layer).items():

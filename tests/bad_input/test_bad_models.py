@@ -24,6 +24,11 @@ def nan_weights():
 
 
 MODELS = {
+    "sigmoids": (lambda: classifier(K.Dense(10, "sigmoid")), ("logits", "sigmoid")),
+    "half-precision probabilities": (
+        lambda: classifier(lambda flat: K.Softmax(dtype="float16")(K.Dense(10)(flat))),
+        ("logits", "probabilities"),
+    ),
     "probabilities": (lambda: classifier(K.Dense(10, "softmax")), ("logits", "probabilities", "softmax")),
     "NaN": (nan_weights, ("finite logits", "NaN or inf for 12 of 12")),
     "two outputs": (lambda: classifier(two_outputs), ("one output (batch, classes)",)),
@@ -42,7 +47,6 @@ MODELS = {
         lambda: keras.Sequential([keras.Input((None, None, 1)), K.GlobalAveragePooling2D(), K.Dense(10)]),
         ("one input", "(None, None, None, 1)"),
     ),
-    "not built": (lambda: keras.Sequential([K.Flatten(), K.Dense(10)]), ("built",)),
     "a layer": (lambda: K.Dense(10), ("a keras.Model", "'Dense'")),
     "a path": (lambda: "model.keras", ("a keras.Model", "'str'")),
     "nothing": (lambda: None, ("a keras.Model", "'NoneType'")),

@@ -89,7 +89,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been_killed(tmp_path, mo
     (out / "backup" / "part.weights.h5").write_bytes(b"half a checkpoint")
     (out / "backup" / "epoch-0002.weights.h5").write_bytes(b"not yet deleted")
     (out / "part.keras").write_bytes(b"half a model")
-    (out / "history.part").write_text("epoch,cross_en")
+    (out / "history.csv.part").write_text("epoch,cross_en")
     with (out / "history.csv").open("a") as file:
         file.write(",".join(["3"] + ["9.5"] * (len(rows(out / "history.csv")[0]) - 1)) + "\r\n")
 

@@ -1,5 +1,6 @@
 """A killed evaluation goes on."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -95,3 +96,46 @@ def test_damaged_files_and_bad_folders(net, images, tmp_path):
     for bad in (tmp_path / "file", 3):
         with pytest.raises(InvalidInput, match="resume"):
             attack(net, x, y, SPEC, resume=bad)
+
+
+def damaged(part):
+    yield {"index": part["index"].astype("f8")}
+    yield {"index": part["index"][:5]}
+    yield {"rounds": part["rounds"].astype("f4")}
+    yield {"images": part["images"][:, :4]}
+    yield {"images": np.full(part["images"].shape, "x")}
+    yield {"images": part["images"] * np.nan}
+    yield {"images": part["images"] + 0.01}
+
+
+def test_what_is_not_as_it_was_written_is_done_again(net, images, tmp_path):
+    whole = attack(net, *images, SPEC, resume=tmp_path)
+    (file,) = tmp_path.glob("*.npz")
+    part = dict(np.load(file))
+    for changes in damaged(part):
+        np.savez(file, **{**part, **changes})
+        again = attack(net, *images, SPEC, resume=tmp_path)
+        np.testing.assert_array_equal(again.images, whole.images)
+        for other in set(tmp_path.glob("*.npz")) - {file}:
+            other.unlink()
+
+
+def test_another_function_inside_a_layer_is_another_net(net, images, tmp_path):
+    """Such a layer has no config, and the same weights."""
+    inputs = keras.Input(net.input_shape[1:])
+    nets = [
+        keras.Model(inputs, net(keras.layers.Lambda(lambda x, by=by: by * x)(inputs))) for by in (1.0, 0.5)
+    ]
+    attack(nets[0], *images, SPEC, resume=tmp_path)
+    got, want = attack(nets[1], *images, SPEC, resume=tmp_path), attack(nets[1], *images, SPEC)
+    np.testing.assert_array_equal(got.images, want.images)
+
+
+def test_only_journals_are_cleared(net, images, tmp_path):
+    attack(net, *images, SPEC, resume=tmp_path)
+    (tmp_path / "thesis.tex").write_text("mine")
+    journal.clear(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+    (tmp_path / "thesis.tex").unlink()
+    journal.clear(tmp_path)
+    assert not tmp_path.exists()

@@ -1,0 +1,211 @@
+"""What is compiled belongs to what the net computes now, and an image's answer is its own."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_adv
+from keras_adv import InvalidInput, attack
+from keras_adv.evaluation import compiled
+
+SPEC = "pgd(threat=linf(eps=0.1), steps=5)"
+
+
+class Switch(keras.layers.Layer):
+    """Bends the images, or does not; a gradient may not pass."""
+
+    def __init__(self):
+        super().__init__()
+        self.on, self.strength, self.bend, self.shut = False, 1.0, ops.square, False
+
+    def call(self, x):
+        x = self.strength * self.bend(x) if self.on else x
+        return ops.stop_gradient(x) if self.shut else x
+
+
+@pytest.fixture
+def images(digits):
+    return digits.test[0][:60], digits.test[1][:60]
+
+
+@pytest.fixture
+def switched(net):
+    inputs, switch = keras.Input(net.input_shape[1:]), Switch()
+    return keras.Model(inputs, net(switch(inputs))), switch
+
+
+def turn_on(model, switch):
+    switch.on = True
+
+
+def another_strength(model, switch):
+    switch.on, switch.strength = True, 0.5
+
+
+def another_function(model, switch):
+    switch.on, switch.bend = True, ops.sqrt
+
+
+def no_gradient(model, switch):
+    switch.shut = True
+
+
+@pytest.mark.parametrize("change", [turn_on, another_strength, another_function, no_gradient])
+def test_a_net_whose_layer_was_changed_is_attacked_as_it_is_now(change, switched, net, images):
+    model, switch = switched
+    attack(model, *images, SPEC)
+    change(model, switch)
+    other = Switch()
+    other.on, other.strength, other.bend, other.shut = switch.on, switch.strength, switch.bend, switch.shut
+    inputs = keras.Input(net.input_shape[1:])
+    anew = attack(keras.Model(inputs, net(other(inputs))), *images, SPEC)
+    again = attack(model, *images, SPEC)
+    np.testing.assert_array_equal(again.clean, anew.clean)
+    np.testing.assert_array_equal(again.success, anew.success)
+
+
+def test_an_activation_put_in_place_of_another_is_seen(images):
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+    first = attack(model, *images, SPEC)
+    model.layers[-1].activation = ops.negative
+    assert attack(model, *images, SPEC).clean.mean() != first.clean.mean()
+
+
+def test_what_no_attribute_tells_is_told_by_the_answers(images):
+    """A function that reads something from outside: only its values have changed."""
+    outside = {"sign": 1.0}
+    inputs = keras.Input((8, 8, 1))
+    turned = keras.layers.Lambda(lambda z: outside["sign"] * z)
+    logits = keras.layers.Dense(10)(keras.layers.Flatten()(inputs))
+    model = keras.Model(inputs, turned(logits))
+    before = attack(model, *images, SPEC)
+    known = compiled._known[model]
+    outside["sign"] = -1.0
+    after = attack(model, *images, SPEC)
+    assert compiled._known[model] is not known and (before.clean != after.clean).any()
+
+
+def test_a_net_left_alone_is_compiled_once(net, images):
+    attack(net, *images, SPEC)
+    known = compiled._known[net]
+    net.predict(images[0], verbose=0)
+    attack(net, *images, SPEC)
+    assert compiled._known[net] is known
+
+
+def test_what_is_compiled_is_bounded_and_the_last_used_stays(net, images, monkeypatch):
+    attack(net, *images, SPEC)
+    monkeypatch.setattr(compiled, "MOST", 3)
+    for number in range(4):
+        compiled._once(net, f"spec {number}", object)
+        kept = compiled._once(net, "spec 0", object)
+    assert len(compiled._known[net]) == 3 and compiled._once(net, "spec 0", object) is kept
+
+
+def test_a_net_that_looks_at_its_batch_is_refused(images):
+    inputs = keras.Input((8, 8, 1))
+    centred = keras.layers.Lambda(lambda v: v - ops.mean(v, axis=0, keepdims=True))
+    flat = keras.layers.Flatten()(centred(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(10)(flat))
+    with pytest.raises(InvalidInput, match="`model` must answer for each image alone"):
+        attack(model, *images, SPEC)
+
+
+def test_a_net_that_is_random_in_inference_is_not_taken_for_one(images):
+    inputs = keras.Input((8, 8, 1))
+    noisy = keras.layers.GaussianNoise(0.3, seed=1)(inputs, training=True)
+    model = keras.Model(inputs, keras.layers.Dense(10)(keras.layers.Flatten()(noisy)))
+    assert attack(model, *images, SPEC).clean.shape == (60,)
+
+
+LEFT = (np.arange(8) < 4).astype("float32").reshape(1, 1, 8, 1)
+
+
+@ops.custom_gradient
+def spoiled(x):
+    def backward(*args, upstream=None):
+        g = args[0] if upstream is None else upstream
+        return ops.where(LEFT > 0, g, np.nan)
+
+    return x, backward
+
+
+class Spoiled(keras.layers.Layer):
+    """x, whose gradient is NaN by the pixels on the right."""
+
+    def call(self, x):
+        return spoiled(x)
+
+
+class Half(keras.layers.Layer):
+    """x, whose gradient is 0 by the pixels on the right."""
+
+    def call(self, x):
+        return LEFT * x + ops.stop_gradient((1.0 - LEFT) * x)
+
+
+@pytest.mark.parametrize("spec", [SPEC, "ddn(steps=20)", "apgd(threat=linf(eps=0.1), steps=10)"])
+def test_an_attack_goes_on_with_0_where_a_gradient_is_not_finite(spec, net, images):
+    inputs = keras.Input(net.input_shape[1:])
+    broken, half = (keras.Model(inputs, net(layer(inputs))) for layer in (Spoiled(), Half()))
+    ours, want = attack(broken, *images, spec), attack(half, *images, spec)
+    np.testing.assert_allclose(ours.images, want.images, atol=1e-6)
+    assert (ours.success & ours.clean).any()
+    flags = keras_adv.evaluate(broken, *images, spec)["flags"]
+    assert any("not finite on 60 of 60" in flag for flag in flags)
+    assert keras_adv.evaluate(half, *images, spec)["flags"] == []
+
+
+class Brittle(keras.layers.Layer):
+    """x, but NaN as soon as a pixel is not 0.5."""
+
+    def call(self, x):
+        return x / ops.cast(x[:, 4:5, 4:5, :] == 0.5, x.dtype)
+
+
+def test_an_image_without_a_finite_answer_is_broken_and_said_so(net, images):
+    x, y = images[0].copy(), images[1]
+    x[:, 4, 4] = 0.5
+    inputs = keras.Input(net.input_shape[1:])
+    model = keras.Model(inputs, net(Brittle()(inputs)))
+    assert attack(model, x, y, SPEC).success.all()
+    (row,) = keras_adv.evaluate(model, x, y, SPEC)["attacks"]
+    assert row["robust_accuracy"] == 0.0
+    assert any("no finite answer" in flag for flag in row["flags"])
+
+
+class Subclassed(keras.Model):
+    def __init__(self, net):
+        super().__init__()
+        self.inner = net
+
+    def call(self, x, training=False):
+        return self.inner(x, training=training)
+
+
+@pytest.mark.parametrize("built", [True, False])
+def test_a_subclassed_model_is_measured_as_any_other(built, net, images):
+    model = Subclassed(net)
+    if built:
+        model(images[0][:2])
+    ours, theirs = attack(model, *images, SPEC), attack(net, *images, SPEC)
+    np.testing.assert_array_equal(ours.success, theirs.success)
+
+
+def test_a_model_that_fails_on_the_images_is_told_why(images):
+    class Wrong(keras.Model):
+        def call(self, x):
+            return ops.reshape(x, (-1, 7))[:, :, None] @ x
+
+    with pytest.raises(InvalidInput, match=r"`model` must be a model of images of shape \(8, 8, 1\)"):
+        attack(Wrong(), *images, SPEC)
+
+
+def test_images_with_channels_first_are_refused_where_pixels_count():
+    x, y = np.zeros((4, 3, 12, 12), "float32"), np.zeros(4, "int32")
+    inputs = keras.Input((3, 12, 12))
+    model = keras.Model(inputs, keras.layers.Dense(4)(keras.layers.Flatten()(inputs)))
+    with pytest.raises(InvalidInput, match=r"counts pixels.*looks like \(N, C, H, W\)"):
+        attack(model, x, y, "pgd(threat=l0(eps=3))")
+    assert attack(model, x, y, SPEC).images.shape == x.shape
