@@ -37,8 +37,74 @@ def test_measurements_of_other_images_or_another_model_are_refused(card):
         card.check_images("digits", "test", 7)
 
 
-@pytest.mark.parametrize("change", [{"schema": 7}, {"name": "../up"}, {"data": {}}, {"sha256": 3}])
-def test_a_card_of_another_form_is_refused(card, change, tmp_path):
-    (tmp_path / "card.json").write_text(json.dumps({**dataclasses.asdict(card), **change}))
-    with pytest.raises(InvalidInput, match="`card` must"):
+def without(values, *path):
+    """The values without what the path leads to."""
+    *inner, last = path
+    for name in inner:
+        values = values[name]
+    del values[last]
+
+
+def put(value, *path):
+    def change(values):
+        for name in path[:-1]:
+            values = values[name]
+        values[path[-1]] = value
+
+    return change
+
+
+ROW = ("results", "attacks", 0)
+FIELDS = ("spec", "full_spec", "robust_accuracy", "interval", "success_rate", "mean_norm", "seconds")
+BAD = {
+    "another schema": put(7, "schema"),
+    "a name that leads up": put("../up", "name"),
+    "no data": put({}, "data"),
+    "a number for a hash": put(3, "sha256"),
+    "an accuracy of 700%": put(7.0, "results", "clean_accuracy"),
+    "an accuracy in words": put("99%", "results", "clean_accuracy"),
+    "NaN": put(float("nan"), "results", "clean_accuracy"),
+    "NaN seconds": put(float("nan"), "seconds"),
+    "an infinite norm": put(float("inf"), *ROW, "mean_norm"),
+    "no image": put(0, "results", "n"),
+    "an empty interval": put([], "results", "clean_interval"),
+    "rows that are numbers": put([1], "results", "attacks"),
+    "a ragged probe": put([[1.0], [1.0, 2.0]], "probe"),
+    "a probe of words": put([["a"] * 10] * 2, "probe"),
+    "a huge probe": put([[10**400] * 10] * 2, "probe"),
+    "an audit of numbers": put([1], "audit"),
+    "a field too many": put(1, "extra"),
+    **{f"no {name}": lambda values, name=name: without(values, "results", name) for name in ("n", "attacks")},
+    **{f"a row without {name}": lambda values, name=name: without(values, *ROW, name) for name in FIELDS},
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_card_of_another_form_is_refused_in_a_short_line(card, kind, tmp_path):
+    values = dataclasses.asdict(card)
+    BAD[kind](values)
+    (tmp_path / "card.json").write_text(json.dumps(values))
+    with pytest.raises(InvalidInput, match="`card` must follow schema 1") as caught:
         ModelCard.read(tmp_path)
+    assert len(str(caught.value)) <= 500
+
+
+def test_a_card_larger_than_any_is_not_read(tmp_path):
+    with (tmp_path / "card.json").open("wb") as file:
+        file.truncate(2**30)
+    with pytest.raises(InvalidInput, match="at most 10485760 bytes"):
+        ModelCard.read(tmp_path)
+
+
+@pytest.mark.parametrize("changes", [{"recipe": "nothing"}, {"spec": "nuke()"}])
+def test_specs_of_nothing_that_is_known_are_told_apart(card, changes):
+    row = {**card.results["attacks"][0], **({k: v for k, v in changes.items() if k == "spec"})}
+    changes = {k: v for k, v in changes.items() if k != "spec"}
+    other = dataclasses.replace(card, results={**card.results, "attacks": [row]}, **changes)
+    with pytest.raises(InvalidInput):
+        other.check_specs()
+
+
+def test_warnings_stand_on_the_page(card):
+    results = {**card.results, "flags": ["gradients vanish"]}
+    assert "- warning: gradients vanish" in dataclasses.replace(card, results=results).markdown()

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_adv import data
+from keras_adv import InvalidInput, data
 
 
 def test_digits_are_real_and_split_without_overlap(digits):
@@ -67,3 +67,29 @@ def test_statistics_are_of_the_training_images(digits):
 @pytest.mark.parametrize("name", ["train", "validation", "test"])
 def test_splits_by_name(name, digits):
     assert digits.split(name) is getattr(digits, name)
+
+
+def saved(folder, x, y):
+    path = folder / "set.npz"
+    np.savez(path, x_train=x, y_train=y, x_test=x, y_test=y)
+    return str(path)
+
+
+def test_labels_that_no_set_has_are_refused(tmp_path):
+    x, y = np.zeros((12, 4, 4, 1), "float32"), (np.arange(12) % 3) * 10**9
+    with pytest.raises(InvalidInput, match="`y_train` must be class numbers that fit 12 images"):
+        data.load(saved(tmp_path, x, y))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_with_channels_first_are_refused_with_the_way_out(channels, tmp_path):
+    x = np.zeros((20, channels, 28, 28), "float32")
+    with pytest.raises(InvalidInput, match=r"x\.transpose\(0, 2, 3, 1\)"):
+        data.load(saved(tmp_path, x, np.arange(20) % 3))
+
+
+def test_whole_numbers_of_0_and_1_are_not_guessed_at(tmp_path):
+    x = (np.arange(20 * 16).reshape(20, 4, 4, 1) % 2).astype("uint8")
+    with pytest.raises(InvalidInput, match="almost black"):
+        data.load(saved(tmp_path, x, np.arange(20) % 3))
+    assert data.load(saved(tmp_path, x.astype("float32"), np.arange(20) % 3)).train[0].max() == 1.0

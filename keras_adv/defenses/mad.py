@@ -102,8 +102,12 @@ class MAD(Defense):
         y = ops.cast(y, "int32")
         partner, alike = partners(y, net.model.output_shape[-1], self.same, noise.fold(keys, 1))
         batch = {"partner": partner, "alike": alike}
-        if self.projections is not None and self.jacobian_of != "softmax_sum":
-            batch["directions"] = noise.normal(noise.fold(keys, 2), (self.projections, self._rows(net)))
+        if self.jacobian_of != "softmax_sum":
+            drawn = noise.fold(keys, 2)
+            if self.projections is None:
+                batch["signs"] = ops.where(noise.uniform(drawn, (1,)) < 0.5, -1.0, 1.0)
+            else:
+                batch["directions"] = noise.normal(drawn, (self.projections, self._rows(net)))
         if self.attack is not None:
             batch["adversarial"] = adversarial_images(self.attack, net, x, y, seed)
         return batch
@@ -165,12 +169,17 @@ class MAD(Defense):
         return p if self.jacobian_of == "softmax" else ops.sum(p, axis=1, keepdims=True)
 
     def _slope(self, net: Net, batch: Batch) -> Tensor:
-        """(B,) |J|_F or its square, exact or estimated."""
-        directions = batch.get("directions")
+        """(B,) |J|_F or its square, exact or estimated.
+
+        The gradient is of a sum over the batch, whose images batch normalisation couples: with one sign for
+        all, what it subtracts would cancel the rest. With a sign of its own for each image the others add, on
+        the mean, nothing to a row, and to its square a share of 1 / B.
+        """
+        directions, signs = batch.get("directions"), batch.get("signs", 1.0)
 
         def rows(v: Tensor) -> Tensor:
             out = self._outputs(net, v)
-            return out if directions is None else ops.sum(out[:, None, :] * directions, axis=2)
+            return signs * out if directions is None else ops.sum(out[:, None, :] * directions, axis=2)
 
         found = jacobian(rows, batch["x"])[1]
         draws = 1 if directions is None else directions.shape[1]

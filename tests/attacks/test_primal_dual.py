@@ -30,7 +30,7 @@ def test_best_images_are_found_whatever_the_start_ratio(net, digits):
 
 def test_restarts_never_make_the_perturbation_larger(net, images, found):
     once, twice = found("pdpgd"), attack(net, *images, "pdpgd(steps=40, restarts=2)")
-    assert (twice.distance <= once.distance + 1e-5).all() and twice.passes.max() == 80
+    assert (twice.distance <= once.distance + 1e-5).all() and twice.passes.max() == 82
 
 
 def test_l0_finds_few_pixels(net, digits):
@@ -51,7 +51,7 @@ def test_beats_deepfool(net, digits):
 @pytest.mark.parametrize("name", ["pdgd", "pdpgd"])
 def test_finetuning_never_makes_the_perturbation_larger(name, net, images, found):
     coarse, fine = found(name), attack(net, *images, f"{name}(steps=40, finetune=40)")
-    assert (fine.distance <= coarse.distance + 1e-5).all() and fine.passes.max() == 120
+    assert (fine.distance <= coarse.distance + 1e-5).all() and fine.passes.max() == 123
     assert fine.distance.mean() < coarse.distance.mean()
 
 
@@ -74,3 +74,33 @@ def test_presets_have_the_settings_of_the_thesis():
         assert (made.surrogate, made.decay, made.final) == ("hinge", "linear", 0.01)
         assert registry.parse("attack", registry.spec(made)) == made
     assert registry.parse("attack", "pdgd_thesis(lr=0.5)").lr == 0.5
+
+
+@pytest.mark.parametrize("name", ["pdgd", "pdpgd"])
+def test_the_last_iterate_is_judged(name, net, images):
+    """Algorithm 2, line 7, tests r_{k+1}: one step is enough where it is long enough."""
+    result = attack(net, *images, f"{name}(steps=1, restarts=1, lr=0.4, dual_final=1.0)")
+    assert (result.success & result.clean).sum() > 0.5 * result.clean.sum()
+    assert result.passes.max() == 2
+
+
+def test_the_first_run_may_start_at_random(net, images):
+    still, drawn = (
+        attack(net, *images, f"pdgd(steps=3, restarts=1, lr=1e-6, random_start={start})")
+        for start in (False, True)
+    )
+    assert not still.success[still.clean].any() and drawn.success[drawn.clean].any()
+
+
+def test_the_thesis_keeps_the_rate_of_the_duals_and_takes_the_hard_threshold():
+    for name in ("pdgd_thesis", "pdpgd_thesis"):
+        assert registry.parse("attack", name).dual_final == 1.0
+    thesis = registry.parse("attack", "pdpgd_thesis(threat=l0())")
+    v = ops.convert_to_tensor(np.array([0.5, 0.1, 0.3, 0.2], "float32").reshape(1, 2, 2, 1))
+    mu = ops.convert_to_tensor(np.array([0.03], "float32"))
+    kept = np.asarray(thesis._norm.prox(v, mu)).ravel()
+    # eq. 5.14: kept whole where v^2 > 2 mu, dropped else
+    np.testing.assert_allclose(
+        kept, np.where(np.array([0.5, 0.1, 0.3, 0.2]) ** 2 > 0.06, [0.5, 0, 0.3, 0], 0)
+    )
+    assert registry.parse("attack", "pdpgd(threat=l0())")._norm.operator == "l2/3"

@@ -43,6 +43,31 @@ def test_jacobian_of_a_linear_model_is_its_matrix(linear, grey):
     )
 
 
+def test_a_jacobian_of_many_outputs_is_the_same_in_both_orders(many_outputs):
+    """It is a loop there, which is written out for few outputs."""
+    model, x = many_outputs
+    net, few = Net(model), Net(keras.Model(model.inputs, model.output[:, :6]))
+    outputs, rows = jacobian(net.logits, x)
+    want = jacobian(few.logits, x)[1]
+    assert rows.shape == (5, 30, 4, 4, 1) and outputs.shape == (5, 30)
+    np.testing.assert_allclose(np.asarray(rows)[:, :6], want, atol=1e-6)
+
+    def length(of, v):
+        return ops.sum(ops.square(jacobian(of.logits, v)[1][:, :6]), axis=(1, 2, 3, 4)), None
+
+    second = [value_and_grad(lambda v, of=of: length(of, v), x)[2] for of in (net, few)]
+    np.testing.assert_allclose(second[0], second[1], atol=1e-5)
+
+
+@pytest.fixture
+def many_outputs():
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((4, 4, 1))
+    hidden = keras.layers.Dense(8, "tanh")(keras.layers.Flatten()(inputs))
+    x = np.random.default_rng(0).random((5, 4, 4, 1)).astype("float32")
+    return keras.Model(inputs, keras.layers.Dense(30)(hidden)), ops.convert_to_tensor(x)
+
+
 def test_the_chosen_gradient_is_that_of_the_mixture_in_both_orders(smooth):
     """The choice sees values and Jacobian and is a constant: the mixture alone is differentiated again."""
     x = ops.convert_to_tensor(np.random.default_rng(1).random((3, 4, 4, 1)).astype("float32"))

@@ -226,3 +226,19 @@ def test_card_whose_name_leads_elsewhere_is_not_published(name, entry):
 def test_half_published_entry_is_not_listed(entry):
     shutil.copytree(entry, entry.parent / ".other.part")
     assert ".other.part" not in zoo.list()
+
+
+def test_weights_that_are_not_finite_are_not_handed_out(entry):
+    model = keras.saving.load_model(entry / "model.keras")
+    model.set_weights([w * np.nan for w in model.get_weights()])
+    model.save(entry / "model.keras")
+    file = entry / "model.keras"
+    edit(entry, sha256=sha256(file), bytes=file.stat().st_size)
+    for use in (zoo.load, zoo.verify, zoo.open):
+        assert "finite weights" in complaint(use, "entry")
+
+
+@pytest.mark.parametrize("where", ["x" * 300, None, b"entry", 7])
+def test_what_is_no_name_is_refused(where):
+    for use in (zoo.load, zoo.open):
+        complaint(use, where)

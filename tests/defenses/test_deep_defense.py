@@ -11,7 +11,7 @@ from keras_adv.defenses import Standard
 from keras_adv.defenses.deep_defense import CAP, DeepDefense, MeanImage
 from keras_adv.losses import pick, predicted_class
 from keras_adv.models import MLP
-from keras_adv.optimizers import Adam
+from keras_adv.optimizers import SGD, Adam
 from keras_adv.validate import InvalidInput
 
 
@@ -79,23 +79,24 @@ def test_an_image_that_has_arrived_stops_whatever_the_others_do(net, digits):
 
 def all_of_the_jacobian(net, x, y, steps):
     """Delta with every class differentiated twice, as the paper writes it."""
-    delta, first = ops.zeros_like(x), None
+    r, first = ops.zeros_like(x), None
     for _ in range(steps):
-        z, jac = jacobian(net.logits, x + delta)
+        z, jac = jacobian(net.logits, x + r)
         guess = predicted_class(z)
         first = guess if first is None else first
+        there = predicted_class(net.logits(x + 1.02 * r))
         size = ops.sum(ops.square(jac - pick(jac, y)[:, None]), axis=(2, 3, 4))
         far = ops.abs(z - pick(z, y)[:, None]) / ops.sqrt(ops.maximum(size, 1e-12))
         near = ops.argmin(ops.where(ops.one_hot(y, z.shape[1], dtype="bool"), 1e30, far), axis=1)
         right = first == y
         source, target = ops.where(right, y, guess), ops.where(right, ops.cast(near, "int32"), y)
         f, w = pick(z, target) - pick(z, source), pick(jac, target) - pick(jac, source)
-        go = ops.cast((guess == y) == right, "float32") * ops.abs(f)
+        go = ops.cast((there == y) == right, "float32") * ops.abs(f)
         go = go / ops.maximum(
             ops.sum(ops.square(w), axis=(1, 2, 3)), 1e-12
         )  # where it has arrived f and w are 0
-        delta = delta + 1.02 * ops.reshape(go, (-1, 1, 1, 1)) * w
-    return delta
+        r = r + ops.reshape(go, (-1, 1, 1, 1)) * w
+    return 1.02 * r
 
 
 def test_value_and_gradient_are_those_of_the_full_jacobian(net, digits):
@@ -142,7 +143,7 @@ def test_the_exponent_is_capped_and_a_black_or_flat_image_harmless(linear, grey)
     got = terms(DeepDefense(weight=1.0), model, black, y)
     assert all(np.isfinite(v).all() for v in got.values())
     np.testing.assert_array_equal(got["rho"], 0)  # a black image has none
-    far = terms(DeepDefense(weight=1.0, d=1e4), model, x, y)
+    far = terms(DeepDefense(weight=1.0, d=1e5), model, x, y)
     assert (guess != y).all() and far["rho"].min() > 1e-3
     np.testing.assert_allclose(far["fragility"], np.exp(CAP), rtol=1e-5)
     flat = keras.models.clone_model(model)
@@ -158,7 +159,7 @@ def test_the_regulariser_reaches_only_the_named_layers(smooth):
     rng = np.random.default_rng(0)
     x = ops.convert_to_tensor(rng.random((6, 4, 4, 1)).astype("float32"))
     y = predicted_class(Net(smooth).logits(x))
-    defense = DeepDefense(regularised=("featur",))
+    defense = DeepDefense(regularised=("features",))
 
     def fragility(values):
         batch = {"x": x, "y": y, **defense.prepare({}, x, y, None)}
@@ -169,9 +170,10 @@ def test_the_regulariser_reaches_only_the_named_layers(smooth):
         assert (np.abs(np.asarray(g)).max() > 0) == ("features" in v.path)
 
 
-def test_a_word_that_no_layer_has_is_refused(fresh):
+@pytest.mark.parametrize("name", ["attention", "featur"])
+def test_a_name_that_no_layer_has_is_refused(name, fresh):
     with pytest.raises(InvalidInput, match="regularised"):
-        Game(fresh, DeepDefense(regularised=("attention",)))
+        Game(fresh, DeepDefense(regularised=(name,)))
 
 
 class Held(keras.layers.Layer):
@@ -194,6 +196,37 @@ def normed(request):
         inner = Held(inner)
     x = keras.layers.Dense(8, activation="relu")(inner(keras.layers.Flatten()(inputs)))
     return keras.Model(inputs, keras.layers.Dense(3)(x))
+
+
+def test_scales_that_are_held_are_not_decayed_either(normed):
+    rng = np.random.default_rng(0)
+    x, y = rng.random((30, 4, 4, 1)).astype("float32"), rng.integers(0, 3, 30).astype("int32")
+    inner = normed.layers[2]
+    norm = getattr(inner, "inner", inner).layers[-1]
+    before = norm.get_weights()
+    for held in (True, False):
+        game = Game(normed, DeepDefense(freeze_norm=held, optimizer=SGD(weight_decay=0.5)))
+        game.compile_moves(game.defense.moves(), 1, 1)
+        game.play(ops.convert_to_tensor(x), ops.convert_to_tensor(y))
+        same = [np.array_equal(a, b) for a, b in zip(before[:2], norm.get_weights()[:2], strict=True)]
+        assert all(same) == held
+
+
+def test_units_are_dropped_though_batch_normalisation_is_held():
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((4, 4, 1))
+    hidden = keras.layers.BatchNormalization()(keras.layers.Flatten()(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Dropout(0.5, seed=1)(hidden)))
+    model.layers[2].moving_mean.assign(np.full(16, 0.3, "float32"))
+    net, x = Net(model), ops.convert_to_tensor(np.random.default_rng(0).random((64, 4, 4, 1), "float32"))
+    still, dropped = np.asarray(net.logits(x)), np.asarray(net.logits(x, mode="stored"))
+    assert (still != dropped).any(1).mean() > 0.9
+    # half of the units, twice as large: the mean over many images is that of inference
+    np.testing.assert_allclose(dropped.mean(0), still.mean(0), atol=0.2)
+    model.layers[3].rate = 0.0
+    np.testing.assert_allclose(net.logits(x, mode="stored"), still, atol=1e-5)
+    assert np.abs(np.asarray(net.logits(x, mode="untracked")) - still).max() > 0.1
+    assert len(model.trainable_variables) == 4
 
 
 @pytest.mark.parametrize("paper", [True, False])

@@ -40,6 +40,7 @@ def test_the_simplex_is_that_of_the_released_recipe():
         (10, 2, np.cos(2 * np.pi / 10)),
         (5, 3, 0.0),  # Rankin: 0 for dim + 2 .. 2 dim points
         (10, 5, 0.0),
+        (100, 64, 0.0),
         (12, 3, 1 / np.sqrt(5)),  # icosahedron
         (27, 6, 0.25),  # Schlaefli's polytope
     ],

@@ -49,3 +49,32 @@ def test_export_replaces_a_saved_model_and_keeps_its_hands_off_other_folders(ser
     with pytest.raises(keras_adv.InvalidInput, match="a SavedModel"):
         keras_adv.export(model, tmp_path)
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["labels.txt", "assets.extra"])
+def test_what_lies_beside_a_saved_model_is_never_removed(name, served):
+    model, out = served
+    (out / name).write_text("mine")
+    with pytest.raises(keras_adv.InvalidInput, match=name):
+        keras_adv.export(model, out)
+    assert (out / name).read_text() == "mine"
+    (out / name).unlink()
+
+
+def test_an_export_that_was_killed_is_made_again_and_leaves_nothing(served, tmp_path):
+    model, _ = served
+    out, beside = tmp_path / "1", tmp_path / ".export-1"
+    (beside / "part").mkdir(parents=True)
+    (beside / "part" / "saved_model.pb").write_text("half")
+    (beside / "1").mkdir()  # the older one, moved aside
+    assert (keras_adv.export(model, out) / "saved_model.pb").is_file() and not beside.exists()
+
+
+@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="loads a SavedModel")
+def test_the_signature_takes_no_other_shape_and_no_nan(served):
+    import tensorflow as tf
+
+    signature = tf.saved_model.load(str(served[1])).signatures["serving_default"]
+    for wrong in (np.zeros((2, 8, 9, 1), "float32"), np.full((1, 8, 8, 1), np.nan, "float32")):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            signature(images=tf.constant(wrong))

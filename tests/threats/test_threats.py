@@ -133,6 +133,11 @@ def test_the_two_thirds_prox_is_the_global_minimiser():
     assert np.asarray(two_thirds(ops.convert_to_tensor([1.4]), ops.convert_to_tensor([1.0])))[0] == 0
 
 
+def test_the_two_thirds_prox_does_not_cancel_at_small_weights():
+    got = two_thirds(ops.convert_to_tensor([1.4851]), ops.convert_to_tensor([2e-5]))
+    assert float(np.asarray(got)[0]) == pytest.approx(1.4851 - 2 / 3 * 2e-5 / 1.4851 ** (1 / 3), abs=2e-6)
+
+
 def test_the_two_thirds_prox_of_pixels_goes_by_the_largest_channel():
     v = np.array([[[[1.0, -0.2], [0.1, 0.1]]]], "float32")
     made = np.asarray(make("l0(operator='l2/3')").prox(v, np.full(1, 0.1, "float32")))
