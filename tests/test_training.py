@@ -5,7 +5,7 @@ import json
 import pytest
 
 import keras_adv
-from keras_adv import InvalidInput, artifact, registry, training, zoo
+from keras_adv import InvalidInput, artifact, files, registry, run_folder, training, zoo
 from keras_adv.card import ModelCard
 from keras_adv.fingerprint import sha256
 from keras_adv.recipes import Recipe
@@ -88,3 +88,16 @@ def test_a_recipe_can_start_from_a_trained_model(tmp_path, monkeypatch):
     with pytest.raises(InvalidInput, match="`name` must be"):
         keras_adv.train(recipe.replace(start="nothing"), tmp_path / "other", verbose=0)
     assert not (tmp_path / "other").exists()
+
+
+def test_a_folder_is_trained_in_by_one_at_a_time(tmp_path):
+    recipe = "recipe(defense=standard(), model=mlp(units=(8,)), epochs=1)"
+    run_folder.claim_folder(tmp_path / "run", registry.spec(registry.parse("recipe", recipe)))
+    told = "`out` must be a folder that no other process is using"
+    with files.sole_use(tmp_path / "run"), pytest.raises(InvalidInput, match=told):
+        keras_adv.train(recipe, tmp_path / "run")
+    assert not (tmp_path / "run" / "history.csv").exists()
+
+
+def test_a_data_file_with_a_space_in_its_name_makes_a_card_that_can_be_read():
+    assert Recipe(data="sets/my data[1].npz").title == "critic_lenet_my_data_1_"

@@ -117,8 +117,7 @@ def evaluate(
             result = attack_examples(model, images, examples, one, batch_size, progress=tick, folder=folder)
             tick(len(images.x), len(images.x))
             rows.append(summary(one, result, images.x))
-            if said := result_flags(model, result):
-                rows[-1]["flags"] = said
+            rows[-1]["flags"] = result_flags(model, result)
     count = int(images.correct.sum())
     return {
         "n": len(images.x),

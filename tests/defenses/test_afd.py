@@ -3,10 +3,11 @@ import pytest
 from keras import ops
 
 from keras_adv import registry
-from keras_adv.attacks import PGD
+from keras_adv.attacks import FGSM, PGD
 from keras_adv.backend import Game, Net, value_and_grad
 from keras_adv.defenses.afd import AFD
 from keras_adv.defenses.discriminator import Discriminator, SpectralDense
+from keras_adv.losses import cross_entropy
 from keras_adv.models import MLP
 from keras_adv.optimizers import SGD
 from keras_adv.threats import Linf
@@ -229,3 +230,19 @@ def test_presets_are_the_papers():
     for one in (mnist, cifar):
         assert [m.optimizer.learning_rate for m in one.moves()] == [0.1, 0.1, 0.5]
         assert registry.parse("defense", repr(one)) == one
+
+
+def test_matching_in_one_update_is_the_sum_of_both_losses(digits):
+    """The paper's ablation: S_e is added to the classification loss, unsquared."""
+    x, y = (ops.convert_to_tensor(part[:20]) for part in digits.train)
+    net = MLP(units=(16,)).build(digits.shape, digits.classes, seed=1)
+    afd = AFD(attack=FGSM(threat=Linf(eps=0.1)), match=True, joint=True, squared=False)
+    game = Game(net, afd)
+    (move,) = afd.moves()
+    assert move.learns == ("net",)
+    nets = {name: Net(player) for name, player in game.players.items()}
+    batch = {"x": x, "y": y, **afd.prepare(nets, x, y, ops.convert_to_tensor(1, "uint32"))}
+    terms = move.loss(nets, batch)
+    clean, attacked = (np.asarray(nets["net"].features(v)) for v in (x, batch["adversarial"]))
+    np.testing.assert_allclose(terms["matching"], np.linalg.norm(clean - attacked, axis=1), rtol=1e-4)
+    np.testing.assert_allclose(terms["cross_entropy"], cross_entropy(nets["net"].logits(x), y), rtol=1e-4)

@@ -74,3 +74,17 @@ def test_pad_shortcut_keeps_values_and_adds_zeros():
     out = np.asarray(models.resnet.PadShortcut(4, 2)(x))
     np.testing.assert_array_equal(out[..., 1:3], x[:, ::2, ::2])
     assert (out[..., [0, 3]] == 0).all()
+
+
+@pytest.fixture
+def channels_first():
+    keras.config.set_image_data_format("channels_first")
+    yield
+    keras.config.set_image_data_format("channels_last")
+
+
+@pytest.mark.parametrize("name", ["lenet", "resnet", "wrn"])
+def test_networks_take_channels_last_whatever_keras_is_set_to(name, channels_first):
+    made = registry.parse("model", SMALLEST.get(name, name)).build((28, 28, 1), 10)
+    assert made.output_shape == (None, 10) and keras.config.image_data_format() == "channels_first"
+    assert made(np.zeros((2, 28, 28, 1), "float32")).shape == (2, 10)
