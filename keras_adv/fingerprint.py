@@ -29,7 +29,8 @@ def fingerprint(*identity: Any) -> str:
                 digest.update(item.to_json().encode())
             digest.update(fingerprint(*item.get_weights()).encode())
         elif isinstance(item, np.ndarray):
-            digest.update(str((item.shape, item.dtype)).encode() + np.ascontiguousarray(item).tobytes())
+            digest.update(str((item.shape, item.dtype)).encode())
+            digest.update(np.ascontiguousarray(item).data)
         else:
             digest.update(repr(item).encode())
     return digest.hexdigest()[:24]

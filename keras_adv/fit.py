@@ -80,25 +80,41 @@ def defend(
     held = None if validation_data is None else _held_out(validation_data, shape, classes)
     check_logits(model.predict(x[:100], verbose=0))
     guard = chosen.collapse_guard()
+    if not model.trainable_variables:
+        raise validate.unusable("model", "one with weights to train", f"{model.name}, which has none")
     game = Game(model, chosen, seed, lambda net: {BEST_WEIGHTS: BestWeights(net)} if guard else {})
     batches = Batches(chosen.extend_data(game.predictor, x, y), batch_size, seed, augment)
     phases = chosen.phases(epochs)
     game.compile_moves(tuple(move for phase in phases for move in phase.moves), len(batches), epochs)
-    run = _identity(game, chosen, epochs, {"batch_size": batch_size, "augment": augment, "seed": seed}, x, y)
-    saved = [c.restore(game, run, epochs) for c in callbacks if isinstance(c, Checkpoint)]
-    done = max(saved, default=0)
+    done = 0
+    for checkpoint in (c for c in callbacks if isinstance(c, Checkpoint)):
+        settings = {"batch_size": batch_size, "augment": augment, "seed": seed}
+        done = checkpoint.restore(game, _identity(game, chosen, epochs, settings, x, y), epochs)
     watch = [StopOnCollapse(guard, game.predictor, x, y)] if guard else []
+    options = {
+        "shuffle": False,  # the batches have their own order
+        "initial_epoch": done,
+        "epochs": epochs,
+        "validation_data": held,
+        "callbacks": [EpochOrder(batches), PhaseChange(phases), StopOnNaN(), *watch, *callbacks],
+        "verbose": verbose,
+    }
     if done < epochs:
-        game.fit(
-            batches,
-            shuffle=False,  # the batches have their own order
-            initial_epoch=done,
-            epochs=epochs,
-            validation_data=held,
-            callbacks=[EpochOrder(batches), PhaseChange(phases), StopOnNaN(), *watch, *callbacks],
-            verbose=verbose,
-        )
+        _train(game, batches, options)
     return game.predictor
+
+
+def _train(game: Game, batches: Batches, options: dict[str, Any]) -> None:
+    try:
+        game.fit(batches, **options)
+    except LookupError as error:  # TensorFlow names the operation
+        if "gradient registry" not in str(error):
+            raise
+        raise validate.unusable(
+            "model",
+            f"of operations whose gradient can be differentiated, for {game.defense.name}",
+            str(error),
+        ) from error
 
 
 def _held_out(given: Any, shape: tuple[int, ...], classes: int) -> Split:

@@ -206,3 +206,23 @@ def test_defenses_that_can_collapse_are_watched(spec, watched):
     defend(small(), registry.parse("defense", spec), callbacks=[notes])
     assert ("pgd_accuracy" in notes.logs[0]) == watched
     assert (BEST_WEIGHTS in notes.players) == watched
+
+
+def test_a_net_with_nothing_to_train_is_refused():
+    net = small()
+    net.trainable = False
+    with pytest.raises(InvalidInput, match="`model` must be one with weights to train"):
+        defend(net)
+
+
+@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="JAX differentiates its operations twice")
+def test_an_operation_without_a_second_derivative_is_named():
+    import tensorflow as tf
+
+    class Once(keras.layers.Layer):
+        def call(self, x):
+            return tf.nn.lrn(x)  # its gradient has none
+
+    net = keras.Sequential([keras.Input(SHAPE), Once(), keras.layers.Flatten(), keras.layers.Dense(CLASSES)])
+    with pytest.raises(InvalidInput, match="`model` must be of operations whose gradient can be"):
+        defend(net, "double_backprop()")

@@ -15,6 +15,9 @@ from keras_adv.backend import FrozenNet
 from keras_adv.losses import margin, predicted_class
 from keras_adv.validate import InvalidInput
 
+HALF_PRECISION_SCALE = 1024.0
+"""What a gradient is multiplied by on its way through a net that computes in float16."""
+
 
 class Examples(NamedTuple):
     """Images and what each of them is attacked with: one row an image, NumPy arrays or tensors.
@@ -103,10 +106,14 @@ class Task:
     def logits(self, images: Tensor, draw: Any = None) -> Tensor:
         """(B, K) logits of `images`. `draw` numbers the draw of a random net (others ignore it).
 
-        A gradient through them has 0 where the model's own is not finite, so that an attack goes on.
+        A gradient through them has 0 where the model's own is not finite, so that an attack goes on; that of
+        a net in float16 is scaled on its way, for there it would round to 0.
         """
-        images = finite_gradient(images)
-        return self.model(images, draw) if isinstance(self.model, FrozenNet) else self.model(images)
+        if not isinstance(self.model, FrozenNet):
+            return self.model(finite_gradient(images))
+        scale = HALF_PRECISION_SCALE if self.model.net.model.compute_dtype == "float16" else 1.0
+        logits = self.model(finite_gradient(images, 1.0 / scale), draw)
+        return finite_gradient(logits, scale) if scale != 1.0 else logits
 
     def features(self, images: Tensor) -> Tensor:
         """(B, F) activations of the layer named "features". Raises InvalidInput where the model is a
@@ -138,15 +145,18 @@ class Task:
         return ops.where(broken(logits), 1e30 if self.target is None else -1e30, beyond)
 
 
-@ops.custom_gradient
-def finite_gradient(x: Tensor) -> Any:
-    """x; of a gradient through it, what is not finite is 0."""
+def finite_gradient(x: Tensor, scale: float = 1.0) -> Tensor:
+    """x; a gradient through it is multiplied by `scale`, and 0 where it is not finite."""
 
-    def backward(*args: Tensor, upstream: Tensor | None = None) -> Tensor:
-        g = args[0] if upstream is None else upstream
-        return ops.where(ops.isfinite(g), g, ops.zeros_like(g))
+    @ops.custom_gradient
+    def passed(v: Tensor) -> Any:
+        def backward(*args: Tensor, upstream: Tensor | None = None) -> Tensor:
+            g = args[0] if upstream is None else upstream
+            return ops.where(ops.isfinite(g), scale * g, ops.zeros_like(g))
 
-    return x, backward
+        return v, backward
+
+    return passed(x)
 
 
 def broken(logits: Tensor) -> Tensor:

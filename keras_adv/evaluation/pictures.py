@@ -30,7 +30,8 @@ def curves(rows: list[dict[str, float]], path: Path) -> None:
 def examples(x: np.ndarray, result: Result, labels: np.ndarray, title: str, path: Path, n: int = 8) -> None:
     """Clean images, what the attack made of them, and the difference, for the first `n` it fooled.
 
-    `labels` (N,) are the model's decisions on the adversarial images.
+    `labels` (N,) are the model's decisions on the adversarial images. Images of other than three channels are
+    shown as their mean.
     """
     chosen = np.flatnonzero(result.clean & result.success)[:n]
     figure = Figure(figsize=(1.2 * max(len(chosen), 3), 4.2), layout="constrained")
@@ -39,7 +40,8 @@ def examples(x: np.ndarray, result: Result, labels: np.ndarray, title: str, path
         change = result.images[i] - x[i]
         scale = max(float(np.abs(change).max()), 1e-6)
         for axis, image in zip(column, (x[i], result.images[i], 0.5 + change / (2 * scale)), strict=True):
-            axis.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1)
+            shown = image if image.shape[-1] == 3 else image.mean(-1)
+            axis.imshow(shown, cmap="gray", vmin=0, vmax=1)
         column[1].set_title(f"-> {labels[i]}", fontsize=8)
         column[2].set_title(f"norm {result.distance[i]:.2f}", fontsize=8)
     for axis, name in zip(axes[:, 0], ("clean", "adversarial", "difference"), strict=True):

@@ -209,3 +209,25 @@ def test_images_with_channels_first_are_refused_where_pixels_count():
     with pytest.raises(InvalidInput, match=r"counts pixels.*looks like \(N, C, H, W\)"):
         attack(model, x, y, "pgd(threat=l0(eps=3))")
     assert attack(model, x, y, SPEC).images.shape == x.shape
+
+
+def two_layers():
+    inputs = keras.Input((8, 8, 1))
+    hidden = keras.layers.Dense(32, "relu")(keras.layers.Flatten()(inputs))
+    return keras.Model(inputs, keras.layers.Dense(10)(hidden))
+
+
+def test_a_net_in_float16_is_measured_as_in_float32(net, images):
+    """Its gradients, of a net that is sure, would round to 0 and end the search far out."""
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        half = two_layers()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    whole = two_layers()
+    keras_adv.defend(whole, "standard()", *keras_adv.data.load("digits").train, epochs=10, verbose=0)
+    whole.layers[-1].set_weights([4 * w for w in whole.layers[-1].get_weights()])  # sure of everything
+    half.set_weights(whole.get_weights())
+    assert half.compute_dtype == "float16"
+    sizes = [attack(m, *images, "ddn(steps=50)").distance.mean() for m in (whole, half)]
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.03)

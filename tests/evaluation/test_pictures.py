@@ -1,12 +1,14 @@
 """Pictures of a run."""
 
 import numpy as np
+import pytest
 
 from keras_adv.evaluation import Result, pictures
 
 
-def test_pictures_are_drawn(digits, tmp_path):
-    x, y = digits.test[0][:4], digits.test[1][:4]
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
+def test_pictures_are_drawn(channels, digits, tmp_path):
+    x, y = np.repeat(digits.test[0][:4], channels, axis=-1), digits.test[1][:4]
     yes = np.ones(4, bool)
     made = Result(1.0 - x, yes, yes, np.ones(4, "float32"), np.ones(4, "int64"), 0.0, {})
     pictures.examples(x, made, y, "title", tmp_path / "a.png", n=2)
