@@ -72,19 +72,17 @@ def test_penalty_is_zero_for_a_critic_of_unit_slope(digits):
 
 def test_cycle_is_zero_where_the_attack_stands_still(scene):
     game, nets, batch = scene
-    still = {**batch, "found": batch["x"], "log_clean": ops.full((60,), -1e4), "moved": ops.ones(60)}
-    np.testing.assert_allclose(game.defense._classifier_loss(nets, still)["cycle"], 0, atol=1e-9)
+    still = {**batch, "found": batch["x"], "moved": ops.ones(60)}
+    np.testing.assert_allclose(game.defense._classifier_loss(nets, still)["cycle"], 0, atol=1e-6)
 
 
-def test_terms_of_the_attack_count_only_moved_images_and_an_empty_mask_is_safe(scene):
+def test_the_classifiers_terms_of_the_attack_count_only_moved_images_and_an_empty_mask_is_safe(scene):
     game, nets, batch = scene
     none = {**batch, "moved": ops.zeros(60)}
-    for terms, names in (
-        (game.defense._judge(nets, none), ["fake"]),
-        (game.defense._classifier_loss(nets, none), ["fooling", "cycle"]),
-    ):
-        for name in names:
-            np.testing.assert_array_equal(terms[name], np.zeros(60))
+    terms = game.defense._classifier_loss(nets, none)
+    for name in ("fooling", "cycle"):
+        np.testing.assert_array_equal(terms[name], np.zeros(60))
+    assert (np.asarray(game.defense._judge(nets, none)["fake"]) > 0).all()  # the critic sees every image
     mask, term = (
         ops.convert_to_tensor([1.0, 0.0, 1.0, 0.0]),
         ops.convert_to_tensor([2.0, np.nan, 4.0, np.inf]),
