@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import keras
 from keras import ops
 
 Tensor = Any
@@ -16,6 +18,22 @@ Logits = Callable[[Tensor], Tensor]
 
 TINY = 1e-12
 """Smallest divisor: it stands in for a norm of 0."""
+
+
+@contextlib.contextmanager
+def in_float32() -> Iterator[None]:
+    """Where Keras is set to another precision than float32 (float64, say): what is made here is in float32
+    all the same. A model keeps its own."""
+    before, policy = keras.config.floatx(), keras.config.dtype_policy()
+    if before != "float32":
+        keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")
+    try:
+        yield
+    finally:
+        if before != "float32":
+            keras.config.set_floatx(before)
+            keras.config.set_dtype_policy(policy)
 
 
 def flatten(x: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_adv import registry, validate
+from keras_adv.arrays import in_float32
 from keras_adv.backend import Game
 from keras_adv.callbacks import (
     BEST_WEIGHTS,
@@ -25,6 +26,7 @@ from keras_adv.defenses import Defense
 from keras_adv.fingerprint import fingerprint
 
 
+@in_float32()
 def defend(
     model: keras.Model,
     defense: Defense | str,

@@ -105,7 +105,7 @@ class Net:
         Raises:
             InvalidInput: the model has no such layer.
         """
-        both = keras.Model(self.model.inputs, [feature_layer(self.model).output, self.model.output])
+        both = keras.Model(self.model.inputs, [feature_layer(self.model).output, *self.model.outputs])
         features, logits = self._run(both, (x,), mode)
         return flatten(ops.cast(features, "float32")), ops.cast(logits, "float32")
 
@@ -157,9 +157,9 @@ class Net:
                 layer._trainable = True
 
     def kernels(self, last: bool = True) -> list[Tensor]:
-        """Current matrices and filters; without the last layer's unless `last`."""
+        """Current matrices and filters, in float32; without the last layer's unless `last`."""
         found = [v for v in self.model.trainable_variables if len(v.shape) > 1]
-        return [v.value for v in (found if last else found[:-1])]
+        return [ops.cast(v.value, "float32") for v in (found if last else found[:-1])]
 
     def penalties(self) -> list[Tensor]:
         """Of each learned weight that has a regularizer, what that says of its current value."""

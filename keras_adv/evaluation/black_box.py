@@ -6,12 +6,14 @@ from typing import Any
 
 import keras
 
+from keras_adv.arrays import in_float32
 from keras_adv.attacks import Attack
 from keras_adv.evaluation.image_set import classify
 from keras_adv.evaluation.runner import Result, attack
 from keras_adv.validate import invalid
 
 
+@in_float32()
 def transfer(
     source: keras.Model,
     target: keras.Model,

@@ -7,6 +7,7 @@ import itertools
 import keras
 import numpy as np
 
+from keras_adv.arrays import in_float32
 from keras_adv.attacks import PGD
 from keras_adv.evaluation import compiled
 from keras_adv.evaluation.image_set import classify
@@ -68,6 +69,7 @@ def result_flags(model: keras.Model, result: Result) -> list[str]:
     return found
 
 
+@in_float32()
 def audit(model: keras.Model, x: np.ndarray, y: np.ndarray, n: int = 100) -> list[str]:
     """What looks like masked gradients, in sentences; an empty list where nothing does.
 

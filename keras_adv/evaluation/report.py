@@ -16,6 +16,7 @@ from rich.table import Table
 from scipy import stats
 
 from keras_adv import registry, validate
+from keras_adv.arrays import in_float32
 from keras_adv.attacks import Attack
 from keras_adv.evaluation import goals
 from keras_adv.evaluation.image_set import classify
@@ -63,6 +64,7 @@ def summary(chosen: Attack, result: Result, x: np.ndarray) -> dict[str, Any]:
     }
 
 
+@in_float32()
 def evaluate(
     model: keras.Model,
     x: Any,

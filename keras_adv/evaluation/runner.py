@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from keras_adv import noise, registry, validate
+from keras_adv.arrays import in_float32
 from keras_adv.attacks import Attack
 from keras_adv.attacks.host import HostAttack
 from keras_adv.attacks.task import Examples
@@ -46,6 +47,7 @@ class Result(NamedTuple):
     parts: dict[str, int]
 
 
+@in_float32()
 def attack(
     model: keras.Model,
     x: Any,
@@ -99,6 +101,7 @@ def attack(
     )
 
 
+@in_float32()
 def attack_examples(
     model: keras.Model,
     images: ImageSet,

@@ -231,3 +231,29 @@ def test_a_net_in_float16_is_measured_as_in_float32(net, images):
     assert half.compute_dtype == "float16"
     sizes = [attack(m, *images, "ddn(steps=50)").distance.mean() for m in (whole, half)]
     assert sizes[1] == pytest.approx(sizes[0], rel=0.03)
+
+
+@pytest.fixture
+def double_precision():
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    yield
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="JAX has float64 only where it is enabled")
+@pytest.mark.parametrize("spec", ["ddn(steps=5)", "pdpgd(steps=5)", "square(threat=linf(eps=0.1), steps=5)"])
+def test_keras_set_to_float64_is_attacked_all_the_same(spec, double_precision, images):
+    model = two_layers()
+    assert model.compute_dtype == "float64"
+    result = attack(model, *images, spec)
+    assert result.images.dtype == np.float32 and keras.config.floatx() == "float64"
+
+
+@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="JAX has float64 only where it is enabled")
+def test_keras_set_to_float64_is_defended_all_the_same(double_precision, images):
+    model = two_layers()
+    defense = "critic(width=8, attack=high_confidence(steps=1, max_step=None))"
+    keras_adv.defend(model, defense, *images, epochs=2, batch_size=20, verbose=0)
+    assert all(np.isfinite(w).all() for w in model.get_weights())
