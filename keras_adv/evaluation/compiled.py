@@ -35,7 +35,7 @@ def _once(model: keras.Model, key: str, make: Callable[[], Any]) -> Any:
     made = _known.setdefault(model, collections.OrderedDict())
     if key not in made:
         made[key] = make()
-        if len(made) > MOST:
+        while len(made) > MOST:
             made.popitem(last=False)
     made.move_to_end(key)
     return made[key]
@@ -93,9 +93,10 @@ class CompiledAttack:
         model: the model as attacks see it.
         attack: the attack.
         compile: makes a compiled function of a function, for that model.
+        stop: whether an image is done at its first mistake; of a random net that is no proof.
     """
 
-    def __init__(self, model: Logits, attack: Attack, compile: Callable[..., Any]) -> None:
+    def __init__(self, model: Logits, attack: Attack, compile: Callable[..., Any], stop: bool = True) -> None:
         def begin(examples: Examples, used: Tensor, old: State, source: Tensor) -> State:
             state = attack.begin(Task(model, examples))
             state["done"] = ops.logical_or(state["done"], ops.logical_not(used))
@@ -103,7 +104,7 @@ class CompiledAttack:
             return {n: ops.take(v, source, axis=0) for n, v in both.items()}
 
         def advance(examples: Examples, state: State, rounds: Tensor) -> tuple[State, Tensor]:
-            state = attack.advance(Task(model, examples), state, rounds)
+            state = attack.advance(Task(model, examples), state, rounds, stop)
             return state, attack.candidate(state)
 
         self.begin = compile(begin)
@@ -115,12 +116,12 @@ class CompiledAttack:
         """Batch size -> seconds that compiling for it took."""
 
 
-def attack_loop(model: keras.Model, attack: Attack) -> CompiledAttack:
-    """The compiled loop of an attack; all radii share it."""
+def attack_loop(model: keras.Model, attack: Attack, stop: bool = True) -> CompiledAttack:
+    """The compiled loop of an attack, which ends for an image at its first mistake if `stop`; all radii share
+    it."""
     one = _with_unit_radius(attack)
-    return _once(
-        model, registry.spec(one), lambda: CompiledAttack(_WeakFrozenNet(model), one, _compiler(model))
-    )
+    key = registry.spec(one) if stop else f"all rounds of {registry.spec(one)}"
+    return _once(model, key, lambda: CompiledAttack(_WeakFrozenNet(model), one, _compiler(model), stop))
 
 
 def host_search(model: keras.Model, attack: HostAttack) -> Search:
@@ -129,12 +130,12 @@ def host_search(model: keras.Model, attack: HostAttack) -> Search:
     return _once(model, registry.spec(one), lambda: one.search(_WeakFrozenNet(model), _compiler(model)))
 
 
-def verification(model: keras.Model, attack: Attack) -> Callable[..., Any]:
+def verification(model: keras.Model, attack: Attack, draws: int = 1) -> Callable[..., Any]:
     """Compiled `Attack.verify`: (images to offer, examples) -> (images, success, distance). All attacks of a
     contract in a norm share it."""
     net, one = _WeakFrozenNet(model), _with_unit_radius(attack)
-    key = f"verify {one.contract} {registry.spec(one.threat)}"
-    return _once(model, key, lambda: compile(lambda found, e: one.verify(Task(net, e), found), model))
+    key = f"verify {one.contract} {registry.spec(one.threat)} {draws}"
+    return _once(model, key, lambda: compile(lambda found, e: one.verify(Task(net, e), found, draws), model))
 
 
 def logits(model: keras.Model) -> Callable[..., Any]:

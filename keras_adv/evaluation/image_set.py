@@ -13,6 +13,9 @@ from keras_adv.evaluation import answers, compiled
 from keras_adv.evaluation.slots import in_batches
 from keras_adv.losses import predicted_class
 
+DRAWS = 20
+"""Draws of a random net over which its clean logits are averaged."""
+
 
 class ImageSet(NamedTuple):
     """What attacks on a data set start from (NumPy).
@@ -20,12 +23,14 @@ class ImageSet(NamedTuple):
     Attributes:
         x: images (N, H, W, C), float32 in [0, 1].
         y: (N,) int32 labels.
-        logits: (N, K) of the clean images.
+        logits: (N, K) of the clean images; of a random net means over `DRAWS` draws.
+        random: whether the net answers differently each time.
     """
 
     x: np.ndarray
     y: np.ndarray
     logits: np.ndarray
+    random: bool = False
 
     @property
     def correct(self) -> np.ndarray:
@@ -51,8 +56,14 @@ def classify(model: keras.Model, x: Any, y: Any, batch_size: int, seed: int = 0)
     y = validate.labels(y, len(x), classes)
     validate.number("batch_size", batch_size, low=1, whole=True)
     validate.seed(seed)
-    answers.check(model, x)
-    run = compiled.logits(model)
-    logits = in_batches(lambda part: (run(part),), batch_size, x)[0]
+    random = answers.check(model, x)
+    run, drawn = compiled.logits(model), compiled.drawn_logits(model)
+    if random:
+        of_draws = [
+            in_batches(lambda part, n=n: (drawn(part, np.int32(n)),), batch_size, x)[0] for n in range(DRAWS)
+        ]
+        logits = np.mean(of_draws, axis=0)
+    else:
+        logits = in_batches(lambda part: (run(part),), batch_size, x)[0]
     check_logits(logits)
-    return ImageSet(x, y, logits)
+    return ImageSet(x, y, logits, random)

@@ -24,6 +24,10 @@ Progress = Callable[[int, int], None]
 """Called with (images finished, images)."""
 
 
+JUDGING_DRAWS = 101
+"""Fresh draws of a random net, most of which decide whether an image is a mistake."""
+
+
 class Result(NamedTuple):
     """An attack on a data set, one row an image (NumPy).
 
@@ -62,6 +66,9 @@ def attack(
     resume: Path | str | None = None,
 ) -> Result:
     """Attacks every image of a data set that the model classifies correctly.
+
+    A model that answers differently each time is attacked for all rounds, since a mistake of one draw proves
+    nothing, and judged by most of 101 fresh draws; give the attack an `eot` where it has one.
 
     Args:
         model: Keras model, images (B, H, W, C) in [0, 1] -> logits (B, K). It is left as it was: inference
@@ -136,6 +143,7 @@ class _Run:
         self.model, self.attack, self.examples = model, attack, examples
         self.batch_size, self.progress, self.classes = batch_size, progress, images.classes
         self.images, self.clean, self.logits = images.x.copy(), images.correct, images.logits
+        self.random = images.random
         self.success, self.distance = ~self.clean, np.zeros(len(images.y), "float32")
         self.passes = np.zeros(len(images.y), "int64")
         self.parts: dict[str, int] = {}
@@ -185,7 +193,7 @@ class _Run:
             search = compiled.host_search(self.model, part)
             run = host_batches(search, examples, queue, self.batch_size)
         else:
-            loop = compiled.attack_loop(self.model, part)
+            loop = compiled.attack_loop(self.model, part, stop=not self.random)
             run = Slots(part, loop, examples, queue, self.batch_size).run()
         for finished in run:
             journal.add(finished)
@@ -198,7 +206,7 @@ class _Run:
         rows = self.standing
         if not len(rows):
             return
-        verify = compiled.verification(self.model, self.attack)
+        verify = compiled.verification(self.model, self.attack, JUDGING_DRAWS if self.random else 1)
         verified = in_batches(verify, self.batch_size, self.images[rows], examples.take(rows))
         self.images[rows], self.success[rows], self.distance[rows] = verified
 

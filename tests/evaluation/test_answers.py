@@ -7,7 +7,7 @@ from keras import ops
 
 import keras_adv
 from keras_adv import InvalidInput, attack
-from keras_adv.evaluation import compiled
+from keras_adv.evaluation import answers, compiled
 
 SPEC = "pgd(threat=linf(eps=0.1), steps=5)"
 
@@ -112,11 +112,54 @@ def test_a_net_that_looks_at_its_batch_is_refused(images):
         attack(model, *images, SPEC)
 
 
-def test_a_net_that_is_random_in_inference_is_not_taken_for_one(images):
+class KerasNoise(keras.layers.Layer):
+    """Draws from Keras' global seed."""
+
+    def call(self, x):
+        return x + keras.random.normal(ops.shape(x), 0.0, 0.2)
+
+
+class OwnNoise(keras.layers.Layer):
+    """Draws from a seed of its own, in inference too."""
+
+    def __init__(self):
+        super().__init__()
+        self.seeds = keras.random.SeedGenerator(1)
+
+    def call(self, x):
+        return x + keras.random.normal(ops.shape(x), 0.0, 0.2, seed=self.seeds)
+
+
+class TensorFlowNoise(keras.layers.Layer):
+    def call(self, x):
+        import tensorflow as tf
+
+        return x + tf.random.normal(tf.shape(x), 0.0, 0.2)
+
+
+NOISE = [OwnNoise, *([TensorFlowNoise] if keras.config.backend() == "tensorflow" else [])]
+
+
+def test_a_net_that_draws_from_keras_global_seed_is_told_where_to_draw(net, images):
     inputs = keras.Input((8, 8, 1))
-    noisy = keras.layers.GaussianNoise(0.3, seed=1)(inputs, training=True)
-    model = keras.Model(inputs, keras.layers.Dense(10)(keras.layers.Flatten()(noisy)))
-    assert attack(model, *images, SPEC).clean.shape == (60,)
+    with pytest.raises(InvalidInput, match="SeedGenerator of its own"):
+        attack(keras.Model(inputs, net(KerasNoise()(inputs))), *images, SPEC)
+
+
+@pytest.mark.parametrize("noise", NOISE)
+def test_a_random_net_is_attacked_for_all_rounds_and_judged_by_most_of_many_draws(noise, net, images):
+    inputs = keras.Input((8, 8, 1))
+    model = keras.Model(inputs, net(noise()(inputs)))
+    x, y = images
+    assert answers.check(model, x) and not answers.check(net, x)
+    result = attack(model, x, y, "pgd(threat=linf(eps=0.15), steps=12)")
+    assert set(result.passes[result.clean]) == {12}
+    drawn = compiled.drawn_logits(model)
+    wrong = [np.asarray(drawn(result.images, np.int32(n))).argmax(1) != y for n in range(5000, 5100)]
+    share = np.mean(wrong, axis=0)
+    sure = np.abs(share - 0.5) > 0.2
+    np.testing.assert_array_equal(result.success[sure], share[sure] > 0.5)
+    assert (result.success & result.clean & sure).any() and (~result.success & sure).any()
 
 
 LEFT = (np.arange(8) < 4).astype("float32").reshape(1, 1, 8, 1)
