@@ -57,7 +57,14 @@ def forget_other_settings(model: keras.Model) -> None:
 
 def _settings_of(model: keras.Model) -> list[Any]:
     # Keras' own bookkeeping
-    own = {*vars(keras.layers.Layer()), *vars(keras.Sequential()), "stop_predicting", "stop_evaluating"}
+    own = {
+        *vars(keras.layers.Layer()),
+        *vars(keras.Sequential()),
+        "stop_predicting",
+        "stop_evaluating",
+        "_jax_state",
+        "_jax_state_synced",
+    }
     found: list[Any] = []
     for layer in model._flatten_layers():
         for name, value in vars(layer).items():

@@ -69,7 +69,7 @@ def test_an_activation_put_in_place_of_another_is_seen(images):
     model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
     first = attack(model, *images, SPEC)
     model.layers[-1].activation = ops.negative
-    assert attack(model, *images, SPEC).clean.mean() != first.clean.mean()
+    assert (attack(model, *images, SPEC).clean != first.clean).any()
 
 
 def test_what_no_attribute_tells_is_told_by_the_answers(images):
@@ -140,6 +140,7 @@ class TensorFlowNoise(keras.layers.Layer):
 NOISE = [OwnNoise, *([TensorFlowNoise] if keras.config.backend() == "tensorflow" else [])]
 
 
+@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="JAX refuses such a layer itself")
 def test_a_net_that_draws_from_keras_global_seed_is_told_where_to_draw(net, images):
     inputs = keras.Input((8, 8, 1))
     with pytest.raises(InvalidInput, match="SeedGenerator of its own"):
@@ -201,17 +202,18 @@ def test_an_attack_goes_on_with_0_where_a_gradient_is_not_finite(spec, net, imag
 
 
 class Brittle(keras.layers.Layer):
-    """x, but NaN as soon as a pixel is not 0.5."""
+    """(images, logits) -> logits, not finite as soon as a pixel is not 0.5."""
 
-    def call(self, x):
-        return x / ops.cast(x[:, 4:5, 4:5, :] == 0.5, x.dtype)
+    def call(self, given):
+        x, logits = given
+        return logits / ops.cast(x[:, 4, 4, :] == 0.5, x.dtype)
 
 
 def test_an_image_without_a_finite_answer_is_broken_and_said_so(net, images):
     x, y = images[0].copy(), images[1]
     x[:, 4, 4] = 0.5
     inputs = keras.Input(net.input_shape[1:])
-    model = keras.Model(inputs, net(Brittle()(inputs)))
+    model = keras.Model(inputs, Brittle()([inputs, net(inputs)]))
     assert attack(model, x, y, SPEC).success.all()
     (row,) = keras_adv.evaluate(model, x, y, SPEC)["attacks"]
     assert row["robust_accuracy"] == 0.0
