@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from keras import ops
 
@@ -24,6 +25,12 @@ from keras_adv.registry import option
 from keras_adv.threats import L2, Threat
 
 FLOOR = math.log(1e-6)
+
+THESIS: dict[str, Any] = {
+    "steps": 500, "restarts": 1, "lr": 0.1, "ratio": 0.01, "surrogate": "hinge", "decay": "linear",
+    "final": 0.01, "dual_final": 1.0,
+}  # fmt: skip
+"""The thesis' settings of both attacks; its lr is the best of 0.01 to 1."""
 
 
 @dataclass(frozen=True, repr=False)

@@ -6,7 +6,7 @@ from keras import ops
 
 from keras_adv.arrays import TINY, Tensor, expand_like, l2_norm
 from keras_adv.attacks.base import State
-from keras_adv.attacks.primal_dual.base import PrimalDual
+from keras_adv.attacks.primal_dual.base import THESIS, PrimalDual
 from keras_adv.numerics.adam import adam_moments
 from keras_adv.registry import preset, register
 from keras_adv.threats.base import require_norm
@@ -52,16 +52,4 @@ class PDGD(PrimalDual):
         return {"r": ops.clip(x + r - expand_like(lr, r) * mean / root, 0.0, 1.0) - x, "m": m, "v": v}
 
 
-preset(
-    "pdgd_thesis",
-    PDGD(
-        steps=500,
-        restarts=1,
-        lr=0.1,
-        ratio=0.01,
-        surrogate="hinge",
-        decay="linear",
-        final=0.01,
-        dual_final=1.0,
-    ),
-)
+preset("pdgd_thesis", PDGD(**THESIS))

@@ -6,7 +6,7 @@ from keras import ops
 
 from keras_adv.arrays import Tensor, expand_like, flatten
 from keras_adv.attacks.base import State
-from keras_adv.attacks.primal_dual.base import PrimalDual
+from keras_adv.attacks.primal_dual.base import THESIS, PrimalDual
 from keras_adv.numerics.adam import adam_moments
 from keras_adv.registry import option, preset, register
 from keras_adv.threats import L0, Linf, Threat
@@ -96,19 +96,4 @@ class PDPGD(PrimalDual):
         return {"r": ops.clip(x + ahead, 0.0, 1.0) - x, "m": z, "v": state["v"]}
 
 
-preset(
-    "pdpgd_thesis",
-    PDPGD(
-        threat=Linf(),
-        steps=500,
-        restarts=1,
-        lr=0.1,
-        ratio=0.01,
-        surrogate="hinge",
-        decay="linear",
-        final=0.01,
-        dual_final=1.0,
-        optimizer="sgd",
-        l0_prox="l0",
-    ),
-)
+preset("pdpgd_thesis", PDPGD(**THESIS, threat=Linf(), optimizer="sgd", l0_prox="l0"))
