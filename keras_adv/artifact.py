@@ -19,20 +19,11 @@ def read(path: str | Path) -> keras.Model:
             not finite.
     """
     path = Path(path)
-    try:
+    with foreign.reading("model", "a complete .keras file", path):
         if not path.is_file():
             raise InvalidInput(f"`model` must be an existing .keras file. Received: {str(path)!r}")
         foreign.check_archive(path)
         model: keras.Model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except InvalidInput:
-        raise
-    except (
-        Exception
-    ) as error:  # zipfile, h5py, json and Keras each have their own, and more with each version
-        cause = str(error).strip().partition("\n")[0][:200] or type(error).__name__
-        raise InvalidInput(
-            f"`model` must be a complete .keras file. Received: {str(path)!r}, {cause}"
-        ) from error
     if not all(np.isfinite(np.asarray(w)).all() for w in model.get_weights()):
         raise InvalidInput(f"`model` must have finite weights. Received: NaN or inf in {str(path)!r}")
     return model

@@ -90,7 +90,7 @@ def _checked(split: Split, name: str, classes: int | None = None, shape: Any = N
     x, y = split
     if x.ndim == 3:
         x = x[..., None]
-    if x.ndim == 4 and x.shape[1] in (1, 3) and min(x.shape[2:]) > 4:
+    if x.ndim == 4 and validate.channels_first(x.shape[1:]):
         raise validate.unusable(
             f"x_{name}",
             "images of shape (N, H, W, C)",
@@ -118,14 +118,10 @@ def _npz(path: Path) -> tuple[Split, Split]:
     names = ("x_train", "y_train", "x_test", "y_test")
     if not path.is_file():
         raise InvalidInput(f"`data` must be an existing file. Received: {str(path)!r}")
-    try:
+    with foreign.reading("data", "a readable npz file", path):
         foreign.check_npz(path)
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in names if name in file}
-    except InvalidInput:
-        raise
-    except Exception as error:  # whatever a file may be, NumPy and zipfile say it in many ways
-        raise InvalidInput(f"`data` must be a readable npz file: {error}. Received: {path}") from error
     missing = [name for name in names if name not in arrays]
     if missing:
         raise InvalidInput(f"`data` must hold {list(names)}. Received: {path} without {missing}")

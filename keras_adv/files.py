@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,8 +27,18 @@ def write_text(path: Path, text: str) -> None:
         raise
 
 
+def remove(folder: Path, names: re.Pattern[str]) -> None:
+    """Removes the files of these names, and the folder if nothing else is in it."""
+    if folder.is_dir():
+        for file in folder.iterdir():
+            if names.fullmatch(file.name):
+                file.unlink()
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
 @contextlib.contextmanager
-def sole_use(folder: Path, name: str = "out") -> Iterator[None]:
+def sole_use(folder: Path) -> Iterator[None]:
     """Holds a folder, which must be there, for this process; the hold ends with the process, however it ends.
 
     Raises:
@@ -37,7 +48,7 @@ def sole_use(folder: Path, name: str = "out") -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout as error:
-        raise unusable(name, "a folder that no other process is using", f"{folder}, in use") from error
+        raise unusable("out", "a folder that no other process is using", f"{folder}, in use") from error
     try:
         yield
     finally:

@@ -19,7 +19,7 @@ from keras_adv.callbacks import (
     PhaseChange,
     StopOnCollapse,
     StopOnNaN,
-)  # fmt: skip
+)
 from keras_adv.classifier import check_logits, check_model
 from keras_adv.data import AUGMENTS, Batches, Split
 from keras_adv.defenses import Defense

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from keras_adv.validate import InvalidInput
+from keras_adv.validate import InvalidInput, unusable
 
 EXPANSION = 20
 """A part may declare so many times the bytes that it takes in the file ..."""
@@ -18,6 +20,19 @@ ALLOWANCE = 64 * 2**20
 """... and so many bytes more."""
 LARGEST_CONFIG = 32 * 2**20
 """Bytes of the largest description of a model."""
+
+
+@contextlib.contextmanager
+def reading(name: str, allowed: str, path: Path) -> Iterator[None]:
+    """Turns whatever is raised while a file is read into one InvalidInput with its cause: zipfile, h5py,
+    json, NumPy and Keras each have their own errors, and more with each version."""
+    try:
+        yield
+    except InvalidInput:
+        raise
+    except Exception as error:
+        cause = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise unusable(name, allowed, f"{str(path)!r}, {cause}") from error
 
 
 def check_archive(path: Path) -> None:

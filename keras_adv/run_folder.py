@@ -18,7 +18,7 @@ def claim_folder(out: Path, spec: str) -> None:
     try:
         holds = file.read_text(encoding="utf-8", errors="replace").strip() if file.is_file() else ""
         if holds not in ("", spec):
-            raise validate.unusable("out", "new or of the same recipe", f"{out} with {holds[:400]}")
+            raise validate.unusable("out", "new or of the same recipe", f"{out} with {holds}")
         leftovers = {".writable", LOCK, file.name, f"{file.name}.part"}  # of a claim that was killed
         if not holds and out.is_dir() and not {p.name for p in out.iterdir()} <= leftovers:
             raise validate.unusable("out", "empty or a run folder", str(out))

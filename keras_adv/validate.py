@@ -111,6 +111,11 @@ def images(x: Any, name: str = "x", shape: tuple[int, ...] | None = None) -> np.
     return array
 
 
+def channels_first(shape: tuple[int, ...]) -> bool:
+    """Whether images of this shape look like (channels, H, W)."""
+    return shape[0] in (1, 3) and min(shape[1:]) > 4
+
+
 def as_array(name: str, value: Any, allowed: str) -> np.ndarray:
     """`value` as an array. Raises InvalidInput for rows of different shape."""
     try:

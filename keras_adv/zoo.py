@@ -49,7 +49,7 @@ def open(where: str | Path) -> keras.Model:
         raise invalid("model", "a zoo name, a run folder or FILE.keras", where)
     place = Path(where)
     if len(place.name) > LONGEST_NAME:
-        raise invalid("model", f"a name of at most {LONGEST_NAME} characters", f"{place.name[:60]}...")
+        raise invalid("model", f"a name of at most {LONGEST_NAME} characters", place.name)
     file = place / "model.keras" if place.is_dir() else place
     return artifact.read(file) if file.suffix == ".keras" else load(str(where))
 

@@ -169,12 +169,10 @@ class BaseGame(keras.Model):
         terms = self.terms_of(move, nets, batch)
         total = sum(self._mean(ops.zeros_like(terms[name]), terms[name]) for name in move.terms)
         for name in move.learns:
-            if name == "net" and len(added := nets[name].added_losses(batch["x"])) > len(
-                nets[name].penalties()
-            ):
-                total = total + sum(added)
-            else:
-                total = total + sum(nets[name].penalties())
+            # of the other networks the input is not known
+            total = total + sum(
+                nets[name].added_losses(batch["x"]) if name == "net" else nets[name].penalties()
+            )
         return total, terms
 
     def _check_statistics(self, net: Net) -> None:

@@ -66,8 +66,7 @@ class Net:
         True where the model stores only what is learned (no statistics, no random streams, no frozen layer)
         and no layer from outside Keras takes a `training` argument.
         """
-        foreign = [n for n in self.model._flatten_layers() if not type(n).__module__.startswith("keras.")]
-        takes_mode = any("training" in inspect.signature(n.call).parameters for n in foreign)
+        takes_mode = any("training" in inspect.signature(n.call).parameters for n in self._foreign_layers)
         return not (self.model.non_trainable_variables or takes_mode)
 
     @property
@@ -166,9 +165,20 @@ class Net:
         learned = [v for v in self.model.trainable_variables if v.regularizer is not None]
         return [v.regularizer(v.value) for v in learned]
 
+    @property
+    def _foreign_layers(self) -> list[keras.layers.Layer]:
+        """The layers of whose `call` nothing is known: those from outside Keras."""
+        return [n for n in self.model._flatten_layers() if not type(n).__module__.startswith("keras.")]
+
     def added_losses(self, x: Tensor) -> list[Tensor]:
         """What Keras' `fit` adds to the loss for these images: `penalties`, and whatever layers add in a call
-        of training mode. Moves nothing."""
+        of training mode. Moves nothing.
+
+        Cost: a pass, where a layer regularizes its activity or is not Keras' own nor this package's.
+        """
+        others = [n for n in self._foreign_layers if not type(n).__module__.startswith("keras_adv.")]
+        if not others and not any(n.activity_regularizer for n in self.model._flatten_layers()):
+            return self.penalties()
         state = [v.value for v in self.model.non_trainable_variables]
         options = {"training": True} if _takes_training(self.model) else {}
         return list(self.model.stateless_call(self.values, state, x, return_losses=True, **options)[2])

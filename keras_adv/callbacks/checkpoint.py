@@ -15,11 +15,11 @@ from typing import Any
 import keras
 
 from keras_adv import validate
-from keras_adv.files import write_text
+from keras_adv.files import remove, write_text
 from keras_adv.fingerprint import sha256
 
 _NAME = re.compile(r"epoch-(\d+)\.weights\.h5")
-_BESIDE = re.compile(r"epoch-\d+\.json(\.part)?")
+_OURS = re.compile(r"epoch-\d+\.(weights\.h5|json|json\.part)|part\.weights\.h5")
 _PART = "part.weights.h5"
 
 
@@ -106,7 +106,7 @@ class Checkpoint(keras.callbacks.Callback):
         differs = [name for name, value in self.run.items() if about["run"].get(name) != value]
         if differs:
             theirs = ", ".join(f"{name} {about['run'].get(name)!r}" for name in differs)
-            raise self._unusable(f"{saved}, of another run: {theirs[:300]}")
+            raise self._unusable(f"{saved}, of another run: {theirs}")
         if epoch > epochs:
             raise self._unusable(f"{saved}, ahead of the {epochs} epochs asked for")
         try:
@@ -132,14 +132,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def clear(self) -> None:
         """Removes the files, and the folder if nothing else is in it."""
-        for number in self._saved():
-            self._remove(number)
-        for leftover in self.folder.glob("epoch-*.json*"):
-            if _BESIDE.fullmatch(leftover.name):
-                leftover.unlink()
-        (self.folder / _PART).unlink(missing_ok=True)
-        if self.folder.is_dir() and not any(self.folder.iterdir()):
-            self.folder.rmdir()
+        remove(self.folder, _OURS)
 
     def _saved(self) -> dict[int, Path]:
         found = [(p, _NAME.fullmatch(p.name)) for p in self.folder.glob("epoch-*.weights.h5")]

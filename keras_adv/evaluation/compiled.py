@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -27,7 +28,7 @@ _known: weakref.WeakKeyDictionary[keras.Model, collections.OrderedDict[str, Any]
 _settings: weakref.WeakKeyDictionary[keras.Model, list[Any]] = weakref.WeakKeyDictionary()
 
 MOST = 48
-"""What is compiled for one model is kept for so many keys, those used last; one takes about 10 MB."""
+"""What is compiled for one model is kept for so many keys, those used last."""
 
 
 def _once(model: keras.Model, key: str, make: Callable[[], Any]) -> Any:
@@ -55,16 +56,15 @@ def forget_other_settings(model: keras.Model) -> None:
     _settings[model] = now
 
 
+@functools.cache
+def _bookkeeping() -> frozenset[str]:
+    """The attributes that Keras keeps for itself. Named, so that no layer of a user gets another number."""
+    later = ("stop_predicting", "stop_evaluating", "_jax_state", "_jax_state_synced")
+    return frozenset([*vars(keras.layers.Layer(name="any")), *vars(keras.Sequential(name="any")), *later])
+
+
 def _settings_of(model: keras.Model) -> list[Any]:
-    # Keras' own bookkeeping
-    own = {
-        *vars(keras.layers.Layer()),
-        *vars(keras.Sequential()),
-        "stop_predicting",
-        "stop_evaluating",
-        "_jax_state",
-        "_jax_state_synced",
-    }
+    own = _bookkeeping()
     found: list[Any] = []
     for layer in model._flatten_layers():
         for name, value in vars(layer).items():

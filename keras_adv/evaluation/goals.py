@@ -39,8 +39,8 @@ def make_examples(attack: Attack, images: ImageSet, seed: int, eps: Any, targets
 def check_goal(attack: Attack, images: ImageSet, targets: Any) -> None:
     """Raises InvalidInput where there are fewer classes than the attack, or its targeted form, needs, or no
     such form; or where it counts pixels and the images are (channels, H, W)."""
-    classes, shape, targeted = images.classes, images.x.shape[1:], targets is not None
-    if getattr(attack.threat, "pixels", False) and shape[0] in (1, 3) and min(shape[1:]) > 4:
+    classes, targeted = images.classes, targets is not None
+    if getattr(attack.threat, "pixels", False) and validate.channels_first(images.x.shape[1:]):
         raise validate.unusable(
             "x",
             f"images of shape (N, H, W, C), for {attack.name} counts pixels",

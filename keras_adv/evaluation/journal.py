@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from keras_adv.evaluation.slots import Finished
+from keras_adv.files import remove
 from keras_adv.fingerprint import fingerprint
 
 EVERY = 20.0  # seconds between two writes
@@ -73,8 +74,4 @@ class Journal:
 
 def clear(folder: Path) -> None:
     """Removes the files of all journals in a folder, and the folder if nothing else is in it."""
-    for file in folder.iterdir() if folder.is_dir() else ():
-        if re.fullmatch(r"[0-9a-f]{24}-\d+\.(npz|tmp)", file.name):
-            file.unlink()
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
+    remove(folder, re.compile(r"[0-9a-f]{24}-\d+\.(npz|tmp)"))

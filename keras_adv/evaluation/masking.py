@@ -10,34 +10,33 @@ import numpy as np
 from keras_adv.arrays import in_float32
 from keras_adv.attacks import PGD
 from keras_adv.evaluation import compiled
-from keras_adv.evaluation.image_set import classify
+from keras_adv.evaluation.image_set import ImageSet, classify, logits_of
 from keras_adv.evaluation.runner import Result, attack
-from keras_adv.evaluation.slots import in_batches
 from keras_adv.threats import Linf
 
-
-def is_random(model: keras.Model, x: np.ndarray) -> bool:
-    """Whether two evaluations of the same images x (N, H, W, C) differ: logits of length 1 by more than
-    1e-4."""
-    look = compiled.drawn_logits(model)
-    first, second = (np.asarray(look(x, np.int32(draw))) for draw in (1, 2))
-    gaps = [z / (np.linalg.norm(z, axis=1, keepdims=True) + 1e-10) for z in (first, second)]
-    return bool(np.abs(gaps[0] - gaps[1]).sum(1).max() > 1e-4)
+FLAGGED = 100
+"""Images whose gradients are looked at for `flags`."""
 
 
-def flags(model: keras.Model, x: np.ndarray, y: np.ndarray, share: float = 0.0) -> list[str]:
+def flags(model: keras.Model, x: np.ndarray, y: np.ndarray) -> list[str]:
     """AutoAttack's warnings of a model as sentences, its thresholds: answers that differ each time, gradients
     that are exactly 0; and gradients that are not finite.
 
     Args:
         model: what is attacked.
-        x: some of the images (N, H, W, C) in [0, 1]; 100 say enough.
+        x: images (N, H, W, C) in [0, 1]; the first `FLAGGED` say enough.
         y: their labels (N,), integers.
-        share: of images whose gradient is 0, up to which it is not said.
     """
+    return flags_of(model, classify(model, x[:FLAGGED], y[:FLAGGED], batch_size=256))
+
+
+def flags_of(model: keras.Model, images: ImageSet, share: float = 0.0) -> list[str]:
+    """`flags` on what is checked and classified already; gradients of 0 are said beyond this share of the
+    images."""
     found = []
-    if is_random(model, x):
+    if images.random:
         found.append("the model answers differently each time: use autoattack(version='rand') and eot")
+    x, y = images.x[:FLAGGED], images.y[:FLAGGED]
     sizes = np.asarray(compiled.gradient_sizes(model)(x, y))
     if (zero := int((sizes == 0).sum())) > share * len(x):
         found.append(
@@ -62,8 +61,7 @@ def result_flags(model: keras.Model, result: Result) -> list[str]:
             )
     adversarial = result.images[result.clean & result.success]
     if len(adversarial):
-        run = compiled.logits(model)
-        logits = in_batches(lambda part: (run(part),), 256, adversarial)[0]
+        logits = logits_of(model, adversarial, batch_size=256)
         if broken := int((~np.isfinite(logits).all(1)).sum()):
             found.append(f"the model has no finite answer for {broken} adversarial images, counted as broken")
     return found
@@ -80,7 +78,7 @@ def audit(model: keras.Model, x: np.ndarray, y: np.ndarray, n: int = 100) -> lis
     """
     images = classify(model, x[:n], y[:n], batch_size=256)
     x, y = images.x, images.y
-    found = flags(model, x, y, share=0.02)
+    found = flags_of(model, images, share=0.02)
     whole = attack(model, x, y, PGD(threat=Linf(eps=1.0), steps=40, step_size=0.1))
     left = float((~whole.success).mean())
     if left > 0:

@@ -20,7 +20,7 @@ from keras_adv.arrays import in_float32
 from keras_adv.attacks import Attack
 from keras_adv.evaluation import goals
 from keras_adv.evaluation.image_set import classify
-from keras_adv.evaluation.masking import flags, result_flags
+from keras_adv.evaluation.masking import flags_of, result_flags
 from keras_adv.evaluation.runner import Result, attack_examples
 from keras_adv.validate import invalid
 
@@ -126,7 +126,7 @@ def evaluate(
         "clean_accuracy": count / len(images.x),
         "clean_interval": interval(count, len(images.x)),
         "attacks": rows,
-        "flags": flags(model, images.x[:100], images.y[:100]),
+        "flags": flags_of(model, images),
     }
 
 

@@ -108,7 +108,6 @@ def attack(
     )
 
 
-@in_float32()
 def attack_examples(
     model: keras.Model,
     images: ImageSet,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -53,9 +54,7 @@ def export(model: keras.Model | str | Path, out: str | Path) -> Path:
             os.replace(out, old)
         os.replace(part, out)
         shutil.rmtree(old, ignore_errors=True)
-    (beside / files.LOCK).unlink(missing_ok=True)
-    if not any(beside.iterdir()):
-        beside.rmdir()
+    files.remove(beside, re.compile(re.escape(files.LOCK)))
     return out
 
 

@@ -9,13 +9,7 @@ pixels.
 import numpy as np
 import tensorflow as tf
 
-
-def log_softmax(z):
-    top = tf.reduce_max(z)
-    total = 0.0
-    for k in range(z.shape[0]):
-        total = total + tf.exp(z[k] - top)
-    return [z[k] - top - tf.math.log(total) for k in range(z.shape[0])]
+from tests.transcriptions.mat import log_softmax
 
 
 def softplus(a):

@@ -11,10 +11,6 @@ from keras_adv.optimizers import SGD
 from tests.transcriptions import afd
 from tests.transcriptions.twins import check, double, images, net, of_the_package, part, wide
 
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="the transcriptions use TensorFlow's tapes"
-)
-
 
 class Scene:
     """A game of AFD with a judge of random weights, and everything again in float64."""

@@ -18,9 +18,6 @@ from keras_adv.defenses import Critic
 from tests.transcriptions import critic as text
 from tests.transcriptions.twins import CLASSES, SHAPE, check, double, images, net, of_the_package, wide
 
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="the transcriptions use TensorFlow's tapes"
-)
 STEPS = 3
 
 

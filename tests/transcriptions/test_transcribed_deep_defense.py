@@ -1,6 +1,5 @@
 """Deep Defense against a second writing of its paper (deep_defense.py), on a net with batch normalisation."""
 
-import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -14,10 +13,6 @@ from tests.transcriptions.small_net import (
     images,
     package_values_and_gradients,
     twins,
-)
-
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="the transcriptions use TensorFlow's tapes"
 )
 
 IMAGES = 4

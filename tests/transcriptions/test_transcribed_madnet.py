@@ -19,10 +19,6 @@ from tests.transcriptions.small_net import (
     twins,
 )
 
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="the transcriptions use TensorFlow's tapes"
-)
-
 NAMES = {"cross_entropy": "cross_entropy", "siamese": "siamese", "variance": "rvl", "jacobian": "jacobian"}
 """The package's names of the terms, and the transcription's."""
 

@@ -1,6 +1,5 @@
 """Margin maximisation against a second writing of its chapter (margin.py), on a net with batch norm."""
 
-import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -15,10 +14,6 @@ from tests.transcriptions.small_net import (
     images,
     package_values_and_gradients,
     twins,
-)
-
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="the transcriptions use TensorFlow's tapes"
 )
 
 FORMS = {

@@ -17,10 +17,6 @@ from keras_adv.threats import Linf
 from tests.transcriptions import mat
 from tests.transcriptions.twins import check, double, images, net, of_the_package, part, wide
 
-pytestmark = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="the transcriptions use TensorFlow's tapes"
-)
-
 
 def prepared(defense, rate=0.0):
     """(net that the defense serves, phi of its twin in float64, the twin's weights, centres)."""

@@ -18,9 +18,6 @@ from keras_adv import registry
 from keras_adv.attacks.task import Examples, Task, as_logits
 from tests.transcriptions import pdpgd as text
 
-if keras.config.backend() != "tensorflow":
-    pytest.skip("the transcription takes its gradients by a tape of TensorFlow", allow_module_level=True)
-
 STEPS = 20
 THREATS = {  # the transcription's name of a norm -> the package's threat
     "linf": "linf()",
