@@ -28,6 +28,12 @@ def _one_width(rows: list[list[float]]) -> list[list[float]]:
     return rows
 
 
+class _OverDraws(TypedDict):
+    draws: Count
+    mean: Share
+    interval: Interval
+
+
 class _Row(TypedDict):
     spec: Spec
     full_spec: Spec
@@ -40,6 +46,7 @@ class _Row(TypedDict):
     gradients_per_image: Amount
     seconds: Amount
     not_found: NotRequired[Count]
+    over_draws: NotRequired[_OverDraws]
     parts: NotRequired[dict[str, Count]]
     flags: NotRequired[list[str]]
 

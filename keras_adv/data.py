@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -158,10 +159,19 @@ class Batches(keras.utils.PyDataset):
         batch: images a batch; at most all of them.
         seed: of the order and of the augmentation.
         augment: "none", or "crop_flip": pad by 4, random crop, random horizontal flip.
+        rows: (rows of a batch, generator) -> the rows that are given (`Defense.batch_rows`).
     """
 
-    def __init__(self, split: Split, batch: int, seed: int, augment: str = "none") -> None:
+    def __init__(
+        self,
+        split: Split,
+        batch: int,
+        seed: int,
+        augment: str = "none",
+        rows: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None,
+    ) -> None:
         super().__init__()
+        self.rows = rows
         self.images, self.labels = split
         self.batch, self.seed, self.augment = min(batch, len(self.images)), seed, augment
         self.set_epoch(0)
@@ -176,6 +186,8 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> Split:
         rows = self.order[index * self.batch : (index + 1) * self.batch]
+        if self.rows is not None:
+            rows = self.rows(rows, np.random.default_rng((self.seed, self.epoch, index, 1)))
         x = self.images[rows]
         if self.augment == "crop_flip":
             x = crop_flip(x, np.random.default_rng((self.seed, self.epoch, index)))

@@ -85,7 +85,8 @@ def defend(
     if not model.trainable_variables:
         raise validate.unusable("model", "one with weights to train", f"{model.name}, which has none")
     game = Game(model, chosen, seed, lambda net: {BEST_WEIGHTS: BestWeights(net)} if guard else {})
-    batches = Batches(chosen.extend_data(game.predictor, x, y), batch_size, seed, augment)
+    split = chosen.extend_data(game.predictor, x, y)
+    batches = Batches(split, batch_size, seed, augment, chosen.batch_rows(split[1]))
     phases = chosen.phases(epochs)
     game.compile_moves(tuple(move for phase in phases for move in phase.moves), len(batches), epochs)
     done = 0

@@ -27,6 +27,9 @@ Passes = dict[str, int]
 MOST_ROUNDS = 2**31 - 1
 """Most rounds that an attack may take: the loop counts them in int32."""
 
+KEPT_BY_THE_LOOP = {"k", "done", "kept", "kept_margin"}
+"""Entries of the state that are the loop's, not the attack's."""
+
 VERIFICATION_DRAW = 0x5EED
 """The draw of a random net on which success is decided: none that an attack has seen."""
 
@@ -127,18 +130,32 @@ class Attack(Spec):
         raise NotImplementedError
 
     def begin(self, task: Task) -> State:
-        """`start`, with the counter "k" and the flag "done" that the loop keeps. Raises InvalidInput for a
-        bad state."""
+        """`start`, with what the loop keeps: the counter "k", the flag "done", and for a random net the best
+        point so far. Raises InvalidInput for a bad state."""
         state = self.start(task)
         if self.offers not in state:
             raise self._mistake("start", f"a state without {self.offers!r}, the image to offer")
         for name, value in state.items():
             self._check_rows("start", f"the entry {name!r}", value, task.y)
-        return {**state, "k": ops.zeros_like(task.y), "done": never(task.y)}
+        best = self.nothing_kept(task) if task.draws > 1 else {}
+        return {**state, **best, "k": ops.zeros_like(task.y), "done": never(task.y)}
+
+    def nothing_kept(self, task: Task) -> State:
+        """The entries of the state that `keep_best` changes, before the first point."""
+        del task
+        return {}
+
+    def keep_best(self, task: Task, state: State, images: Tensor) -> State:
+        """Those entries after `images`, the next point of a random net. A bounded attack keeps the point
+        whose margin is furthest beyond the goal in the mean over draws; a minimal one judges its points
+        itself."""
+        del task, state, images
+        return {}
 
     def advance(self, task: Task, state: State, rounds: Any, stop: bool = True) -> State:
         """At most `rounds` more steps for the images that are not done; with stop=False also for those that
-        are fooled."""
+        are fooled, as always of a random net, where a mistake of one draw proves nothing."""
+        stop = stop and task.draws == 1
         names = sorted(state)
         place = names.index("done")
 
@@ -155,19 +172,22 @@ class Attack(Spec):
 
     def _round(self, task: Task, state: State, stop: bool) -> State:
         """One step of the images that are not done; the others stay as they are."""
-        own = {name: v for name, v in state.items() if name not in ("k", "done")}
+        own = {name: v for name, v in state.items() if name not in KEPT_BY_THE_LOOP}
         new, finished = self.step(task, {**own, "k": state["k"]})
         self._check_step(task, own, new, finished)
         rest = state["done"]
         if self.contract == "bounded" and stop:
             rest = ops.logical_or(rest, finished)  # a fooling image stays as it is
         kept = update_rows(rest, lambda: own, {n: new[n] for n in own})
+        if task.draws > 1:
+            # images that are done have taken all their steps: their point is judged again, to no effect
+            kept |= self.keep_best(task, state, kept[self.offers])
         k = ops.where(state["done"], state["k"], state["k"] + 1)
         done = ops.logical_or(state["done"], k >= self.rounds)
         return {**kept, "k": k, "done": ops.logical_or(done, finished) if stop else done}
 
     def _check_step(self, task: Task, own: State, new: State, finished: Tensor) -> None:
-        names = set(new) - {"k", "done"}
+        names = set(new) - KEPT_BY_THE_LOOP
         if lost := sorted(set(own) - names):
             raise self._mistake("step", f"a state without {lost}, which `start` returned")
         if added := sorted(names - set(own)):
@@ -186,7 +206,7 @@ class Attack(Spec):
 
     def candidate(self, state: State) -> Tensor:
         """(B, H, W, C) images on offer, in or near the box; `verify` projects them."""
-        return state[self.offers]
+        return state.get("kept", state[self.offers])
 
     def perturb(
         self, logits: Any, x: Tensor, y: Tensor, seeds: Tensor, target: Tensor | None = None
@@ -215,27 +235,17 @@ class Attack(Spec):
         numbers = ops.arange(ops.shape(x)[0], dtype="int32")
         return Task(logits, Examples(x, y, numbers, seeds, self.threat.radii(x), target))
 
-    def verify(self, task: Task, images: Tensor, draws: int = 1) -> tuple[Tensor, Tensor, Tensor]:
+    def verify(self, task: Task, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The images that the attack offers, put into ball and box, and the model's decision on exactly
-        these; of a random net that of most of so many fresh draws.
+        these.
 
-        Returns: images (B, H, W, C), success (B,) bool, distance (B,) in the threat's norm. One forward pass
-        a draw.
+        Returns: images (B, H, W, C), success (B,) bool, distance (B,) in the threat's norm. One forward pass.
         """
         finite = ops.all(ops.isfinite(flatten(images)), axis=1)  # NaN gradients leave x as it is
         images = ops.clip(where_rows(finite, images, task.x), 0.0, 1.0)
         if self.contract == "bounded":
             images = self.threat.project(images, task.x, task.eps)
-        if draws == 1:
-            fooled = task.fooled(task.logits(images, draw=VERIFICATION_DRAW))
-        else:
-
-            def judge(n: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-                wrong = task.fooled(task.logits(images, draw=VERIFICATION_DRAW + n))
-                return n + 1, count + ops.cast(wrong, "int32")
-
-            start = (ops.zeros((), "int32"), ops.zeros_like(task.y))
-            fooled = 2 * ops.while_loop(lambda n, count: n < draws, judge, start)[1] > draws
+        fooled = task.fooled(task.logits(images, draw=VERIFICATION_DRAW))
         return images, fooled, self.threat.norm(images - task.x)
 
     def __call__(

@@ -19,6 +19,18 @@ class BoundedAttack(Attack):
     def check(self) -> None:
         self.threat.radius()
 
+    def nothing_kept(self, task: Task) -> State:
+        return {"kept": task.x, "kept_margin": zeros_per_image(task.x) - 1e30}
+
+    def keep_best(self, task: Task, state: State, images: Tensor) -> State:
+        images = ops.clip(self.threat.project(images, task.x, task.eps), 0.0, 1.0)
+        margin = task.over_draws(images)[1]
+        further = margin > state["kept_margin"]
+        return {
+            "kept": where_rows(further, images, state["kept"]),
+            "kept_margin": ops.where(further, margin, state["kept_margin"]),
+        }
+
 
 class MinimalAttack(Attack):
     """Looks for the mistake nearest to x. State: "best", the nearest so far, and its norm "best_norm".
@@ -35,9 +47,9 @@ class MinimalAttack(Attack):
 
     def update_best(self, task: Task, state: State, tried: Tensor, hit: Tensor) -> State:
         """The entries "best" and "best_norm" after trying images `tried`, of which those with `hit` (B,) are
-        adversarial."""
+        adversarial; of a random net only what fools most draws."""
         norm = self.threat.norm(tried - task.x)
-        better = ops.logical_and(hit, norm < state["best_norm"])
+        better = ops.logical_and(task.confirmed(tried, hit), norm < state["best_norm"])
         return {
             "best": where_rows(better, tried, state["best"]),
             "best_norm": ops.where(better, norm, state["best_norm"]),

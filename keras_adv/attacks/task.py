@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -10,10 +11,13 @@ import numpy as np
 from keras import ops
 
 from keras_adv import noise
-from keras_adv.arrays import Logits, Tensor
+from keras_adv.arrays import Logits, Tensor, zeros_per_image
 from keras_adv.backend import FrozenNet
 from keras_adv.losses import margin, predicted_class
 from keras_adv.validate import InvalidInput
+
+JUDGING_DRAW = 0x1000000
+"""The first of the draws of a random net on which the points of an attack are compared."""
 
 HALF_PRECISION_SCALE = 1024.0
 """What a gradient is multiplied by on its way through a net that computes in float16."""
@@ -69,10 +73,12 @@ class Task:
     Attributes:
         model: images -> logits: a `FrozenNet`, or any pure function.
         examples: the images with their labels, random streams and goals.
+        draws: of a random net how many fresh draws judge a point; 1 for a net that answers always the same.
     """
 
     model: Logits
     examples: Examples
+    draws: int = 1
 
     @property
     def x(self) -> Tensor:
@@ -101,7 +107,7 @@ class Task:
 
     def with_goal(self, **changes: Any) -> Task:
         """The task with some fields of its examples changed."""
-        return Task(self.model, self.examples._replace(**changes))
+        return dataclasses.replace(self, examples=self.examples._replace(**changes))
 
     def logits(self, images: Tensor, draw: Any = None) -> Tensor:
         """(B, K) logits of `images`. `draw` numbers the draw of a random net (others ignore it).
@@ -111,18 +117,25 @@ class Task:
         """
         if not isinstance(self.model, FrozenNet):
             return self.model(finite_gradient(images))
-        scale = HALF_PRECISION_SCALE if self.model.net.model.compute_dtype == "float16" else 1.0
-        logits = self.model(finite_gradient(images, 1.0 / scale), draw)
-        return finite_gradient(logits, scale) if scale != 1.0 else logits
+        net = self.model
+        return self._asked(lambda v: net(v, draw), images)
 
     def features(self, images: Tensor) -> Tensor:
         """(B, F) activations of the layer named "features". Raises InvalidInput where the model is a
         function."""
-        return self.frozen_net().features(finite_gradient(images))
+        return self._asked(self.frozen_net().features, images)
 
     def features_and_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """((B, F), (B, K)) in one pass. Raises InvalidInput where the model is a function."""
-        return self.frozen_net().features_and_logits(finite_gradient(images))
+        return self._asked(self.frozen_net().features_and_logits, images)
+
+    def _asked(self, ask: Callable[[Tensor], Any], images: Tensor) -> Any:
+        """What `ask` answers for images, with the rules of `logits` for a gradient through it."""
+        half = self.frozen_net().net.model.compute_dtype == "float16"
+        if not half:
+            return ask(finite_gradient(images))
+        answers = ask(finite_gradient(images, 1.0 / HALF_PRECISION_SCALE))
+        return keras.tree.map_structure(lambda v: finite_gradient(v, HALF_PRECISION_SCALE), answers)
 
     def frozen_net(self) -> FrozenNet:
         """The model, for whoever needs more than its logits. Raises InvalidInput where it is a function."""
@@ -138,6 +151,24 @@ class Task:
         if self.target is None:
             return ops.logical_or(predicted_class(logits) != self.y, broken(logits))
         return ops.logical_and(predicted_class(logits) == self.target, ops.logical_not(broken(logits)))
+
+    def confirmed(self, images: Tensor, hit: Tensor) -> Tensor:
+        """`hit` (B,); of a random net only where most of its draws agree."""
+        if self.draws == 1:
+            return hit
+        return ops.logical_and(hit, self.over_draws(images)[0] > 0.5)
+
+    def over_draws(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(share (B,) of `draws` fresh draws that reach the goal, mean margin (B,) over them), of a random
+        net. Cost: a forward pass a draw."""
+
+        def judge(n: Tensor, hits: Tensor, total: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            z = self.logits(images, JUDGING_DRAW + n)
+            return n + 1, hits + ops.cast(self.fooled(z), "float32"), total + self.margin(z)
+
+        zero = zeros_per_image(images)
+        _, hits, total = ops.while_loop(lambda n, *_: n < self.draws, judge, (0, zero, zero))
+        return hits / self.draws, total / self.draws
 
     def margin(self, logits: Tensor) -> Tensor:
         """(B,) how far these logits are beyond the goal: positive exactly where they reach it."""

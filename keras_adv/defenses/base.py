@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_adv import registry, validate
@@ -121,6 +122,17 @@ class Defense(Spec):
         """
         del net
         return x, y
+
+    def batch_rows(
+        self, labels: np.ndarray
+    ) -> Callable[[np.ndarray, np.random.Generator], np.ndarray] | None:
+        """What makes of the rows (B,) of a batch those that a step sees, given the labels (N,) of the
+        training set; None: they stay. A defense of pairs adds partners.
+
+        The generator is that of the batch: a resumed run draws the same again.
+        """
+        del labels
+        return None
 
     def networks(self, net: keras.Model) -> dict[str, keras.layers.Layer]:
         """Networks that train beside the classifier, by name; none of them is exported."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_adv import noise
@@ -17,6 +19,7 @@ from keras_adv.classifier import feature_layer
 from keras_adv.defenses.base import Batch, Defense, Move, Nets
 from keras_adv.defenses.crafting import adversarial_images, attack_passes
 from keras_adv.defenses.label_smoothing import smoothed_cross_entropy
+from keras_adv.defenses.pairs import Partners
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
 from keras_adv.registry import option, preset, register, tunable
 from keras_adv.threats import Linf
@@ -33,10 +36,10 @@ class MAD(Defense):
     normalisation scales back. The bound behind it (eq. 3): a
     distortion that changes the class is about margin / |J| long at least.
 
-    Partners are drawn from the batch, where the paper samples the whole training set, so that one
-    forward pass serves both branches: a partner's terms are those of its own row. The paper's Algorithm 1
-    draws every partner from x1's own class (line 14) and has N_c for the number of classes in eq. 4: both
-    slips.
+    Each image of a batch gets a partner out of the whole training set, augmented for itself, so a step sees
+    twice the images of its batch; each branch has the batch-norm statistics of its own images. The paper's
+    Algorithm 1 draws every partner from x1's own class (line 14) and has N_c for the number of classes in
+    eq. 4: both slips.
 
     The released code differentiates the *sum* of the softmax, which is the constant 1: its Jacobian term is
     rounding noise (`jacobian_of="softmax_sum"`; its whole penalty is that with jacobian_squared=True,
@@ -51,8 +54,7 @@ class MAD(Defense):
             scale: LeNet, without batch normalisation, then learns nothing (digits: 19% right after 15 epochs,
             at 0.1 99%). The much weaker "repo" form stands 1.
         jacobian: weight of the Jacobian (paper: 0.01).
-        same: probability that the partner is of the same class, 0.5 in the code; where the batch
-            has none of the drawn kind, the partner is of the other.
+        same: probability that the partner is of the same class (0.5 in the code).
         squared: (cos - s)^2, as in the paper's equation; its Algorithm 1 and its code have |cos - s|.
         rvl: "mean" over all classes, the "sum" of Algorithm 1, or the code's "repo":
             sum_c mean_d Var_c(z_d)^2.
@@ -66,8 +68,9 @@ class MAD(Defense):
         mix: share of the cross-entropy that is theirs.
         optimizer: of the classifier.
 
-    Cost a step: 1 forward-backward pass, and 1 forward and n backward passes (all rows: K, or the features'
-    dimension) differentiated again; with an attack its steps and 1 more forward-backward pass.
+    Cost a step, on twice the images of a batch: 1 forward-backward pass, and 1 forward and n backward passes
+    (all rows: K, or the features' dimension) differentiated again; with an attack its steps and 1 more
+    forward-backward pass.
     """
 
     reference = "arXiv:1911.00870"
@@ -96,20 +99,23 @@ class MAD(Defense):
     mix: float = option(default=0.5, above=0.0, high=1.0)
     optimizer: Optimizer = option(default=Adam())
 
+    def batch_rows(self, labels: np.ndarray) -> Callable[[np.ndarray, np.random.Generator], np.ndarray]:
+        return Partners(labels, self.same)
+
+    @property
+    def statistics_passes(self) -> int:
+        return 2  # one a branch
+
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
-        net = nets["net"]
-        keys = noise.seeds(seed, ops.arange(ops.shape(x)[0]))
-        y = ops.cast(y, "int32")
-        partner, alike = partners(y, net.model.output_shape[-1], self.same, noise.fold(keys, 1))
-        batch = {"partner": partner, "alike": alike}
+        keys, batch = noise.seeds(seed, ops.arange(ops.shape(x)[0])), {}
         if self.jacobian_of != "softmax_sum":
             drawn = noise.fold(keys, 2)
             if self.projections is None:
                 batch["signs"] = ops.where(noise.uniform(drawn, (1,)) < 0.5, -1.0, 1.0)
             else:
-                batch["directions"] = noise.normal(drawn, (self.projections, self._rows(net)))
+                batch["directions"] = noise.normal(drawn, (self.projections, self._rows(nets["net"])))
         if self.attack is not None:
-            batch["adversarial"] = adversarial_images(self.attack, net, x, y, seed)
+            batch["adversarial"] = adversarial_images(self.attack, nets["net"], x, y, seed)
         return batch
 
     def passes(self, classes: int) -> dict[str, int]:
@@ -125,32 +131,37 @@ class MAD(Defense):
         return [v for v in net.model.trainable_variables if len(v.shape) < 2]
 
     def moves(self) -> tuple[Move, ...]:
+        return (self.classifier_move(*self._terms, loss=self._loss),)
+
+    @property
+    def _terms(self) -> tuple[str, ...]:
         fit = ("cross_entropy",) if self.attack is None else ("cross_entropy", "adversarial")
-        rest = (name for name in ("siamese", "variance", "jacobian") if getattr(self, name))
-        return (self.classifier_move(*fit, *rest, loss=self._loss),)
+        return (*fit, *(name for name in ("siamese", "variance", "jacobian") if getattr(self, name)))
 
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
-        net, y, partner = nets["net"], batch["y"], batch["partner"]
+        """Each term is that of a pair, and stands in both of its rows."""
+        first, second = ({name: value[k::2] for name, value in batch.items()} for k in (0, 1))
+        one, other = (self._branch(nets["net"], half) for half in (first, second))
+        terms = {name: one[name] + other[name] for name in one if name != "features"}
+        if self.siamese:
+            alike = ops.cast(first["y"] == second["y"], "float32")
+            miss = cosine(one["features"], other["features"]) - alike
+            terms["siamese"] = self.siamese * (ops.square(miss) if self.squared else ops.abs(miss))
+        return {name: ops.repeat(terms[name], 2) for name in self._terms}
+
+    def _branch(self, net: Net, batch: Batch) -> dict[str, Tensor]:
+        """The features of one image of each pair (B, F), and the terms that look at it alone (B,)."""
         z, logits = net.features_and_logits(batch["x"], mode="training")
-
-        def both(branch: Tensor) -> Tensor:
-            return branch + ops.take(branch, partner, axis=0)
-
-        clean = 1.0 if self.attack is None else 1.0 - self.mix
-        terms = {"cross_entropy": clean * both(smoothed_cross_entropy(logits, y, self.alpha))}
+        y, clean = batch["y"], 1.0 if self.attack is None else 1.0 - self.mix
+        found = {"features": z, "cross_entropy": clean * smoothed_cross_entropy(logits, y, self.alpha)}
         if self.attack is not None:
             seen = net.logits(batch["adversarial"], mode="untracked")
-            terms["adversarial"] = self.mix * both(smoothed_cross_entropy(seen, y, self.alpha))
-        if self.siamese:
-            miss = cosine(z, ops.take(z, partner, axis=0)) - batch["alike"]
-            terms["siamese"] = self.siamese * (ops.square(miss) if self.squared else ops.abs(miss))
+            found["adversarial"] = self.mix * smoothed_cross_entropy(seen, y, self.alpha)
         if self.variance:
-            second = (ops.take(z, partner, axis=0), ops.take(y, partner, axis=0))
-            pairs = [spread(*branch, logits.shape[1], self.rvl) for branch in ((z, y), second)]
-            terms["variance"] = self.variance * (pairs[0] + pairs[1])
+            found["variance"] = self.variance * spread(z, y, logits.shape[1], self.rvl)
         if self.jacobian:
-            terms["jacobian"] = self.jacobian * both(self._slope(net, batch))
-        return terms
+            found["jacobian"] = self.jacobian * self._slope(net, batch)
+        return found
 
     def _rows(self, net: Net) -> int:
         """Rows of the full Jacobian."""
@@ -209,34 +220,6 @@ def spread(z: Tensor, y: Tensor, classes: int, form: str = "mean") -> Tensor:
     if form == "repo":
         return share * ops.take(ops.mean(ops.square(mean(ops.square(away))), axis=1), y)
     return share * l2_norm(away) / (classes if form == "mean" else 1.0)
-
-
-def partners(y: Tensor, classes: int, same: float, keys: Tensor) -> tuple[Tensor, Tensor]:
-    """A partner in the batch for each image: (its index (B,) int32, 1.0 where it is of the same class (B,)).
-
-    With probability `same` any other image of the class; else any image of a class drawn among the other
-    classes present. Where there is none of one kind, one of the other kind; the image itself where it is
-    alone.
-    """
-    drawn = noise.uniform(keys, (3,))
-    own = ops.one_hot(y, classes, dtype="float32")
-    count = ops.sum(own, axis=0)
-    others = ops.cast(count > 0, "float32") * (1.0 - own)
-    single, lonely = ops.take(count, y) < 2, ops.sum(others, axis=1) < 1
-    wants = drawn[:, 0] < same
-    alike = ops.logical_or(lonely, ops.logical_and(wants, ops.logical_not(single)))
-    target = ops.where(alike, y, _any_of(others, drawn[:, 1]))
-    index = ops.arange(ops.shape(y)[0])
-    fits = ops.logical_and(y[None, :] == target[:, None], index[None, :] != index[:, None])
-    return _any_of(ops.cast(fits, "float32"), drawn[:, 2]), ops.cast(alike, "float32")
-
-
-def _any_of(mask: Tensor, drawn: Tensor) -> Tensor:
-    """(B,) int32: a column where mask (B, N) is 1, each as likely, by `drawn` (B,) in [0, 1); 0 where there
-    is none."""
-    passed = ops.cumsum(mask, axis=1)
-    number = ops.floor(drawn * passed[:, -1])
-    return ops.cast(ops.argmax(ops.cast(passed > number[:, None], "float32"), axis=1), "int32")
 
 
 def _sgd(*epochs: int) -> SGD:

@@ -100,18 +100,18 @@ class CompiledAttack:
         model: the model as attacks see it.
         attack: the attack.
         compile: makes a compiled function of a function, for that model.
-        stop: whether an image is done at its first mistake; of a random net that is no proof.
+        draws: of a random net how many draws judge a point (`Task.draws`).
     """
 
-    def __init__(self, model: Logits, attack: Attack, compile: Callable[..., Any], stop: bool = True) -> None:
+    def __init__(self, model: Logits, attack: Attack, compile: Callable[..., Any], draws: int = 1) -> None:
         def begin(examples: Examples, used: Tensor, old: State, source: Tensor) -> State:
-            state = attack.begin(Task(model, examples))
+            state = attack.begin(Task(model, examples, draws))
             state["done"] = ops.logical_or(state["done"], ops.logical_not(used))
             both = {n: ops.concatenate([old[n], v]) if old else v for n, v in state.items()}
             return {n: ops.take(v, source, axis=0) for n, v in both.items()}
 
         def advance(examples: Examples, state: State, rounds: Tensor) -> tuple[State, Tensor]:
-            state = attack.advance(Task(model, examples), state, rounds, stop)
+            state = attack.advance(Task(model, examples, draws), state, rounds)
             return state, attack.candidate(state)
 
         self.begin = compile(begin)
@@ -123,12 +123,11 @@ class CompiledAttack:
         """Batch size -> seconds that compiling for it took."""
 
 
-def attack_loop(model: keras.Model, attack: Attack, stop: bool = True) -> CompiledAttack:
-    """The compiled loop of an attack, which ends for an image at its first mistake if `stop`; all radii share
-    it."""
+def attack_loop(model: keras.Model, attack: Attack, draws: int = 1) -> CompiledAttack:
+    """The compiled loop of an attack, for a net of which so many draws judge a point; all radii share it."""
     one = _with_unit_radius(attack)
-    key = registry.spec(one) if stop else f"all rounds of {registry.spec(one)}"
-    return _once(model, key, lambda: CompiledAttack(_WeakFrozenNet(model), one, _compiler(model), stop))
+    key = f"{draws} draws {registry.spec(one)}"
+    return _once(model, key, lambda: CompiledAttack(_WeakFrozenNet(model), one, _compiler(model), draws))
 
 
 def host_search(model: keras.Model, attack: HostAttack) -> Search:
@@ -137,12 +136,24 @@ def host_search(model: keras.Model, attack: HostAttack) -> Search:
     return _once(model, registry.spec(one), lambda: one.search(_WeakFrozenNet(model), _compiler(model)))
 
 
-def verification(model: keras.Model, attack: Attack, draws: int = 1) -> Callable[..., Any]:
+def verification(model: keras.Model, attack: Attack) -> Callable[..., Any]:
     """Compiled `Attack.verify`: (images to offer, examples) -> (images, success, distance). All attacks of a
     contract in a norm share it."""
     net, one = _WeakFrozenNet(model), _with_unit_radius(attack)
-    key = f"verify {one.contract} {registry.spec(one.threat)} {draws}"
-    return _once(model, key, lambda: compile(lambda found, e: one.verify(Task(net, e), found, draws), model))
+    key = f"verify {one.contract} {registry.spec(one.threat)}"
+    return _once(model, key, lambda: compile(lambda found, e: one.verify(Task(net, e), found), model))
+
+
+def verdicts(model: keras.Model) -> Callable[..., Any]:
+    """Compiled, for a random net: (images, examples, draw) -> (B,) bool, whether that draw reaches the
+    goal."""
+    net = _WeakFrozenNet(model)
+
+    def judge(images: Tensor, examples: Examples, draw: Tensor) -> Tensor:
+        task = Task(net, examples)
+        return task.fooled(task.logits(images, draw))
+
+    return _once(model, "verdicts", lambda: compile(judge, model))
 
 
 def logits(model: keras.Model) -> Callable[..., Any]:

@@ -39,6 +39,7 @@ def summary(chosen: Attack, result: Result, x: np.ndarray) -> dict[str, Any]:
     mean and median norm over those of them for which an adversarial image was found, and so mean_ratio, the
     papers' rho: the norm over that of the image. Those for which a minimal attack found none, or did not
     reach the confidence asked for, are in no norm: not_found counts them (the thesis counts their last try).
+    For a random net over_draws has the robust accuracy of single draws: mean, and the range of 95% of them.
     """
     n, eps = len(result.clean), chosen.threat.eps
     found = result.clean & result.success
@@ -49,6 +50,8 @@ def summary(chosen: Attack, result: Result, x: np.ndarray) -> dict[str, Any]:
     row: dict[str, Any] = {"parts": result.parts} if result.parts else {}
     if chosen.contract == "minimal":
         row["not_found"] = int((result.clean & ~result.success).sum())
+    if result.verdicts is not None and held is not None:
+        row["over_draws"] = _over_draws(result, within=None if chosen.contract == "bounded" else eps)
     return {
         "spec": registry.spec(chosen),
         "full_spec": registry.spec(chosen, full=True),
@@ -61,6 +64,19 @@ def summary(chosen: Attack, result: Result, x: np.ndarray) -> dict[str, Any]:
         "gradients_per_image": float(result.passes.mean()),
         "seconds": round(result.seconds, 3),
         **row,
+    }
+
+
+def _over_draws(result: Result, within: float | None) -> dict[str, Any]:
+    """Of a random net the robust accuracy of one draw: its mean, and where 95% of the draws lie."""
+    reached = True if within is None else (result.distance <= within)[:, None]
+    held = result.clean[:, None] & ~(result.verdicts & reached)
+    of_each = held.mean(0)
+    low, high = np.percentile(of_each, [2.5, 97.5])
+    return {
+        "draws": held.shape[1],
+        "mean": round(float(of_each.mean()), 4),
+        "interval": [round(float(low), 4), round(float(high), 4)],
     }
 
 

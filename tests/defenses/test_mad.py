@@ -5,8 +5,9 @@ from keras import ops
 
 from keras_adv import noise, registry
 from keras_adv.backend import Game, Net, compile
+from keras_adv.data import Batches
 from keras_adv.defenses.label_smoothing import smoothed_cross_entropy
-from keras_adv.defenses.mad import MAD, cosine, partners, spread
+from keras_adv.defenses.mad import MAD, cosine, spread
 from keras_adv.losses import cross_entropy
 
 SEED = noise.fold(np.uint32(0), 1)
@@ -18,6 +19,11 @@ def terms(mad, model, x, y, seed=SEED):
     found = mad.moves()[0].loss(nets, batch)
     assert tuple(found) == mad.moves()[0].terms
     return {k: np.asarray(v) for k, v in found.items()}, {k: np.asarray(v) for k, v in batch.items()}
+
+
+def of_pairs(values):
+    """What both rows of a pair show: the sum over its two images."""
+    return np.repeat(values[::2] + values[1::2], 2)
 
 
 def spread_by_hand(z, y, form, classes=10):
@@ -46,44 +52,13 @@ def test_cosine_is_zero_with_a_zero_row():
     np.testing.assert_allclose(cosine(a, b), [0.96, 0.0], rtol=1e-6)
 
 
-def drawn(y, same, repeats=1, classes=10):
-    out = []
-    for number in range(repeats):
-        keys = noise.seeds(number, ops.arange(len(y)))
-        out.append([np.asarray(v) for v in partners(ops.convert_to_tensor(y), classes, same, keys)])
-    return np.stack([o[0] for o in out]), np.stack([o[1] for o in out])
-
-
-@pytest.mark.parametrize("same", [0.0, 0.3, 1.0])
-def test_partners_are_of_the_kind_drawn_and_every_other_image_can_be_one(same):
-    y = np.array([0, 0, 0, 1, 1, 2, 2, 2, 2, 7, 7, 7] * 3, "int32")
-    index, alike = drawn(y, same, repeats=30)
-    np.testing.assert_array_equal(alike, (y[index] == y[None]).astype("float32"))
-    assert (index != np.arange(len(y))).all()
-    assert alike.mean() == pytest.approx(same, abs=0.05)
-    if same == 0.0:  # the class is uniform, whatever its size
-        shares = [(y[index[:, y == 0]] == c).mean() for c in (1, 2, 7)]
-        np.testing.assert_allclose(shares, 1 / 3, atol=0.08)
-    if same == 1.0:
-        assert set(index[:, 3]) == set(np.flatnonzero(y == 1)) - {3}
-
-
-def test_partners_fall_back_to_the_other_kind():
-    index, alike = drawn(np.array([4, 4, 4], "int32"), 0.0, repeats=5)
-    assert alike.all() and (index != np.arange(3)).all()
-    index, alike = drawn(np.array([1, 2, 3], "int32"), 1.0, repeats=5)
-    assert not alike.any() and (index != np.arange(3)).all()
-    index, alike = drawn(np.array([5], "int32"), 0.5)
-    assert index.tolist() == [[0]] and alike.all()
-
-
 def test_the_siamese_label_is_what_the_loss_compares_with(smooth):
     rng = np.random.default_rng(0)
     x, y = rng.random((20, 4, 4, 1)).astype("float32"), rng.integers(0, 3, 20).astype("int32")
-    found, batch = terms(MAD(siamese=2.0), smooth, x, y)
+    found, _ = terms(MAD(siamese=2.0), smooth, x, y)
     z = np.asarray(Net(smooth).features_and_logits(ops.convert_to_tensor(x))[0])
     z = z / np.linalg.norm(z, axis=1, keepdims=True)
-    miss = (z * z[batch["partner"]]).sum(1) - (y == y[batch["partner"]])
+    miss = np.repeat((z[::2] * z[1::2]).sum(1) - (y[::2] == y[1::2]), 2)
     np.testing.assert_allclose(found["siamese"], 2 * np.abs(miss), rtol=1e-4, atol=1e-5)
     squared, _ = terms(MAD(siamese=2.0, squared=True), smooth, x, y)
     np.testing.assert_allclose(squared["siamese"], 2 * miss**2, rtol=1e-4, atol=1e-5)
@@ -101,9 +76,9 @@ def test_jacobian_of_a_linear_net_is_its_weight_matrix(of, square, linear, grey)
         [{"logits": w, "embedding": np.eye(64), "softmax": i}[of] for i in inner], dtype="float64"
     )
     norm = np.sqrt((norm**2).sum((1, 2)))
-    found, batch = terms(mad, model, x, y)
+    found, _ = terms(mad, model, x, y)
     norm = norm**2 if square else norm
-    np.testing.assert_allclose(found["jacobian"], norm + norm[batch["partner"]], rtol=2e-3)
+    np.testing.assert_allclose(found["jacobian"], of_pairs(norm), rtol=2e-3)
 
 
 def test_the_jacobian_is_of_what_is_trained_and_only_kernels_decay():
@@ -149,25 +124,35 @@ def test_the_projected_square_is_unbiased_and_its_root_a_little_small(of, linear
     assert 0.9 * np.sqrt(exact) < root["jacobian"].mean() < np.sqrt(exact)
 
 
-def test_the_second_branch_is_the_partners_own_loss(smooth):
+def test_a_pair_has_the_losses_of_both_branches(smooth):
     rng = np.random.default_rng(1)
     x, y = rng.random((20, 4, 4, 1)).astype("float32"), rng.integers(0, 3, 20).astype("int32")
-    found, batch = terms(MAD(variance=1.0, projections=None), smooth, x, y)
+    found, _ = terms(MAD(variance=1.0, projections=None), smooth, x, y)
     z, logits = Net(smooth).features_and_logits(ops.convert_to_tensor(x))
-    z, p = np.asarray(z), batch["partner"]
     fit = np.asarray(smoothed_cross_entropy(logits, ops.convert_to_tensor(y), 0.8))
-    np.testing.assert_allclose(found["cross_entropy"], fit + fit[p], rtol=1e-5)
-    twice = spread_by_hand(z, y, "mean", 3) + spread_by_hand(z[p], y[p], "mean", 3)
+    np.testing.assert_allclose(found["cross_entropy"], of_pairs(fit), rtol=1e-5)
+    twice = sum(spread_by_hand(np.asarray(z)[k::2], y[k::2], "mean", 3) for k in (0, 1))
     assert found["variance"].mean() == pytest.approx(twice, rel=1e-4)
+
+
+def test_each_branch_is_normalised_by_its_own_images():
+    x = np.stack([np.full((4, 4, 1), v, "float32") for v in (0.1, 0.7, 0.3, 0.9, 0.2, 0.8)])
+    inputs = keras.Input((4, 4, 1))
+    normed = keras.layers.BatchNormalization(center=False, scale=False, epsilon=1e-7)(inputs)
+    features = keras.layers.Flatten(name="features")(normed)
+    model = keras.Model(inputs, keras.layers.Dense(2, kernel_initializer="ones")(features))
+    found, _ = terms(MAD(alpha=1.0, siamese=1.0, variance=0.0, jacobian=0.0), model, x, np.zeros(6, "int32"))
+    # -1, 1, 0 on the one branch and on the other: a pair has the angle 0, but for the pair of zeros
+    np.testing.assert_allclose(found["siamese"], [0, 0, 0, 0, 1, 1], atol=1e-2)
 
 
 def test_without_its_weights_it_is_smoothed_cross_entropy_of_both_branches(net, digits):
     x, y = (part[:40] for part in digits.train)
     plain = MAD(alpha=1.0, siamese=0.0, variance=0.0, jacobian=0.0)
-    found, batch = terms(plain, net, x, y)
+    found, _ = terms(plain, net, x, y)
     ce = np.asarray(cross_entropy(Net(net).logits(ops.convert_to_tensor(x)), y))
     assert list(found) == ["cross_entropy"] and plain.passes(10) == {"net.weights": 1}
-    np.testing.assert_allclose(found["cross_entropy"], ce + ce[batch["partner"]], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found["cross_entropy"], of_pairs(ce), rtol=1e-4, atol=1e-5)
 
 
 def test_an_attack_takes_its_share_of_the_cross_entropy(net, digits):
@@ -189,7 +174,7 @@ def test_one_graph_serves_batches_of_any_size(net, digits):
         return [ops.mean(v) for v in mad.moves()[0].loss(nets, batch).values()]
 
     run = compile(step, net)
-    for size in (7, 30):
+    for size in (8, 30):
         x, y = (ops.convert_to_tensor(part[:size]) for part in digits.train)
         np.testing.assert_allclose(run(x, y), step(x, y), rtol=1e-3, atol=1e-5)
 
@@ -209,7 +194,8 @@ def test_angles_come_to_tell_the_classes(digits):
     model = keras.Model(inputs, keras.layers.Dense(10)(x))
     game = Game(model, MAD())
     game.compile_moves(game.defense.moves(), 10, 1)
-    rows = game.fit(*digits.train, batch_size=100, epochs=12, verbose=0).history
+    batches = Batches(digits.train, 50, seed=0, rows=game.defense.batch_rows(digits.train[1]))
+    rows = game.fit(batches, epochs=8, verbose=0).history
     assert rows["siamese"][-1] < 0.85 * rows["siamese"][0]
     # A tenth by chance; .83 on one processor, .88 on another.
     assert game.evaluate(*digits.test, verbose=0, return_dict=True)["accuracy"] > 0.75

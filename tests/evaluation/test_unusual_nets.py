@@ -8,6 +8,8 @@ from keras import ops
 
 import keras_adv
 from keras_adv import InvalidInput, attack
+from keras_adv.attacks.task import Examples, Task, as_logits
+from keras_adv.backend import value_and_grad
 
 SPEC = "pgd(threat=linf(eps=0.1), steps=5)"
 
@@ -112,7 +114,7 @@ def test_images_with_channels_first_are_refused_where_pixels_count():
 
 def two_layers():
     inputs = keras.Input((8, 8, 1))
-    hidden = keras.layers.Dense(32, "relu")(keras.layers.Flatten()(inputs))
+    hidden = keras.layers.Dense(32, "relu", name="features")(keras.layers.Flatten()(inputs))
     return keras.Model(inputs, keras.layers.Dense(10)(hidden))
 
 
@@ -130,6 +132,15 @@ def test_a_net_in_float16_is_measured_as_in_float32(net, images):
     assert half.compute_dtype == "float16"
     sizes = [attack(m, *images, "ddn(steps=50)").distance.mean() for m in (whole, half)]
     assert sizes[1] == pytest.approx(sizes[0], rel=0.03)
+    x = ops.convert_to_tensor(images[0][:20])
+    examples = Examples.of_batch(x, ops.convert_to_tensor(images[1][:20].astype("int32")))
+    slopes = []
+    for model in (whole, half):
+        task = Task(as_logits(model), examples)
+        # a gradient so small is 0 in float16 unless it is scaled on its way
+        slopes.append(np.asarray(value_and_grad(lambda v, t=task: (1e-7 * t.features(v), None), x)[2]))
+    assert np.abs(slopes[0]).max() > 0
+    np.testing.assert_allclose(slopes[1], slopes[0], rtol=0.03, atol=0.03 * np.abs(slopes[0]).max())
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ class EAD(PenaltySearch):
         if self.rule == "l1":
             return super().update_best(task, state, tried, hit)
         size = self.size(tried - task.x)
-        better = ops.logical_and(hit, size < state["best_norm"])
+        better = ops.logical_and(task.confirmed(tried, hit), size < state["best_norm"])
         return {
             "best": where_rows(better, tried, state["best"]),
             "best_norm": ops.where(better, size, state["best_norm"]),
