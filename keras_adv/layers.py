@@ -132,12 +132,12 @@ def replace_head(net: keras.Model, head: CentreHead, dim: int | None) -> keras.M
     features = feature_layer(net).output
     if len(features.shape) > 2:
         features = keras.layers.Flatten()(features)
-    body = keras.Model(net.inputs, features, name="body")
+    body = keras.Model(net.input, features, name="body")
     if dim is None:
         if not _takes_both_signs(body):
             why = "this net's features are never negative and reach only the first centre"
             raise validate.invalid("dim", f"the width of a linear layer: {why}", dim)
-        return keras.Model(net.inputs, head(features), name=net.name)
+        return keras.Model(net.input, head(features), name=net.name)
     inputs = keras.Input(net.input_shape[1:], name="images")
     linear = keras.layers.Dense(dim, name="features")
     return keras.Model(inputs, head(linear(body(inputs))), name=net.name)

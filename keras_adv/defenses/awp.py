@@ -39,7 +39,7 @@ class AWP(Defense):
     Args:
         gamma: size of v relative to w; paper: 0.005 (its code: 0.01 with adversarial training).
         inner: adversarial(...), trades(...) or mart(...); its optimizer is the one used.
-        warmup: epochs of the inner defense alone; the authors' code: 10 with TRADES, else 0.
+        warmup: epochs of the inner defense alone; the authors' code: 9 with TRADES, else 0.
 
     Cost a step: the inner defense's, with its training passes twice.
     """
@@ -133,11 +133,14 @@ preset(
     AWP(
         gamma=0.005,
         inner=_TRADES.replace(
-            attack=_TRADES.attack.replace(threat=Linf(eps=8 / 255), step_size=0.25), optimizer=_SGD
+            attack=_TRADES.attack.replace(threat=Linf(eps=8 / 255), step_size=0.25),
+            # its script counts epochs from 1
+            optimizer=_SGD.replace(schedule=Milestones(at=(99, 149), factor=0.1)),
         ),
-        warmup=10,
+        warmup=9,
     ),
-    "The authors' TRADES-AWP, from memory of their code, not checked against it.",
+    """The authors' TRADES-AWP. Their weight decay sees w + v, here w; their statistics also move by the passes of
+    x' and of v.""",
     model="wrn(depth=34, width=10)",
     **_SETTING,
 )

@@ -22,7 +22,8 @@ class Fast(Defense):
     epoch: the net learns to fool FGSM, and its accuracy under PGD goes to 0 ("catastrophic overfitting"). The
     accuracy under a PGD of 5 steps of eps / 4 on some training images is therefore measured after each epoch
     (`pgd_accuracy` in the logs), and a fall ends the training with the weights of the best epoch. The
-    authors' code compares with the epoch before; with the best, a slow collapse is seen too.
+    authors' code compares with the epoch before; with the best, a slow collapse is seen too. x' is made in
+    inference mode (theirs in training mode).
 
     Args:
         threat: any norm, with an eps.

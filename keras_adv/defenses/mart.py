@@ -79,10 +79,10 @@ preset(
     Mart(
         weight=5.0,
         attack=PGD(threat=Linf(eps=8 / 255), steps=10, step_size=0.25),
-        optimizer=SGD(learning_rate=0.01, weight_decay=3.5e-2, schedule=Milestones(at=(75, 90))),
+        optimizer=SGD(learning_rate=0.01, weight_decay=3.5e-2, schedule=Milestones(at=(74, 89, 99))),
     ),
-    """The paper's attack and weight; optimizer, epochs and batch from memory of the authors' code, not
-    checked against it.""",
+    """The paper's weight; optimizer, epochs and batch are the authors' code's, whose attack has eps 0.031, a
+    step of 0.007 and the start of TRADES.""",
     model="resnet18()",
     data="cifar10",
     epochs=120,

@@ -50,7 +50,8 @@ class MMC(Defense):
 
     Args:
         attack: makes the training images; None trains on clean ones.
-        targeted: the attack aims at a random wrong class (code of AT-MMC), not at any.
+        targeted: the attack aims at a random wrong class, not at any (the code of AT-MMC draws among all
+            classes, the true one too).
         dim: width of the linear layer (code: 256); None puts the head on the net's own features, which must
             take both signs.
         scale: C, the length of the centres (paper: 10).
@@ -120,7 +121,7 @@ _DECAY = 2e-3
 """Keras' l2(1e-4), on kernels only (here the decay is on every weight), adds 2e-4 w to the gradient; taken
 out of the momentum 0.9 it is ten times that."""
 _CIFAR = MMC(
-    dim=256, optimizer=SGD(learning_rate=0.01, weight_decay=_DECAY, schedule=Milestones(at=(100, 150)))
+    dim=256, optimizer=SGD(learning_rate=0.01, weight_decay=_DECAY, schedule=Milestones(at=(101, 151)))
 )
 _SETTING: dict[str, Any] = {
     "model": "resnet(depth=32)",
@@ -139,7 +140,7 @@ preset(
 )
 preset(
     "mmc_mnist",
-    _CIFAR.replace(optimizer=SGD(learning_rate=0.01, weight_decay=_DECAY, schedule=Milestones(at=(30, 40)))),
+    _CIFAR.replace(optimizer=SGD(learning_rate=0.01, weight_decay=_DECAY, schedule=Milestones(at=(31, 41)))),
     "The released code; its net is as for mmc_cifar, on images of three channels.",
     model="resnet(depth=32)",
     data="mnist",

@@ -9,7 +9,10 @@ from keras_adv import InvalidInput, attack, registry
 AA = "autoattack(threat={}, steps=20, queries=150)"
 
 
-@pytest.mark.parametrize("threat", ["linf(eps=0.1)", "l1(eps=3)"])  # two lists of parts
+@pytest.mark.parametrize(
+    "threat",
+    ["linf(eps=0.1)", pytest.param("l1(eps=3)", marks=pytest.mark.slow)],  # two lists of parts
+)
 def test_autoattack_is_the_worst_of_its_parts(threat, net, digits):
     x, y = digits.test[0][:40], digits.test[1][:40]
     whole = attack(net, x, y, AA.format(threat))
@@ -19,7 +22,7 @@ def test_autoattack_is_the_worst_of_its_parts(threat, net, digits):
     np.testing.assert_array_equal(net.predict(whole.images, verbose=0).argmax(1) != y, whole.success)
 
 
-@pytest.mark.parametrize("classes", [2, 3, 4])
+@pytest.mark.parametrize("classes", [2, *(pytest.param(k, marks=pytest.mark.slow) for k in (3, 4))])
 def test_few_classes_are_handled(classes, digits):
     keras.utils.set_random_seed(0)
     kept = digits.train[1] < classes
@@ -31,6 +34,14 @@ def test_few_classes_are_handled(classes, digits):
     assert np.asarray(one(model, x[:10], y[:10]).success).mean() > 0.9
     assert [part.name for part in one.parts(classes)] == ["apgd", "apgd", "fab", "square"]
     assert all(part.min_classes <= classes for part in one.parts(classes))
+
+
+def test_parts_are_chosen_by_the_number_of_classes():
+    one = registry.parse("attack", "autoattack(threat=linf(eps=0.3))")
+    for classes in (2, 3, 4, 10):
+        parts = one.parts(classes)
+        assert [part.name for part in parts] == ["apgd", "apgd", "fab", "square"]
+        assert all(part.min_classes <= classes for part in parts)
 
 
 def test_versions():

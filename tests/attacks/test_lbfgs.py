@@ -1,6 +1,7 @@
 """The attack with L-BFGS: a target, Carlini & Wagner beside it, how it changes its weights."""
 
 import numpy as np
+import pytest
 from closed_forms import only_two_classes, to_the_boundary
 from keras import ops
 
@@ -20,6 +21,7 @@ def test_reaches_a_target_of_two_classes_at_the_optimum(linear, grey):
     assert distance.mean() <= 1.02 * best.mean()
 
 
+@pytest.mark.slow
 def test_is_near_carlini_wagner_on_a_net(net, digits):
     x, y = digits.test[0][:32], digits.test[1][:32]
     ours = attack(net, x, y, "lbfgs(steps=30, initial=0.1, searches=5)")

@@ -32,7 +32,11 @@ SPECS = {  # spec -> by what share the mean distance may lie above the optimum (
 MEDIAN = {"brendel_bethge": 1.01, "boundary": 1.03}
 
 
-@pytest.mark.parametrize("spec", SPECS)
+SLOW = ("brendel_bethge(threat=linf(), steps=150)", "brendel_bethge(threat=l1(), steps=150)")
+CASES = [pytest.param(spec, marks=pytest.mark.slow) if spec in SLOW else spec for spec in SPECS]
+
+
+@pytest.mark.parametrize("spec", CASES)
 def test_minimal_attacks_reach_the_optimum_of_a_linear_model(spec, linear, grey):
     x, y = grey
     one, (many, single) = registry.parse("attack", spec), SPECS[spec]

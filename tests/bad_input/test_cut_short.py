@@ -128,12 +128,12 @@ class Interrupt(keras.callbacks.Callback):
 
 @pytest.fixture(scope="module")
 def game(digits):
-    """Trains a small net against the critic, whose warm-up ends after the first of three epochs."""
+    """Trains a small net whose warm-up ends after the first of three epochs."""
     x, y = (part[:150] for part in digits.train)
 
     def run(*callbacks):
         net = models.MLP(units=(16,)).build(digits.shape, digits.classes, seed=1)
-        defense = "critic(width=16, attack=high_confidence(steps=1, max_step=None))"
+        defense = "awp(warmup=1, inner=adversarial(attack=fgsm(threat=linf(eps=0.1))))"
         return keras_adv.defend(net, defense, x, y, epochs=3, batch_size=50, callbacks=callbacks, verbose=0)
 
     return run, run()

@@ -10,7 +10,12 @@ import pytest
 import short_runs
 from short_runs import NAMES, short_run
 
-CASES = [(name, False) for name in NAMES if name != "dropout"]
+CASES = [
+    (name, False)
+    for name in ("standard", "adversarial", "afd", "critic", "deep_defense", "mad", "margin", "mat")
+]
+"""One of each kind of step: the others' are slow."""
+OTHERS = [(name, False) for name in NAMES if (name, False) not in CASES and name != "dropout"]
 """Without dropout, whose streams are Keras' own and differ between backends."""
 ON_CONVOLUTIONS = [("adversarial", True), ("critic", True), ("margin", True)]
 FEWER_PASSES = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
@@ -53,6 +58,7 @@ def test_both_backends_see_the_same_losses(case, both):
 
 
 @pytest.mark.slow
-def test_both_backends_see_the_same_losses_of_attacks_through_convolutions():
-    for ours, theirs in on_both(ON_CONVOLUTIONS).values():
+@pytest.mark.parametrize("cases", [OTHERS, ON_CONVOLUTIONS], ids=["other defenses", "convolutions"])
+def test_both_backends_see_the_same_losses_of_others_and_through_convolutions(cases):
+    for ours, theirs in on_both(cases).values():
         agree(ours, theirs)

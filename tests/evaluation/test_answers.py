@@ -50,7 +50,14 @@ def no_gradient(model, switch):
     switch.shut = True
 
 
-@pytest.mark.parametrize("change", [turn_on, another_strength, another_function, no_gradient])
+@pytest.mark.parametrize(
+    "change",
+    [
+        turn_on,
+        another_function,
+        *(pytest.param(c, marks=pytest.mark.slow) for c in (another_strength, no_gradient)),
+    ],
+)
 def test_a_net_whose_layer_was_changed_is_attacked_as_it_is_now(change, switched, net, images):
     model, switch = switched
     attack(model, *images, SPEC)

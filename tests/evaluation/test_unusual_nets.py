@@ -45,7 +45,7 @@ class Half(keras.layers.Layer):
         return LEFT * x + ops.stop_gradient((1.0 - LEFT) * x)
 
 
-@pytest.mark.parametrize("spec", [SPEC, "ddn(steps=20)", "apgd(threat=linf(eps=0.1), steps=10)"])
+@pytest.mark.parametrize("spec", [SPEC, "ddn(steps=20)"])
 def test_an_attack_goes_on_with_0_where_a_gradient_is_not_finite(spec, net, images):
     inputs = keras.Input(net.input_shape[1:])
     broken, half = (keras.Model(inputs, net(layer(inputs))) for layer in (Spoiled(), Half()))
