@@ -139,8 +139,8 @@ preset(
         ),
         warmup=9,
     ),
-    """The authors' TRADES-AWP. Their weight decay sees w + v, here w; their statistics also move by the passes of
-    x' and of v.""",
+    """The authors' TRADES-AWP. Their weight decay sees w + v, here w; their statistics also move by the
+    passes of x' and of v.""",
     model="wrn(depth=34, width=10)",
     **_SETTING,
 )
