@@ -12,7 +12,7 @@ from short_runs import NAMES, short_run
 
 CASES = [
     (name, False)
-    for name in ("standard", "adversarial", "afd", "critic", "deep_defense", "mad", "margin", "mat")
+    for name in ("standard", "adversarial", "afd", "mad", "margin")
 ]
 """One of each kind of step: the others' are slow."""
 OTHERS = [(name, False) for name in NAMES if (name, False) not in CASES and name != "dropout"]

@@ -150,13 +150,18 @@ def test_gradient_of_every_move_equals_finite_differences(name, number, smooth):
     assert slope == pytest.approx(want, rel=0.03, abs=2e-4)
 
 
-@pytest.mark.parametrize("name", NAMES)
+LIKE_ANOTHER = ("awp", "deepfool_training", "dropout", "fast", "label_smoothing", "mart", "mmc", "vat")
+"""Their steps are those of another, of adversarial or standard training mostly: their short runs are slow."""
+RUNS = [pytest.param(name, marks=pytest.mark.slow) if name in LIKE_ANOTHER else name for name in NAMES]
+
+
+@pytest.mark.parametrize("name", RUNS)
 def test_loss_falls(name):
     run = short_run(name)
     assert run.after < 0.7 * run.before
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", RUNS)
 def test_predictor_is_a_plain_keras_model(name, digits, tmp_path):
     served = short_run(name).served
     served.save(tmp_path / "m.keras")
