@@ -10,10 +10,7 @@ import pytest
 import short_runs
 from short_runs import NAMES, short_run
 
-CASES = [
-    (name, False)
-    for name in ("standard", "adversarial", "afd", "mad", "margin")
-]
+CASES = [(name, False) for name in ("standard", "adversarial", "afd", "mad", "margin")]
 """One of each kind of step: the others' are slow."""
 OTHERS = [(name, False) for name in NAMES if (name, False) not in CASES and name != "dropout"]
 """Without dropout, whose streams are Keras' own and differ between backends."""
