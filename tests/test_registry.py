@@ -306,6 +306,13 @@ def test_a_recipe_is_called_after_its_defense_its_model_and_its_data(source):
     assert recipe.title == "margin_wrn_faces"
 
 
+@pytest.mark.parametrize("text", ["pgd(steps=1or 2)", "pgd(steps=0x1for)", "pgd(loss='\\d')"])
+def test_python_itself_says_nothing_of_an_odd_text(text, recwarn):
+    with pytest.raises(InvalidInput):
+        registry.parse("attack", text)
+    assert not recwarn.list
+
+
 def test_an_object_of_a_class_that_is_not_registered_is_refused():
     class Mine(PGD):
         """PGD under no name of its own: its spec would be that of PGD."""

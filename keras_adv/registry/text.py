@@ -11,6 +11,7 @@ import dataclasses
 import difflib
 import operator
 import typing
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -47,7 +48,10 @@ def parse(kind: str, value: Any) -> Any:
     if not isinstance(value, str):
         raise validate.invalid(kind, f"a spec string or a registered {kind}", value)
     try:
-        made = _value(ast.parse(value.strip(), mode="eval").body, (kind,))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)  # Python's about a text that is not Python
+            tree = ast.parse(value.strip(), mode="eval")
+        made = _value(tree.body, (kind,))
     except InvalidInput:
         raise
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
