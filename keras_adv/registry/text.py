@@ -49,7 +49,7 @@ def parse(kind: str, value: Any) -> Any:
         raise validate.invalid(kind, f"a spec string or a registered {kind}", value)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SyntaxWarning)  # Python's about a text that is not Python
+            warnings.simplefilter("ignore")  # Python's about a text that is not Python
             tree = ast.parse(value.strip(), mode="eval")
         made = _value(tree.body, (kind,))
     except InvalidInput:
