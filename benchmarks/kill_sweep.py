@@ -31,7 +31,7 @@ WORKS = flags.DEFINE_list("works", ["train", "evaluate", "search", "export"], "w
 RANDOM = flags.DEFINE_integer("random", 25, "kills of each at random moments")
 EVERY = flags.DEFINE_integer("every", 1, "kill at each so-manieth file event")
 RECIPE = "recipe(defense=standard(), model=mlp(units=(8,)), epochs=3)"
-TUNED = "recipe(defense=trades(attack=fgsm()), model=mlp(units=(8,)), epochs=1)"
+TUNED = "recipe(defense=adversarial(attack=fgsm()), model=mlp(units=(8,)), epochs=1)"
 NET = "standard_lenet_digits"
 ATTACKS = ["pgd(threat=linf(eps=0.1), steps=5, restarts=2)", "ddn(steps=20)"]
 EVENTS = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate")

