@@ -90,8 +90,8 @@ def test_a_minimal_attack_keeps_only_what_fools_most_draws(noise, spec, net, ima
     result = attack(noisy, x, y, spec)
     moved = result.clean & (result.distance > 0)
     assert moved.sum() > 10
-    # most of 20 draws took it for a mistake: of all draws a third at least do (.31 to .38 measured); where one
-    # draw was enough there were images that next to none do (.01, .02)
+    # most of 20 draws took it for a mistake: of all draws a third at least do (.31 to .38 measured); where
+    # one draw was enough there were images that next to none do (.01, .02)
     assert shares(noisy, result.images[moved], y[moved]).min() > 0.2
 
 
