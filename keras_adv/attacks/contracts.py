@@ -45,10 +45,14 @@ class MinimalAttack(Attack):
         """The entries "best" and "best_norm" of the state before anything is found."""
         return {"best": task.x, "best_norm": zeros_per_image(task.x) + 1e30}
 
+    def measure(self, r: Tensor) -> Tensor:
+        """(B,) what the nearest image has the least of: the norm of its change r."""
+        return self.threat.norm(r)
+
     def update_best(self, task: Task, state: State, tried: Tensor, hit: Tensor) -> State:
         """The entries "best" and "best_norm" after trying images `tried`, of which those with `hit` (B,) are
         adversarial; of a random net only what fools most draws."""
-        norm = self.threat.norm(tried - task.x)
+        norm = self.measure(tried - task.x)
         better = ops.logical_and(task.confirmed(tried, hit), norm < state["best_norm"])
         return {
             "best": where_rows(better, tried, state["best"]),

@@ -45,13 +45,13 @@ def summary(chosen: Attack, result: Result, x: np.ndarray) -> dict[str, Any]:
     found = result.clean & result.success
     norms = result.distance[found]
     sizes = np.asarray(chosen.threat.norm(x[found])) if len(norms) else norms
-    beaten = found if chosen.contract == "bounded" else found & (result.distance <= (eps or 0.0))
+    near = np.full(n, True) if chosen.contract == "bounded" else result.distance <= (eps or 0.0)
+    beaten = found & near
     held = None if eps is None else int((result.clean & ~beaten).sum())
     row: dict[str, Any] = {"parts": result.parts} if result.parts else {}
     if chosen.contract == "minimal":
         row["not_found"] = int((result.clean & ~result.success).sum())
     if result.verdicts is not None and held is not None:
-        near = np.full(n, True) if chosen.contract == "bounded" else result.distance <= eps
         row["over_draws"] = _over_draws(result.clean[:, None] & ~(result.verdicts & near[:, None]))
     return {
         "spec": registry.spec(chosen),

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tests.transcriptions.mat import cross_entropy, trades_terms, value_and_gradients
+from tests.transcriptions.twins import statistics
 
 
 def at_terms(model, x, y, x_adv, training=True):
@@ -76,11 +77,6 @@ def descend(model, terms_of, v, rate):
         slopes = total_gradient(model, terms_of)
         there = [w.numpy() for w in model.trainable_variables]
     return [(w - rate * g) - step for w, g, step in zip(there, slopes, v, strict=True)]
-
-
-def statistics(model):
-    """The stored means and variances."""
-    return [w.numpy() for w in model.non_trainable_variables if "moving" in w.path]
 
 
 def statistics_after(model, v, x):

@@ -11,9 +11,17 @@ from keras_adv.backend import Net
 from keras_adv.defenses import Mart
 from keras_adv.threats import Linf
 from tests.transcriptions import mart
-from tests.transcriptions.awp import statistics
 from tests.transcriptions.mat import value_and_gradients
-from tests.transcriptions.twins import CLASSES, check, double, images, net, of_the_package, wide
+from tests.transcriptions.twins import (
+    CLASSES,
+    check,
+    double,
+    images,
+    net,
+    of_the_package,
+    same_statistics,
+    wide,
+)
 
 BOTH = {"boosted_cross_entropy": "bce", "kl": "kl"}
 
@@ -124,5 +132,4 @@ def test_the_statistics_are_those_of_the_pass_of_x_adv():
     twin = double(model)
     of_the_package(Mart().moves()[0], {"net": Net(model)}, {"x": x, "y": y, "adversarial": moved})
     twin(tf.constant(wide(moved)), training=True)
-    for ours, want in zip(statistics(model), statistics(twin), strict=True):
-        np.testing.assert_allclose(ours, want, rtol=1e-5, atol=1e-6)
+    same_statistics(model, twin)

@@ -12,8 +12,7 @@ from keras_adv.defenses import Parseval
 from keras_adv.optimizers import SGD
 from tests.transcriptions import parseval
 from tests.transcriptions.mat import cross_entropy, value_and_gradients
-from tests.transcriptions.stored import descend, statistics
-from tests.transcriptions.twins import double, images, net, wide
+from tests.transcriptions.twins import descend, double, images, net, same_statistics, wide
 
 
 def shapes():
@@ -122,4 +121,4 @@ def test_a_whole_step_is_the_update_and_then_the_retraction(monkeypatch, divided
             assert len(chosen) == max(1, round(share * old.shape[-1]))
             want = parseval.projected(want, chosen, beta, divided)
         np.testing.assert_allclose(variable, want, rtol=1e-5, atol=3e-6, err_msg=variable.path)
-    np.testing.assert_allclose(statistics(model), statistics(twin), rtol=1e-5, atol=1e-6)
+    same_statistics(model, twin)

@@ -56,6 +56,22 @@ def images(count=9, seed=1):
     return x, rng.integers(0, CLASSES, count).astype("int32"), moved
 
 
+def statistics(model):
+    """The moving means and variances of a net, in one vector."""
+    return np.concatenate([np.ravel(v.value) for v in model.variables if "moving" in v.path])
+
+
+def same_statistics(model, twin):
+    """Both nets store the same means and variances."""
+    np.testing.assert_allclose(statistics(model), statistics(twin), rtol=1e-5, atol=1e-6)
+
+
+def descend(model, gradients, rate):
+    """A step of plain gradient descent."""
+    for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
+        variable.assign_sub(rate * gradient)
+
+
 def wide(array):
     return np.asarray(array, "float64")
 

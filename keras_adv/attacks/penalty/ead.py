@@ -8,7 +8,6 @@ from keras_adv.arrays import Tensor, expand_like, flatten
 from keras_adv.attacks.base import State
 from keras_adv.attacks.penalty.search import PenaltySearch
 from keras_adv.attacks.task import Task
-from keras_adv.backend import where_rows
 from keras_adv.registry import option, register
 from keras_adv.threats import L1, Threat
 from keras_adv.threats.base import require_norm
@@ -67,12 +66,5 @@ class EAD(PenaltySearch):
         ahead = r if self.algorithm == "ista" else r + expand_like(t / (t + 3.0), r) * (r - state["r"])
         return {"r": r, "y": ops.clip(task.x + ahead, 0.0, 1.0)}
 
-    def update_best(self, task: Task, state: State, tried: Tensor, hit: Tensor) -> State:
-        if self.rule == "l1":
-            return super().update_best(task, state, tried, hit)
-        size = self.size(tried - task.x)
-        better = ops.logical_and(task.confirmed(tried, hit), size < state["best_norm"])
-        return {
-            "best": where_rows(better, tried, state["best"]),
-            "best_norm": ops.where(better, size, state["best_norm"]),
-        }
+    def measure(self, r: Tensor) -> Tensor:
+        return super().measure(r) if self.rule == "l1" else self.size(r)
