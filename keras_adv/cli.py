@@ -16,6 +16,7 @@ from rich.table import Table
 from keras_adv import registry, zoo
 from keras_adv.card import ModelCard
 from keras_adv.data import AUGMENTS
+from keras_adv.precision import PRECISIONS
 from keras_adv.recipes import Recipe
 from keras_adv.validate import InvalidInput, invalid
 
@@ -97,6 +98,8 @@ def recipe_flags() -> None:
     flags.DEFINE_integer("epochs", None, "passes over the training images")
     flags.DEFINE_integer("batch_size", None, "images a step")
     flags.DEFINE_enum("augment", None, AUGMENTS, "augmentation of the training images")
+    flags.DEFINE_enum("precision", None, PRECISIONS, "what the layers compute in while they are trained")
+    flags.DEFINE_string("average", None, "average of the weights to serve: ema(decay=0.998, start=0.6)")
     flags.DEFINE_bool("normalize", None, "normalise inside the model by the training images")
     flags.DEFINE_integer("seed", None, "of weights, order and random starts")
     flags.DEFINE_string("start", None, "train on from this model: a zoo name, a run folder, or FILE.keras")
@@ -106,10 +109,10 @@ def recipe_from_flags() -> Recipe:
     """The recipe that the flags describe. Raises InvalidInput."""
     recipe: Recipe = registry.parse("recipe", FLAGS.recipe)
     changes: dict[str, Any] = {}
-    for kind in ("defense", "model"):
+    for kind in ("defense", "model", "average"):
         if FLAGS[kind].value is not None:
             changes[kind] = registry.parse(kind, FLAGS[kind].value)
-    for name in ("data", "epochs", "batch_size", "augment", "normalize", "seed", "start"):
+    for name in ("data", "epochs", "batch_size", "augment", "precision", "normalize", "seed", "start"):
         if FLAGS[name].value is not None:
             changes[name] = FLAGS[name].value
     return recipe.replace(**changes)

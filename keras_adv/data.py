@@ -199,7 +199,9 @@ def crop_flip(x: np.ndarray, rng: np.random.Generator, pad: int = 4) -> np.ndarr
     n, h, w, _ = x.shape
     wide = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     top, left = rng.integers(0, 2 * pad + 1, (2, n))
-    i = top[:, None, None] + np.arange(h)[None, :, None]
-    across = np.where(rng.random((n, 1)) < 0.5, np.arange(w)[::-1], np.arange(w)[None])
-    j = left[:, None, None] + across[:, None, :]
-    return wide[np.arange(n)[:, None, None], i, j]
+    cropped = np.empty_like(x)
+    for row, (i, j) in enumerate(zip(top.tolist(), left.tolist(), strict=True)):
+        cropped[row] = wide[row, i : i + h, j : j + w]  # whole rows of memory: faster than one fancy index
+    flip = rng.random(n) < 0.5
+    cropped[flip] = cropped[flip, :, ::-1]
+    return cropped

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,8 @@ import numpy as np
 
 from keras_adv import registry, validate
 from keras_adv.arrays import in_float32
-from keras_adv.backend import Game
+from keras_adv.averaging import AVERAGED, EMA
+from keras_adv.backend import Game, Net
 from keras_adv.callbacks import (
     BEST_WEIGHTS,
     BestWeights,
@@ -24,6 +26,7 @@ from keras_adv.classifier import check_logits, check_model
 from keras_adv.data import AUGMENTS, Batches, Split
 from keras_adv.defenses import Defense
 from keras_adv.fingerprint import fingerprint
+from keras_adv.precision import PRECISIONS, computing_in
 
 
 @in_float32()
@@ -38,6 +41,8 @@ def defend(
     validation_data: Split | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     augment: str = "none",
+    precision: str = "float32",
+    average: EMA | str | None = None,
     seed: int = 0,
     verbose: int = 2,
 ) -> keras.Model:
@@ -54,6 +59,11 @@ def defend(
         validation_data: (images, labels) for clean loss and accuracy after each epoch.
         callbacks: Keras callbacks; a `keras_adv.callbacks.Checkpoint` among them makes the run resumable.
         augment: "none" or "crop_flip".
+        precision: what the layers compute in while they are trained: "float32" (as the model itself says),
+            "mixed_bfloat16", "mixed_float16" or "auto" (see `keras_adv.precision`). Weights stay in float32,
+            and what is returned computes as the given model did.
+        average: "ema(decay=0.998, start=0.6)" serves the average of the weights of the last steps; None
+            serves the last weights.
         seed: of the order, the augmentation and the random starts.
         verbose: as in `keras.Model.fit`.
 
@@ -78,33 +88,53 @@ def defend(
     validate.number("epochs", epochs, low=1, whole=True)
     validate.number("batch_size", batch_size, low=1, whole=True)
     validate.one_of("augment", augment, AUGMENTS)
+    validate.one_of("precision", precision, PRECISIONS)
+    averaging: EMA | None = None if average is None else registry.parse("average", average)
     validate.seed(seed)
     held = None if validation_data is None else _held_out(validation_data, shape, classes)
     check_logits(model.predict(x[:100], verbose=0))
-    guard = chosen.collapse_guard()
     if not model.trainable_variables:
         raise validate.unusable("model", "one with weights to train", f"{model.name}, which has none")
-    game = Game(model, chosen, seed, lambda net: {BEST_WEIGHTS: BestWeights(net)} if guard else {})
-    split = chosen.extend_data(game.predictor, x, y)
-    batches = Batches(split, batch_size, seed, augment, chosen.batch_rows(split[1]))
-    phases = chosen.phases(epochs)
-    game.compile_moves(tuple(move for phase in phases for move in phase.moves), len(batches), epochs)
-    done = 0
-    for checkpoint in (c for c in callbacks if isinstance(c, Checkpoint)):
-        settings = {"batch_size": batch_size, "augment": augment, "seed": seed}
-        done = checkpoint.restore(game, _identity(game, chosen, epochs, settings, x, y), epochs)
-    watch = [StopOnCollapse(guard, game.predictor, x, y)] if guard else []
-    options = {
-        "shuffle": False,  # the batches have their own order
-        "initial_epoch": done,
-        "epochs": epochs,
-        "validation_data": held,
-        "callbacks": [EpochOrder(batches), PhaseChange(phases), StopOnNaN(), *watch, *callbacks],
-        "verbose": verbose,
-    }
-    if done < epochs:
-        _train(game, batches, options)
-    return game.predictor
+    served = chosen.predictor(model)
+    images, labels = chosen.extend_data(served, x, y)
+    batches = Batches((images, labels), batch_size, seed, augment, chosen.batch_rows(labels))
+    guard = chosen.collapse_guard()
+    watched = {BEST_WEIGHTS: BestWeights(served)} if guard else {}
+    if averaging:
+        watched[AVERAGED] = averaging.build(served, len(batches) * epochs)
+    with computing_in(served, precision):
+        game = Game(served, chosen, seed, watched)
+        phases = chosen.phases(epochs)
+        game.compile_moves(tuple(move for phase in phases for move in phase.moves), len(batches), epochs)
+        done = 0
+        for checkpoint in (c for c in callbacks if isinstance(c, Checkpoint)):
+            settings = {"batch_size": batch_size, "augment": augment, "seed": seed}
+            settings |= {} if precision == "float32" else {"precision": precision}
+            settings |= {"average": registry.spec(averaging, full=True)} if averaging else {}
+            done = checkpoint.restore(game, _identity(game, chosen, epochs, settings, x, y), epochs)
+        watch = [StopOnCollapse(guard, served, x, y)] if guard else []
+        options = {
+            "shuffle": False,  # the batches have their own order
+            "initial_epoch": done,
+            "epochs": epochs,
+            "validation_data": held,
+            "callbacks": [EpochOrder(batches), PhaseChange(phases), StopOnNaN(), *watch, *callbacks],
+            "verbose": verbose,
+        }
+        if done < epochs:
+            _train(game, batches, options)
+        if averaging and not (guard and int(watched[BEST_WEIGHTS].collapsed)):
+            _serve_average(game, batches)
+    return served
+
+
+def _serve_average(game: Game, batches: Batches) -> None:
+    """Puts the average into the net that is served, and has it gather its statistics anew."""
+    game.observers[AVERAGED].restore(game.predictor)
+    momentum = max((n.momentum for n in Net(game.predictor).normalisations), default=0.0)
+    enough = min(len(batches), math.ceil(5 / (1 - momentum))) if momentum < 1 else len(batches)
+    batches.set_epoch(0)
+    game.gather_statistics(batches[number] for number in range(enough))
 
 
 def _train(game: Game, batches: Batches, options: dict[str, Any]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import keras
+from keras import ops
 
+from keras_adv.arrays import Tensor
 from keras_adv.registry import Spec, option, register, tunable
 
 
@@ -60,6 +62,40 @@ class Cosine(Schedule):
 
     def build(self, rate: float, steps_per_epoch: int, epochs: int) -> object:
         return keras.optimizers.schedules.CosineDecay(rate, steps_per_epoch * epochs)
+
+
+@register("schedule", "one_cycle")
+class OneCycle(Schedule):
+    """From rate / 25 up to the rate in a share of the run, then down to 0, both in straight lines
+    (Smith & Topin, arXiv:1708.07120).
+
+    Args:
+        rise: share of the steps that the rate rises.
+    """
+
+    rise: float = option(default=0.3, above=0.0, high=0.99)
+
+    def build(self, rate: float, steps_per_epoch: int, epochs: int) -> object:
+        steps = steps_per_epoch * epochs
+        return _Lines(rate, rise=self.rise * steps, steps=steps)
+
+
+@keras.saving.register_keras_serializable(package="keras_adv")
+class _Lines(keras.optimizers.schedules.LearningRateSchedule):
+    """What `OneCycle` builds."""
+
+    def __init__(self, rate: float, rise: float, steps: int) -> None:
+        super().__init__()
+        self.rate, self.rise, self.steps = rate, rise, steps
+
+    def __call__(self, step: Tensor) -> Tensor:
+        step = ops.cast(step, "float32")
+        up = 1 / 25 + (1 - 1 / 25) * step / self.rise
+        down = (self.steps - step) / (self.steps - self.rise)
+        return self.rate * ops.maximum(ops.minimum(up, down), 0.0)
+
+    def get_config(self) -> dict[str, float]:
+        return {"rate": self.rate, "rise": self.rise, "steps": self.steps}
 
 
 class Optimizer(Spec):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
+from keras_adv.averaging import EMA
 from keras_adv.data import AUGMENTS
 from keras_adv.defenses import Critic, Defense
 from keras_adv.models import Architecture, LeNet
+from keras_adv.precision import PRECISIONS
 from keras_adv.registry import Spec, option, preset, presets, register
 
 
@@ -24,6 +26,10 @@ class Recipe(Spec):
         epochs: passes over the training images.
         batch_size: images a step.
         augment: "none", or "crop_flip" (CIFAR).
+        precision: what the layers compute in while they are trained: "float32", "mixed_bfloat16",
+            "mixed_float16", or "auto", bfloat16 where the machine has units for it. What is saved computes in
+            float32.
+        average: of the weights, that is served instead of the last ones; None: the last ones.
         normalize: subtract the mean of the training images and divide by their deviation, inside the model.
         validation: share of the training images that is held out.
         seed: of weights, order and random starts.
@@ -38,6 +44,8 @@ class Recipe(Spec):
     epochs: int = option(default=100, low=1)
     batch_size: int = option(default=100, low=1)
     augment: str = option(default="none", choices=AUGMENTS)
+    precision: str = option(default="float32", choices=PRECISIONS)
+    average: EMA | None = option(default=None)
     normalize: bool = option(default=False)
     validation: float = option(default=0.1, above=0.0, high=0.9)
     seed: int = option(default=0, low=0, high=2**31 - 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,6 +38,7 @@ def train(
     attacks: Sequence[Attack | str] = ATTACKS,
     split: str = "test",
     n: int = 1000,
+    half: bool = False,
     verbose: int = 2,
 ) -> ModelCard:
     """Trains, exports and measures a model; a run that was interrupted continues from its last epoch.
@@ -55,6 +55,8 @@ def train(
         attacks: what to measure with.
         split: "test", "validation" (for searches) or "train".
         n: at most this many images are attacked.
+        half: round the trained weights to float16 and keep them so in model.keras, half the bytes; what is
+            measured and served are the rounded weights, in float32.
         verbose: 0 silent, 2 a line an epoch.
 
     Returns:
@@ -79,7 +81,7 @@ def train(
     net = _build(chosen, loaded)
     claim_folder(out, spec)
     with files.sole_use(out):
-        seconds = _fit(net, chosen, loaded, out, verbose)
+        seconds = _fit(net, chosen, loaded, out, half, verbose)
         export(out / "model.keras", out / "saved_model" / "1")
         x, y = (part[:n] for part in loaded.split(split))
         source = {"name": loaded.name, "split": split, "shape": list(loaded.shape), "classes": loaded.classes}
@@ -134,7 +136,7 @@ def _build(recipe: Recipe, loaded: data.Data) -> keras.Model:
     return design.build(loaded.shape, loaded.classes, mean, std, seed=recipe.seed)
 
 
-def _fit(net: keras.Model, recipe: Recipe, loaded: data.Data, out: Path, verbose: int) -> float:
+def _fit(net: keras.Model, recipe: Recipe, loaded: data.Data, out: Path, half: bool, verbose: int) -> float:
     """Trains and writes out/model.keras, renamed into place when complete. Returns the seconds of training,
     with those of earlier interrupted calls."""
     file, started = out / "model.keras", time.perf_counter()
@@ -149,12 +151,12 @@ def _fit(net: keras.Model, recipe: Recipe, loaded: data.Data, out: Path, verbose
         validation_data=loaded.validation,
         callbacks=[history, _tensorboard(out), checkpoint],
         augment=recipe.augment,
+        precision=recipe.precision,
+        average=recipe.average,
         seed=recipe.seed,
         verbose=verbose,
     )
-    part = out / "part.keras"
-    served.save(part)
-    os.replace(part, file)
+    artifact.write(served, file, half)
     pictures.curves(history.rows, out / "curves.png")
     return history.earlier + time.perf_counter() - started
 

@@ -25,7 +25,7 @@ LAYERS = [
         "fingerprint",
         "foreign",
     ),
-    ("threats", "losses", "numerics", "layers", "models", "data", "optimizers"),
+    ("threats", "losses", "numerics", "layers", "models", "data", "optimizers", "averaging", "precision"),
     ("attacks",),
     ("defenses", "evaluation"),
     ("recipes", "callbacks", "artifact", "fit"),

@@ -38,8 +38,8 @@ class BaseGame(keras.Model):
         net: the classifier, a built Keras model with logits (B, classes).
         defense: what to play (see `keras_adv.defenses.Defense`).
         seed: start of the random streams.
-        observers: given the predictor, layers that a checkpoint of the game holds too, by name; no move
-            learns them.
+        observers: layers that a checkpoint of the game holds too, by name; no move
+            learns them. Where they have a method `observe(net, step)`, it is called at the end of each step.
 
     Attributes:
         predictor: the model to serve, as the defense makes it of `net`.
@@ -52,12 +52,13 @@ class BaseGame(keras.Model):
         net: keras.Model,
         defense: Any,
         seed: int = 0,
-        observers: Callable[[keras.Model], dict[str, keras.layers.Layer]] = lambda net: {},
+        observers: dict[str, keras.layers.Layer] | None = None,
     ) -> None:
         super().__init__(name="game")
         self.defense, self.seed = defense, seed
         self.predictor = net = defense.predictor(net)
-        self.players = {"net": net, **defense.networks(net), **observers(net)}
+        self.observers = observers or {}
+        self.players = {"net": net, **defense.networks(net), **self.observers}
         self.step_count = self.add_weight(shape=(), initializer="zeros", dtype="int32", trainable=False)
         self.optimizers: dict[str, keras.optimizers.Optimizer] = {}
         self.trackers: dict[str, keras.metrics.Mean] = {}
@@ -83,6 +84,8 @@ class BaseGame(keras.Model):
                 made = move.optimizer.build(steps_per_epoch, epochs)
                 if "net" in move.learns and (left := self.defense.undecayed(Net(self.predictor))):
                     made.exclude_from_weight_decay(left)
+                if any(layer.compute_dtype == "float16" for layer in self.predictor._flatten_layers()):
+                    made = keras.optimizers.LossScaleOptimizer(made)  # small gradients vanish in float16
                 made.build(self.variables_of(move))
                 self.optimizers[move.name] = made
             for term in (*move.terms, *move.monitors):
@@ -124,6 +127,17 @@ class BaseGame(keras.Model):
         Raises:
             InvalidInput: the defense does not return what it declares (found while the step is compiled).
         """
+        seed, nets = self._step(x, y, self.make_move)
+        self._check_statistics(nets["net"])
+        self.defense.after_step(self.players, seed)
+        for observer in self.observers.values():
+            if hasattr(observer, "observe"):
+                observer.observe(self.predictor, self.step_count.value)
+        terms = [term for move in self.moves for term in (*move.terms, *move.monitors)]
+        return {term: self.trackers[term].result() for term in terms}
+
+    def _step(self, x: Tensor, y: Tensor, make: Callable[..., Any]) -> tuple[Tensor, dict[str, Net]]:
+        """Prepares the batch and has each move made in order. Returns the seed and the networks."""
         self.step_count.assign(self.step_count.value + 1)
         seed = noise.fold(ops.convert_to_tensor(self.seed, "uint32"), self.step_count.value)
         nets = {name: Net(player) for name, player in self.players.items()}
@@ -132,12 +146,26 @@ class BaseGame(keras.Model):
         for number, move in enumerate(self.moves):
             for net in nets.values():
                 net.set_stream_position((self.step_count.value * len(self.moves) + number) * PASSES_PER_MOVE)
-            for term, values in self.make_move(move, nets, batch).items():
+            for term, values in make(move, nets, batch).items():
                 self.trackers[term].update_state(values)
-        self._check_statistics(nets["net"])
-        self.defense.after_step(self.players, seed)
-        terms = [term for move in self.moves for term in (*move.terms, *move.monitors)]
-        return {term: self.trackers[term].result() for term in terms}
+        return seed, nets
+
+    def gather_statistics(self, batches: Any) -> None:
+        """Has batch normalisation gather what it stores anew, by the passes of training steps in which
+        nothing is learned: after the weights were replaced, by their average say.
+
+        Args:
+            batches: (images, labels) of steps.
+        """
+        if not Net(self.predictor).statistics:
+            return
+        run = self.statistics_step()
+        for x, y in batches:
+            run(x, y)
+
+    def statistics_step(self) -> Callable[[Any, Any], None]:
+        """One compiled step of `gather_statistics`."""
+        raise NotImplementedError
 
     def make_move(self, move: Any, nets: dict[str, Net], batch: dict[str, Tensor]) -> Any:
         """Gradient of the move's terms by the variables it learns, applied. Returns the terms (B,)."""

@@ -104,6 +104,22 @@ class Game(BaseGame):
             logs = self.play(x, y)
         return logs, tuple([scope.get_current_value(v) for v in group] for group in groups)
 
+    def statistics_step(self) -> Callable[[Any, Any], None]:
+        variables = [*self.variables, *self.metrics_variables]
+
+        @jax.jit
+        def step(values: list[Tensor], x: Tensor, y: Tensor) -> list[Tensor]:
+            mapping = zip(variables, values, strict=True)
+            with keras.StatelessScope(state_mapping=list(mapping)) as scope:
+                self._step(x, y, self.terms_of)
+                return [scope.get_current_value(v) for v in variables]
+
+        def run(x: Any, y: Any) -> None:
+            for variable, value in zip(variables, step([v.value for v in variables], x, y), strict=True):
+                variable.assign(value)
+
+        return run
+
     def make_move(self, move: Any, nets: dict[str, Net], batch: dict[str, Tensor]) -> Any:
         learned, optimizer = self.variables_of(move), self.optimizers[move.name]
         state = [v for p in self.players.values() for v in p.non_trainable_variables]

@@ -138,6 +138,13 @@ class Game(BaseGame):
         x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
         return self.play(x, y)
 
+    def statistics_step(self) -> Callable[[Any, Any], None]:
+        @tf.function(autograph=False)
+        def step(x: Tensor, y: Tensor) -> None:
+            self._step(x, y, self.terms_of)
+
+        return lambda x, y: step(tf.convert_to_tensor(x), tf.convert_to_tensor(y))
+
     def make_move(self, move: Any, nets: dict[str, Net], batch: dict[str, Tensor]) -> Any:
         variables, optimizer = self.variables_of(move), self.optimizers[move.name]
         with tf.GradientTape() as tape:

@@ -5,8 +5,13 @@ from __future__ import annotations
 from keras_adv.arrays import Tensor
 from keras_adv.attacks import PGD, Attack
 from keras_adv.defenses.base import Batch, CollapseGuard, Defense, Move, Nets
-from keras_adv.defenses.crafting import adversarial_images, attack_passes
-from keras_adv.defenses.standard import clean_loss
+from keras_adv.defenses.crafting import (
+    adversarial_images,
+    attack_passes,
+    run_both,
+    statistics_option,
+    statistics_passes,
+)
 from keras_adv.losses import cross_entropy
 from keras_adv.optimizers import Adam, Optimizer
 from keras_adv.registry import option, register, tunable
@@ -24,6 +29,9 @@ class Adversarial(Defense):
         attack: any attack but one_pixel (SciPy's, outside of the graph) and feature_adversary (it needs
             second images); all its steps are taken, fooled or not.
         mix: weight of the adversarial images.
+        statistics: whose statistics batch normalisation uses and keeps: "joint" (both kinds of images are one
+            batch), "clean" or "each" (`crafting.STATISTICS`); without
+            effect if mix is 1.
         drop: fall of the accuracy under a PGD of 5 steps, from its best, that ends the training with the best
             weights (see `fast`); for attacks of one step, which can collapse. None: no check.
         optimizer: of the classifier.
@@ -38,6 +46,7 @@ class Adversarial(Defense):
     attack: Attack = option(default=PGD(threat=Linf(eps=0.1), steps=10))
     mix: float = tunable(default=1.0, lowest=0.3, highest=1.0, above=0.0, high=1.0)
     drop: float | None = option(default=None, above=0.0, high=1.0)
+    statistics: str = statistics_option()
     optimizer: Optimizer = option(default=Adam())
 
     def check(self) -> None:
@@ -51,7 +60,7 @@ class Adversarial(Defense):
 
     @property
     def statistics_passes(self) -> int:
-        return 1 if self.mix == 1 else 2
+        return 1 if self.mix == 1 else statistics_passes(self.statistics)
 
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
         return {"adversarial": adversarial_images(self.attack, nets["net"], x, y, seed)}
@@ -64,8 +73,11 @@ class Adversarial(Defense):
         return (self.classifier_move(*terms, loss=self._loss),)
 
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
-        logits = nets["net"].logits(batch["adversarial"], mode="training")
-        terms = {"adversarial": self.mix * cross_entropy(logits, batch["y"])}
-        if self.mix < 1:
-            terms["cross_entropy"] = (1 - self.mix) * clean_loss(nets, batch)["cross_entropy"]
-        return terms
+        net, y = nets["net"], batch["y"]
+        if self.mix == 1:
+            return {"adversarial": cross_entropy(net.logits(batch["adversarial"], mode="training"), y)}
+        clean, moved = run_both(net.logits, batch["x"], batch["adversarial"], self.statistics)
+        return {
+            "adversarial": self.mix * cross_entropy(moved, y),
+            "cross_entropy": (1 - self.mix) * cross_entropy(clean, y),
+        }

@@ -1,14 +1,55 @@
 """Adversarial images in training: made on the weights before the step, in inference mode, with every step
-taken."""
+taken; and the training passes of clean images and of those made of them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import keras
 from keras import ops
 
 from keras_adv import noise, validate
 from keras_adv.arrays import Tensor
 from keras_adv.attacks import PGD, Attack
-from keras_adv.backend import FrozenNet, Net
+from keras_adv.backend import FrozenNet, Mode, Net
+from keras_adv.registry import option
+
+STATISTICS = ("joint", "clean", "each")
+"""Whose batch-norm statistics a step of clean images and of images made of them uses and keeps.
+
+"joint": both are one batch, so the net that is trained is the one whose running statistics are served, and
+that attacks in training see. "clean": two passes, each with the statistics of its own images, of which those
+of the clean ones are kept. "each": so too, and both are kept.
+"""
+
+
+def statistics_option() -> Any:
+    """The field `statistics` of a defense with two kinds of images in a step."""
+    return option(default="joint", choices=STATISTICS)
+
+
+def statistics_passes(statistics: str) -> int:
+    """For `Defense.statistics_passes`."""
+    return 2 if statistics == "each" else 1
+
+
+def run_both(
+    run: Callable[[Tensor, Mode], Any], clean: Tensor, moved: Tensor, statistics: str
+) -> tuple[Any, Any]:
+    """(what `run` gives for the clean images, what it gives for the others), in training mode.
+
+    Args:
+        run: (images, mode) -> tensors with a row for each image, `Net.logits` say.
+        clean: images (B, H, W, C).
+        moved: images (B, H, W, C).
+        statistics: one of `STATISTICS`.
+    """
+    if statistics != "joint":
+        return run(clean, "training"), run(moved, "training" if statistics == "each" else "untracked")
+    both = run(ops.concatenate([clean, moved]), "training")
+    first, second = (keras.tree.map_structure(lambda v, k=k: ops.split(v, 2)[k], both) for k in (0, 1))
+    return first, second
 
 
 def adversarial_images(

@@ -9,7 +9,13 @@ from keras import ops
 from keras_adv.arrays import Tensor
 from keras_adv.attacks import PGD, Attack
 from keras_adv.defenses.base import Batch, Defense, Move, Nets
-from keras_adv.defenses.crafting import adversarial_images, attack_passes
+from keras_adv.defenses.crafting import (
+    adversarial_images,
+    attack_passes,
+    run_both,
+    statistics_option,
+    statistics_passes,
+)
 from keras_adv.losses import kl_divergence, log_odds_against, wrong_classes
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
 from keras_adv.registry import option, preset, register, tunable
@@ -32,8 +38,7 @@ class Mart(Defense):
 
     Wang et al., ICLR 2020, misclassification-aware adversarial training: images that are wrong or unsure
     already when clean count more in the KL. x' is made by an attack on the cross-entropy in inference mode;
-    the gradient flows through every p. Batch normalisation keeps the statistics of the adversarial pass (the
-    authors' code: of both).
+    the gradient flows through every p.
 
     The defaults are for small images such as the digits; the preset mart_cifar has the paper's attack and
     weight.
@@ -41,6 +46,8 @@ class Mart(Defense):
     Args:
         weight: lambda; paper: 5.
         attack: any attack; all its steps are taken, fooled or not.
+        statistics: whose statistics batch normalisation uses and keeps: "joint" (both kinds of images are one
+            batch), "clean" or "each" (`crafting.STATISTICS`; authors: "each").
         optimizer: of the classifier.
 
     Cost a step: the attack's, and 2 forward-backward passes.
@@ -52,7 +59,12 @@ class Mart(Defense):
     )
     weight: float = tunable(default=5.0, lowest=0.5, highest=10.0, log=True)
     attack: Attack = option(default=PGD(threat=Linf(eps=0.1), steps=5))
+    statistics: str = statistics_option()
     optimizer: Optimizer = option(default=Adam())
+
+    @property
+    def statistics_passes(self) -> int:
+        return statistics_passes(self.statistics)
 
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
         return {"adversarial": adversarial_images(self.attack, nets["net"], x, y, seed)}
@@ -65,8 +77,7 @@ class Mart(Defense):
 
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
         y = ops.cast(batch["y"], "int32")
-        moved = nets["net"].logits(batch["adversarial"], mode="training")
-        clean = nets["net"].logits(batch["x"], mode="untracked")
+        clean, moved = run_both(nets["net"].logits, batch["x"], batch["adversarial"], self.statistics)
         unsure = ops.sigmoid(log_odds_against(clean, y))  # 1 - p_y, exact also where p_y rounds to 1
         return {
             "boosted_cross_entropy": boosted_cross_entropy(moved, y),

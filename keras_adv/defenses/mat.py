@@ -13,7 +13,14 @@ from keras_adv.attacks import PGD
 from keras_adv.attacks.objectives import FeatureComparison, Objective
 from keras_adv.attacks.task import Task
 from keras_adv.defenses.base import Batch, Defense, Move, Nets
-from keras_adv.defenses.crafting import adversarial_images, attack_passes, check_start
+from keras_adv.defenses.crafting import (
+    adversarial_images,
+    attack_passes,
+    check_start,
+    run_both,
+    statistics_option,
+    statistics_passes,
+)
 from keras_adv.layers import MaxMahalanobisHead, replace_head
 from keras_adv.losses import pick
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
@@ -135,6 +142,8 @@ class MAT(Defense):
         attack: of L_BIBO, from a random start: at x the distance has no slope. Its jitter is TRADES' start.
         dim: width of the linear layer; None puts the head on the net's own features, which must take both
             signs.
+        statistics: whose statistics batch normalisation uses and keeps: "joint" (both kinds of images are one
+            batch), "clean" or "each" (`crafting.STATISTICS`).
         scale: C, the length of the centres; no loss depends on it, only the exported logits (10 in
             Max-Mahalanobis training).
         optimizer: of the classifier.
@@ -163,7 +172,12 @@ class MAT(Defense):
     attack: PGD = option(default=ASCENT)
     dim: int | None = option(default=64, low=2)
     scale: float = option(default=1.0, above=0.0)
+    statistics: str = statistics_option()
     optimizer: Optimizer = option(default=Adam())
+
+    @property
+    def statistics_passes(self) -> int:
+        return statistics_passes(self.statistics) if self.beta else 1
 
     def check(self) -> None:
         check_start(self.attack, "cosine_distance")
@@ -195,13 +209,16 @@ class MAT(Defense):
 
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
         net = nets["net"]
-        phi, _ = net.features_and_logits(batch["x"], mode="training")
+        if self.beta:
+            pair = run_both(net.features_and_logits, batch["x"], batch["adversarial"], self.statistics)
+            (phi, _), (other, _) = pair
+        else:
+            phi, _ = net.features_and_logits(batch["x"], mode="training")
         cos = pick(cosines(phi, ops.convert_to_tensor(head_of(net.model).centres)), batch["y"])
         terms = {"ftc": 1.0 - cos}
         if self.alpha:
             terms["so"] = self.alpha * second_order(phi, cos)
         if self.beta:
-            other, _ = net.features_and_logits(batch["adversarial"], mode="untracked")
             terms["bibo"] = self.beta * cosine_distance(phi, other)
         return {**terms, "feature_norm": safe_norm(phi)}
 

@@ -9,7 +9,14 @@ from keras_adv.attacks import PGD
 from keras_adv.attacks.objectives import KL, CrossEntropy, LogitComparison, Objective
 from keras_adv.attacks.task import Task
 from keras_adv.defenses.base import Batch, Defense, Move, Nets
-from keras_adv.defenses.crafting import adversarial_images, attack_passes, check_start
+from keras_adv.defenses.crafting import (
+    adversarial_images,
+    attack_passes,
+    check_start,
+    run_both,
+    statistics_option,
+    statistics_passes,
+)
 from keras_adv.losses import cross_entropy, kl_divergence
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
 from keras_adv.registry import option, preset, register, tunable
@@ -39,8 +46,7 @@ class Trades(Defense):
 
     Zhang et al., ICML 2019 (arXiv:1901.08573), eq. 5 with the divergence of its experiments. The gradient by
     the weights flows through p(x) and p(x'); x' is made in inference mode, both passes of the loss are in
-    training mode. At x the KL has no slope, so the ascent starts beside it, in ball and box. Batch
-    normalisation keeps the statistics of the clean pass (the authors' code: of every pass).
+    training mode. At x the KL has no slope, so the ascent starts beside it, in ball and box.
 
     The defaults are for small images such as the digits; the presets trades_mnist and trades_cifar are the
     paper's.
@@ -49,6 +55,8 @@ class Trades(Defense):
         weight: beta, or 1 / lambda; authors' code: 1 on MNIST, 6 on CIFAR-10.
         attack: of the KL; paper: starts at x + 0.001 N(0, 1), `jitter` of pgd. Any norm: in l2 the paper
             takes steps of 2 eps / steps along the normalised gradient.
+        statistics: whose statistics batch normalisation uses and keeps: "joint" (both kinds of images are one
+            batch), "clean" or "each" (`crafting.STATISTICS`; authors: "each").
         optimizer: of the classifier.
 
     Cost a step, n attack steps: 1 forward and n forward-backward passes for x', then 2 forward-backward
@@ -66,7 +74,12 @@ class Trades(Defense):
     )
     weight: float = tunable(default=3.0, lowest=0.5, highest=10.0, log=True)
     attack: PGD = option(default=ASCENT)
+    statistics: str = statistics_option()
     optimizer: Optimizer = option(default=Adam())
+
+    @property
+    def statistics_passes(self) -> int:
+        return statistics_passes(self.statistics)
 
     def check(self) -> None:
         check_start(self.attack, "kl")
@@ -84,8 +97,7 @@ class Trades(Defense):
         return (self.classifier_move("cross_entropy", "kl", loss=self._loss),)
 
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
-        clean = nets["net"].logits(batch["x"], mode="training")
-        moved = nets["net"].logits(batch["adversarial"], mode="untracked")
+        clean, moved = run_both(nets["net"].logits, batch["x"], batch["adversarial"], self.statistics)
         return {
             "cross_entropy": cross_entropy(clean, batch["y"]),
             "kl": self.weight * kl_divergence(clean, moved),

@@ -10,6 +10,7 @@ from keras_adv import noise
 from keras_adv.arrays import Tensor, flatten
 from keras_adv.backend import value_and_grad, where_rows
 from keras_adv.defenses.base import Batch, Defense, Move, Nets
+from keras_adv.defenses.crafting import run_both, statistics_option, statistics_passes
 from keras_adv.losses import cross_entropy, kl_divergence
 from keras_adv.optimizers import Adam, Drop, Optimizer
 from keras_adv.registry import option, preset, register, tunable
@@ -24,8 +25,7 @@ class VAT(Defense):
         d <- g / |g|,   g = grad_d KL(p(x) || p(x + xi d)),
     a power iteration on the Hessian of the divergence (thesis 2.24). r is found in inference mode, takes no
     label and is not projected on the box; where float32 has no gradient (p saturated, or the net flat) the
-    direction stays random. The pass on x + r is in training mode and moves no batch-norm statistics (the
-    authors make r in training mode too).
+    direction stays random (the authors make r in training mode).
 
     Args:
         weight: of the divergence; 1 (paper, thesis).
@@ -34,6 +34,8 @@ class VAT(Defense):
         xi: length at which the divergence is differentiated; 1e-6 in the paper, where float32 leaves few
             digits of p(x + xi d) - p(x).
         power: power iterations; 1 (paper).
+        statistics: whose statistics batch normalisation uses and keeps: "joint" (both kinds of images are one
+            batch), "clean" or "each" (`crafting.STATISTICS`; authors: "clean").
         optimizer: of the classifier.
 
     Cost a step: 1 forward and `power` forward-backward passes to prepare, then 2 forward-backward passes.
@@ -54,7 +56,12 @@ class VAT(Defense):
     eps: float = tunable(default=0.5, lowest=0.1, highest=10.0, log=True)
     xi: float = option(default=1e-2, above=0.0)
     power: int = option(default=1, low=1)
+    statistics: str = statistics_option()
     optimizer: Optimizer = option(default=Adam())
+
+    @property
+    def statistics_passes(self) -> int:
+        return statistics_passes(self.statistics)
 
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
         logits = nets["net"].frozen.logits
@@ -78,8 +85,7 @@ class VAT(Defense):
         return (self.classifier_move("cross_entropy", "divergence", loss=self._loss),)
 
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
-        z = nets["net"].logits(batch["x"], mode="training")
-        moved = nets["net"].logits(batch["virtual"], mode="untracked")
+        z, moved = run_both(nets["net"].logits, batch["x"], batch["virtual"], self.statistics)
         change = kl_divergence(ops.stop_gradient(z), moved)
         return {"cross_entropy": cross_entropy(z, batch["y"]), "divergence": self.weight * change}
 

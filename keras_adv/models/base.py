@@ -73,6 +73,14 @@ def conv(filters: int, size: int, strides: int = 1, padding: str = "same", **kwa
     return keras.layers.Conv2D(filters, size, strides, padding, **kwargs)
 
 
+ACTIVATIONS = ("relu", "silu")
+
+
+def activate(x: Tensor, activation: str) -> Tensor:
+    """ReLU, or x sigmoid(x)."""
+    return (keras.layers.ReLU() if activation == "relu" else keras.layers.Activation("silu"))(x)
+
+
 def norm(x: Tensor) -> Tensor:
     """Batch normalisation with the momentum and epsilon of the ResNet papers."""
     return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)

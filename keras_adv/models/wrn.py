@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from keras_adv.arrays import Tensor
-from keras_adv.models.base import Architecture, conv, norm
+from keras_adv.models.base import ACTIVATIONS, Architecture, activate, conv, norm
 from keras_adv.models.resnet import PadShortcut
 from keras_adv.registry import option, register
 from keras_adv.validate import InvalidInput
@@ -39,7 +39,8 @@ class WRN(Architecture):
         width: widening factor of the stages 16, 32, 64.
         shortcut: where the shape changes, "projection": a 1x1 convolution; "pad": the mean of 2x2 pixels and
             zeros for the new channels, without weights.
-        slope: of the leaky ReLU; 0 is ReLU.
+        activation: "relu", or "silu", x sigmoid(x) (Gowal et al., arXiv:2010.03593).
+        slope: of the leaky ReLU in place of ReLU; 0 is ReLU.
         dropout: rate between the two convolutions of a block (Zagoruyko & Komodakis: 0.3; TRADES: 0).
         per_image: whether each image is standardised by its own mean and deviation first.
     """
@@ -47,6 +48,7 @@ class WRN(Architecture):
     depth: int = option(default=16, low=10)
     width: int = option(default=2, low=1)
     shortcut: str = option(default="projection", choices=("projection", "pad"))
+    activation: str = option(default="relu", choices=ACTIVATIONS)
     slope: float = option(default=0.0, low=0.0, high=0.5)
     dropout: float = option(default=0.0, low=0.0, high=0.9)
     per_image: bool = option(default=False)
@@ -54,6 +56,10 @@ class WRN(Architecture):
     def check(self) -> None:
         if (self.depth - 4) % 6:
             raise InvalidInput(f"`depth` must be 6 n + 4. Received: depth={self.depth}")
+        if self.slope and self.activation != "relu":
+            raise InvalidInput(
+                f"`slope` must be 0 for another activation than relu. Received: slope={self.slope}"
+            )
 
     def body(self, x: Tensor) -> Tensor:
         x = PerImage()(x) if self.per_image else x
@@ -81,4 +87,4 @@ class WRN(Architecture):
 
     def _act(self, x: Tensor) -> Tensor:
         x = norm(x)
-        return keras.layers.LeakyReLU(self.slope)(x) if self.slope else keras.layers.ReLU()(x)
+        return keras.layers.LeakyReLU(self.slope)(x) if self.slope else activate(x, self.activation)

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 from paper_nets import CIFAR, COUNTS, MNIST, made
 
-from keras_adv import registry
+from keras_adv import InvalidInput, registry
 from keras_adv.backend import Net, value_and_grad
 from keras_adv.losses import cross_entropy
 from keras_adv.models.alexnet import AlexNet, LocalResponse
@@ -219,3 +219,26 @@ def test_options_that_do_not_go_together_are_refused():
         ConvNet(form="fab", pool=3)
     with pytest.raises(ValueError, match="`depth` must be one of"):
         VGG(depth=12)
+
+
+@pytest.mark.parametrize(
+    "spec", ["resnet18(form='afd_mnist', activation='silu')", "wrn(depth=10, width=1, activation='silu')"]
+)
+def test_silu_takes_the_place_of_every_relu(spec):
+    smooth = registry.parse("model", spec)
+    nets = [made.build((28, 28, 1), 3) for made in (smooth, smooth.replace(activation="relu"))]
+    kinds = [[type(layer).__name__ for layer in net.layers] for net in nets]
+    assert "ReLU" not in kinds[0] and [k.replace("ReLU", "Activation") for k in kinds[1]] == kinds[0]
+    assert all(
+        n.activation is keras.activations.silu
+        for n in nets[0].layers
+        if hasattr(n, "activation") and n.name != "logits" and not isinstance(n, keras.layers.Conv2D)
+    )
+
+
+@pytest.mark.parametrize(
+    "spec", ["resnet18(form='imagenet', activation='silu')", "wrn(slope=0.1, activation='silu')"]
+)
+def test_activations_that_do_not_go_with_the_rest_are_refused(spec):
+    with pytest.raises(InvalidInput, match=r"`(activation|slope)` must be"):
+        registry.parse("model", spec)

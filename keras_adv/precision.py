@@ -1,0 +1,53 @@
+"""What a network computes in while it is trained."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "auto")
+
+
+def fitting(precision: str) -> str:
+    """The policy that "auto" stands for on this machine: "mixed_bfloat16" on a GPU or TPU and on a processor
+    with units for it (avx512_bf16 or amx_bf16), else "float32". Others stand for themselves."""
+    if precision != "auto":
+        return precision
+    return "mixed_bfloat16" if _has_bfloat16() else "float32"
+
+
+def _has_bfloat16() -> bool:
+    if any(not str(device).startswith("cpu") for device in keras.distribution.list_devices()):
+        return True
+    known = Path("/proc/cpuinfo")
+    flags = set(known.read_text().split()) if known.is_file() else set()
+    return bool({"avx512_bf16", "amx_bf16"} & flags)
+
+
+@contextlib.contextmanager
+def computing_in(model: keras.Model, precision: str) -> Iterator[None]:
+    """While the context is open, the layers of `model` compute in `precision`, but for the last one, whose
+    logits are in float32; weights and what is stored stay in float32. Afterwards it computes as before.
+
+    Args:
+        model: a built model.
+        precision: one of `PRECISIONS`; "float32" changes nothing.
+    """
+    policy = fitting(precision)
+    if policy == "float32":
+        yield
+        return
+    last = set(map(id, model.layers[-1:]))
+    layers = [n for n in model._flatten_layers(include_self=False) if id(n) not in last]
+    before = [n.dtype_policy for n in layers]
+    try:
+        for layer in layers:
+            layer.dtype_policy = policy
+        yield
+    finally:
+        for layer, old in zip(layers, before, strict=True):
+            layer.dtype_policy = old
+        model.train_function = model.test_function = model.predict_function = None  # compiled in the other
