@@ -118,7 +118,7 @@ def test_crafting_is_in_inference_mode_and_the_loss_moves_the_statistics_once(ra
     np.testing.assert_allclose(craft(Trades(), random_net, x, y)[:1], one, atol=1e-6)  # no coupling
     for before, v in zip(state, random_net.non_trainable_variables, strict=True):
         np.testing.assert_array_equal(before, v)
-    game = Game(random_net, Trades(optimizer=SGD(learning_rate=0.0001)))
+    game = Game(random_net, Trades(statistics="clean", optimizer=SGD(learning_rate=0.0001)))
     game.compile_moves(game.defense.moves(), 1, 1)
     game.play(ops.convert_to_tensor(x), ops.convert_to_tensor(y))
     mean = next(v for v in random_net.non_trainable_variables if "moving_mean" in v.path)

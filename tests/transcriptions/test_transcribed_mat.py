@@ -43,7 +43,7 @@ def test_centres_are_the_simplex_of_the_recursion():
 def test_the_terms_of_mat_and_their_gradients(alpha, beta):
     """Eq. 4, 6 (with eq. 7), 8 and 9, in training mode: x and x' each by the statistics of its own batch, and
     both features of eq. 8 learning. Dropout has the rate 0."""
-    defense = MAT(alpha=alpha, beta=beta, dim=5, scale=10.0)
+    defense = MAT(alpha=alpha, beta=beta, dim=5, scale=10.0, statistics="clean")
     served, twin, weights, mu = prepared(defense)
     x, y, moved = images(6)
     found = of_the_package(defense.moves()[0], {"net": Net(served)}, {"x": x, "y": y, "adversarial": moved})
@@ -68,7 +68,7 @@ def test_so_written_out_is_the_gradient_of_ftc():
 @pytest.mark.parametrize("weight", [1.0, 6.0])
 def test_the_terms_of_trades_and_their_gradients(weight):
     """Eq. 1 with 1 / lambda = weight; both distributions of the divergence learn."""
-    defense, model = Trades(weight=weight), net()
+    defense, model = Trades(weight=weight, statistics="clean"), net()
     twin = double(model)
     x, y, moved = images(6)
     found = of_the_package(defense.moves()[0], {"net": Net(model)}, {"x": x, "y": y, "adversarial": moved})
@@ -92,7 +92,7 @@ def test_with_dropout_x_and_x_adv_draw_masks_of_their_own(defense):
     of x' next. The two sides share float32, for a twin in float64 would draw other masks."""
     x, y, moved = images(6)
     if defense == "mat":
-        played = MAT(dim=5)
+        played = MAT(dim=5, statistics="clean")
         served = played.predictor(net(rate=0.5))
         phi = keras.Model(served.input, served.layers[-2].output)
         mu = served.layers[-1].centres.numpy()
@@ -101,7 +101,7 @@ def test_with_dropout_x_and_x_adv_draw_masks_of_their_own(defense):
         def terms():
             return mat.mat_terms(phi, x, y, moved, mu, 1.0, 1.0)
     else:
-        played, served = Trades(), net(rate=0.5)
+        played, served = Trades(statistics="clean"), net(rate=0.5)
         names = {"cross_entropy": "ce", "kl": "kl"}
 
         def terms():
