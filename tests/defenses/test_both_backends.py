@@ -15,8 +15,6 @@ CASES = [(name, False) for name in ("standard", "adversarial", "afd", "mad", "ma
 OTHERS = [(name, False) for name in NAMES if (name, False) not in CASES and name != "dropout"]
 """Without dropout, whose streams are Keras' own and differ between backends."""
 ON_CONVOLUTIONS = [("adversarial", True), ("critic", True), ("margin", True)]
-FEWER_PASSES = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-"""For XLA, which otherwise takes longer to compile these programs than they run."""
 
 
 def on_both(cases):
@@ -24,7 +22,7 @@ def on_both(cases):
     if keras.config.backend() != "tensorflow":
         pytest.skip("the run on TensorFlow compares with JAX")
     pytest.importorskip("jax")
-    env = {**os.environ, "KERAS_BACKEND": "jax", "XLA_FLAGS": FEWER_PASSES}
+    env = {**os.environ, "KERAS_BACKEND": "jax"}
     command = [sys.executable, short_runs.__file__, json.dumps(cases)]
     with subprocess.Popen(
         command, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
