@@ -1,16 +1,28 @@
 """What many tests share: small nets whose geometry is known, and real 8x8 digits."""
 
 import contextlib
+import gc
 import os
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# XLA, which compiles each step of a training on TensorFlow and all that is compiled on JAX, would take longer
+# over these programs than they run; processes that a test starts inherit it
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+    "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
+)
 
 import keras
 import numpy as np
 import pytest
 
 from keras_adv import data, models, registry, zoo
+
+# What was imported is no garbage, and tracing makes many objects that are none either
+gc.freeze()
+gc.set_threshold(50_000, 20, 20)
 
 SAME_ON_EVERY_BACKEND = [
     *("card", "contributing", "data", "docs", "doctests", "registry", "run_folder", "scripts", "structure"),

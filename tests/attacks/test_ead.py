@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from closed_forms import nearest, task_of
+from closed_forms import task_of
 from keras import ops
 
 from keras_adv import attack, registry
@@ -31,15 +31,6 @@ def test_the_learning_rate_falls_with_each_images_own_step(grey):
     state = {**one.start(task), "t": ops.convert_to_tensor([0, 75])}
     moved = np.asarray(one.descend(task, state, task.x, ops.ones_like(task.x))["r"])
     np.testing.assert_allclose([moved[0].mean(), moved[1].mean()], [-0.01, -0.005], rtol=1e-3)
-
-
-def test_reaches_the_optimum_of_a_linear_model(linear, grey):
-    x, y = grey
-    best = nearest(linear, x, y, "l1")
-    # the box binds where one pixel would have to move by more than its room, so the bound is not always met
-    result = attack(linear[0], x, y, "ead(steps=300, initial=0.1, beta=0.1)")
-    assert result.success.all() and (result.distance >= best * 0.999).all()
-    assert np.median(result.distance / best) <= 1.1
 
 
 def test_changes_fewer_pixels_than_the_l2_attack(net, digits):

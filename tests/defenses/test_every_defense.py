@@ -1,11 +1,16 @@
 """Laws of every registered defense."""
 
 import functools
+import json
+import os
 import shutil
+import subprocess
+import sys
 
 import keras
 import numpy as np
 import pytest
+import short_runs
 from keras import ops
 from one_step import CLASSES, EPS, IMAGES, MOMENTUM, OLD_MEAN, X, Y, one_step, quick, snapshot
 from short_runs import NAMES, short_run
@@ -172,6 +177,55 @@ def test_predictor_is_a_plain_keras_model(name, digits, tmp_path):
     names = {layer.name for layer in loaded.layers}
     extra = set(registry.parse("defense", name).networks(served)) - {"net", "encoder"}
     assert not names & extra and not [v for v in loaded.variables if "adam" in v.path]
+
+
+ON_BOTH = [(name, False) for name in ("standard", "adversarial", "afd", "mad", "margin")]
+"""One of each kind of step, whose losses are compared between TensorFlow and JAX: the others' are slow."""
+OTHERS_ON_BOTH = [(name, False) for name in NAMES if (name, False) not in ON_BOTH and name != "dropout"]
+"""Without dropout, whose streams are Keras' own and differ between backends."""
+ON_CONVOLUTIONS = [("adversarial", True), ("critic", True), ("margin", True)]
+
+
+def on_both(cases):
+    """(defense, whether on LeNet) -> terms of the first 20 steps, on TensorFlow and on JAX."""
+    if keras.config.backend() != "tensorflow":
+        pytest.skip("the run on TensorFlow compares with JAX")
+    pytest.importorskip("jax")
+    env = {**os.environ, "KERAS_BACKEND": "jax"}
+    command = [sys.executable, short_runs.__file__, json.dumps(cases)]
+    with subprocess.Popen(
+        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as other:
+        # while the other runs
+        ours = [short_run(name, convolved=convolved).rows for name, convolved in cases]
+        printed = other.communicate()[0]
+    assert other.returncode == 0
+    theirs = json.loads(printed.splitlines()[-1])
+    return dict(zip(cases, zip(ours, theirs, strict=True), strict=True))
+
+
+def agree(ours, theirs):
+    for step, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+        assert set(a) == set(b)
+        for term, value in a.items():
+            assert value == pytest.approx(b[term], rel=2e-3 * (1 + step / 2), abs=1e-5), (step, term)
+
+
+@pytest.fixture(scope="module")
+def both():
+    return on_both(ON_BOTH)
+
+
+@pytest.mark.parametrize("case", ON_BOTH, ids=[name for name, _ in ON_BOTH])
+def test_both_backends_see_the_same_losses(case, both):
+    agree(*both[case])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cases", [OTHERS_ON_BOTH, ON_CONVOLUTIONS], ids=["other defenses", "convolutions"])
+def test_both_backends_see_the_same_losses_of_others_and_through_convolutions(cases):
+    for ours, theirs in on_both(cases).values():
+        agree(ours, theirs)
 
 
 @functools.cache

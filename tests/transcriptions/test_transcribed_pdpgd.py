@@ -112,8 +112,16 @@ def _same_path(states, run, row):
         np.testing.assert_allclose(state["mean"][row], run.smooth[k], rtol=1e-4, atol=1e-7, err_msg=at)
 
 
-@pytest.mark.parametrize("dual_final", [0.1, 1.0])
-@pytest.mark.parametrize(("attack", "threat"), RUNS)
+FALLING = [
+    pytest.param(
+        *run, 0.1, marks=[pytest.mark.slow] if run not in (("pdgd", "l2"), ("pdpgd", "linf")) else []
+    )
+    for run in RUNS
+]
+"""With the rate of the duals falling: the norm has no part in it, so that one of each attack is enough."""
+
+
+@pytest.mark.parametrize(("attack", "threat", "dual_final"), [*((*run, 1.0) for run in RUNS), *FALLING])
 def test_every_iterate_and_every_dual_is_the_texts(attack, threat, dual_final, small):
     """Lines 3-6 of the algorithms from r = 0: both players move from r(k) and lambda(k)."""
     net, x, y = small
