@@ -15,7 +15,7 @@ from keras_adv.optimizers import SGD
 from keras_adv.registry import parse, spec
 from keras_adv.threats import Linf
 
-KINDS = ("attack", "defense", "model", "objective", "optimizer", "recipe", "schedule", "threat")
+KINDS = ("attack", "average", "defense", "model", "objective", "optimizer", "recipe", "schedule", "threat")
 CLASSES = [cls for kind in KINDS for cls in registry.registered(kind).values()]
 DEFAULTS = [cls() for cls in CLASSES]
 VALUES = [

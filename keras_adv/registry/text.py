@@ -33,7 +33,8 @@ def parse(kind: str, value: Any) -> Any:
     20
 
     Args:
-        kind: "attack", "defense", "model", "objective", "optimizer", "recipe", "schedule" or "threat".
+        kind: "attack", "average", "defense", "model", "objective", "optimizer", "recipe", "schedule" or
+            "threat".
         value: a spec string, or an object of that kind.
 
     Raises:

@@ -17,7 +17,9 @@ GAMMA, BETA, RATE = 0.08, 6.0, 0.5
 PLAIN = SGD(learning_rate=RATE, momentum=0.0)
 INNER = {
     "adversarial": Adversarial(attack=PGD(threat=Linf(eps=0.1), steps=2), optimizer=PLAIN),
-    "trades": Trades(weight=BETA, statistics="clean", attack=ASCENT.replace(threat=Linf(eps=0.2), steps=2), optimizer=PLAIN),
+    "trades": Trades(
+        weight=BETA, statistics="clean", attack=ASCENT.replace(threat=Linf(eps=0.2), steps=2), optimizer=PLAIN
+    ),
 }
 NAMES = {"adversarial": {"adversarial": "ce"}, "trades": {"cross_entropy": "ce", "kl": "kl"}}
 

@@ -106,6 +106,8 @@ def test_no_label_is_used_but_in_the_cross_entropy():
 def test_the_statistics_are_those_of_the_pass_of_x():
     model, (x, y, virtual) = net(), images(6)
     twin = double(model)
-    of_the_package(VAT(statistics="clean").moves()[0], {"net": Net(model)}, {"x": x, "y": y, "virtual": virtual})
+    of_the_package(
+        VAT(statistics="clean").moves()[0], {"net": Net(model)}, {"x": x, "y": y, "virtual": virtual}
+    )
     twin(tf.constant(wide(x)), training=True)
     same_statistics(model, twin)
