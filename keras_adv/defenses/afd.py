@@ -13,12 +13,17 @@ from keras_adv import noise
 from keras_adv.arrays import Tensor, flatten, l2_norm
 from keras_adv.attacks import PGD, Attack
 from keras_adv.attacks.objectives import FeatureDistance, Objective
-from keras_adv.backend import value_and_grad
+from keras_adv.backend import Mode, value_and_grad
 from keras_adv.classifier import feature_layer
 from keras_adv.defenses.base import Batch, Defense, Move, Nets
-from keras_adv.defenses.crafting import adversarial_images, attack_passes
+from keras_adv.defenses.crafting import (
+    adversarial_images,
+    attack_passes,
+    run_beside,
+    run_both,
+    statistics_option,
+)
 from keras_adv.defenses.discriminator import FORMS, Discriminator
-from keras_adv.defenses.standard import cross_entropy_move
 from keras_adv.losses import cross_entropy
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
 from keras_adv.registry import option, preset, register, tunable
@@ -37,9 +42,7 @@ class AFD(Defense):
     encoder:  softplus(-Da(E(x'), y))                                   E learns
 
     (Algorithm 1 prints softmax(-Dc) in the first: a stray minus. The third is not the negative of the second,
-    as the minimax of eq. 2 has it, but the non-saturating loss of Algorithm 1.) Batch normalisation uses each
-    batch's own statistics, as the authors' code does; only the first move, on clean images, moves the running
-    ones, where in the code all passes do.
+    as the minimax of eq. 2 has it, but the non-saturating loss of Algorithm 1.)
 
     The paper's own AutoAttack figures for CIFAR-10 (25%) are far below its PGD ones (77.7%), and below those
     of adversarial training: its gradients are masked. Judge a model by `adaptive_attack` only, over several
@@ -58,6 +61,9 @@ class AFD(Defense):
         width: of its hidden layers; None is that of the features, as in the paper (64 MNIST, 512 CIFAR).
         match: the paper's ablation, no discriminator: E lowers |E(x) - E(x')|_2^2, both features learning.
         squared: False for the norm itself in `match`, as in the paper.
+        statistics: whose statistics batch normalisation uses and keeps: "joint" (in every pass clean and
+            attacked images are one batch), "clean" or "each" (`crafting.STATISTICS`; authors: "each", where
+            every pass moves the running ones).
         joint: `match` in one update with the cross-entropy, by `optimizer`, as in the paper.
         optimizer: of E and Dc in the first move.
         judge_optimizer: of Da.
@@ -65,7 +71,7 @@ class AFD(Defense):
 
     Cost a step: the attack's; 2 forward-backward passes of the net (one of them to the features only) and 2
     forward passes to the features; the discriminator on 2B features and on B. With `match` 3 forward-backward
-    passes.
+    passes. With batch normalisation and statistics="joint" the first and the last move see 2B images.
     """
 
     reference = "openreview.net/forum?id=hcCao_UYd6O; NeurIPS 2021"
@@ -87,6 +93,7 @@ class AFD(Defense):
     match: bool = option(default=False)
     squared: bool = option(default=True)
     joint: bool = option(default=False)
+    statistics: str = statistics_option()
     optimizer: Optimizer = option(default=Adam())
     judge_optimizer: Optimizer = option(default=Adam(learning_rate=5e-4, beta_1=0.5))
     encoder_optimizer: Optimizer = option(default=Adam(learning_rate=5e-4, beta_1=0.5))
@@ -118,7 +125,7 @@ class AFD(Defense):
         return needs if self.match else {**needs, "encoder.forward": 2}
 
     def moves(self) -> tuple[Move, ...]:
-        first = cross_entropy_move(self)
+        first = self.classifier_move("cross_entropy", loss=self._classify)
         if self.match and self.joint:
             return (self.classifier_move("cross_entropy", "matching", loss=self._both),)
         if self.match:
@@ -131,9 +138,24 @@ class AFD(Defense):
             Move("encoder", ("encoder",), self.encoder_optimizer, ("desensitise",), self._desensitise),
         )
 
+    def _classify(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
+        net = nets["net"]
+        pair = batch["x"], batch["adversarial"]
+        logits = run_beside(net, net.logits, *pair, self.statistics, mode="training")
+        return {"cross_entropy": cross_entropy(logits, batch["y"])}
+
+    def _features(self, nets: Nets) -> Callable[[Tensor, Mode], Tensor]:
+        """(images, mode) -> features (B, F) in float32; only for "each" they move what is stored."""
+        encoder = nets["encoder"] if self.statistics == "each" else nets["encoder"].untracked
+        return lambda x, mode: flatten(ops.cast(encoder(x, mode=mode), "float32"))
+
+    def _both_features(self, nets: Nets, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The features of clean and of attacked images."""
+        return run_both(self._features(nets), batch["x"], batch["adversarial"], self.statistics)
+
     def _judge(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
-        y, encode = ops.cast(batch["y"], "int32"), _encoder(nets)
-        h, attacked = (ops.stop_gradient(encode(batch[name])) for name in ("x", "adversarial"))
+        y = ops.cast(batch["y"], "int32")
+        h, attacked = map(ops.stop_gradient, self._both_features(nets, batch))
         # both halves in one pass: one step of the power method
         both, labels = ops.concatenate([h, attacked]), ops.concatenate([y, y])
         real, fake = ops.split(nets["judge"](both, labels, mode="training"), 2)
@@ -146,25 +168,21 @@ class AFD(Defense):
         return {**terms, "judge_accuracy": sum(right) / 2.0}
 
     def _desensitise(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
-        judge, y, encode = nets["judge"].frozen, ops.cast(batch["y"], "int32"), _encoder(nets)
-        loss = _fool(self.gan, judge(encode(batch["adversarial"]), y))
+        judge, y, encoder = nets["judge"].frozen, ops.cast(batch["y"], "int32"), nets["encoder"]
         if self.symmetric:
-            loss = loss + _fool(self.gan, -judge(encode(batch["x"]), y))
-        return {"desensitise": loss}
+            h, attacked = self._both_features(nets, batch)
+            return {"desensitise": _fool(self.gan, judge(attacked, y)) + _fool(self.gan, -judge(h, y))}
+        pair = batch["adversarial"], batch["x"]
+        attacked = run_beside(encoder, self._features(nets), *pair, self.statistics, mode="training")
+        return {"desensitise": _fool(self.gan, judge(attacked, y))}
 
     def _both(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
-        logits = nets["net"].logits(batch["x"], mode="training")
-        return {"cross_entropy": cross_entropy(logits, batch["y"]), **self._match(nets, batch)}
+        return {**self._classify(nets, batch), **self._match(nets, batch)}
 
     def _match(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
-        encode = _encoder(nets)
-        gap = encode(batch["x"]) - encode(batch["adversarial"])
+        h, attacked = self._both_features(nets, batch)
+        gap = h - attacked
         return {"matching": ops.sum(ops.square(gap), axis=1) if self.squared else l2_norm(gap)}
-
-
-def _encoder(nets: Nets) -> Callable[[Tensor], Tensor]:
-    """images -> features (B, F) in float32, in training mode, no state kept."""
-    return lambda x: flatten(ops.cast(nets["encoder"](x, mode="untracked"), "float32"))
 
 
 def _tell(gan: str, real: Tensor, fake: Tensor) -> Tensor:

@@ -48,6 +48,29 @@ def run_both(
     if statistics != "joint":
         return run(clean, "training"), run(moved, "training" if statistics == "each" else "untracked")
     both = run(ops.concatenate([clean, moved]), "training")
+    return _halves(both)
+
+
+def run_beside(
+    net: Net, run: Callable[[Tensor, Mode], Any], wanted: Tensor, others: Tensor, statistics: str, mode: Mode
+) -> Any:
+    """What `run` gives for the images `wanted`; if "joint", and where `net` stores statistics, with `others`
+    in the batch.
+
+    Args:
+        net: whose pass it is.
+        run: (images, mode) -> tensors with a row for each image.
+        wanted: images (B, H, W, C).
+        others: images (B, H, W, C).
+        statistics: one of `STATISTICS`.
+        mode: of the pass.
+    """
+    if statistics != "joint" or not net.statistics:
+        return run(wanted, mode)
+    return _halves(run(ops.concatenate([wanted, others]), mode))[0]
+
+
+def _halves(both: Any) -> tuple[Any, Any]:
     first, second = (keras.tree.map_structure(lambda v, k=k: ops.split(v, 2)[k], both) for k in (0, 1))
     return first, second
 

@@ -17,7 +17,13 @@ from keras_adv.attacks import PGD, Attack
 from keras_adv.backend import Net, jacobian
 from keras_adv.classifier import feature_layer
 from keras_adv.defenses.base import Batch, Defense, Move, Nets
-from keras_adv.defenses.crafting import adversarial_images, attack_passes
+from keras_adv.defenses.crafting import (
+    adversarial_images,
+    attack_passes,
+    run_both,
+    statistics_option,
+    statistics_passes,
+)
 from keras_adv.defenses.label_smoothing import smoothed_cross_entropy
 from keras_adv.defenses.pairs import Partners
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
@@ -66,6 +72,8 @@ class MAD(Defense):
         attack: None, or an attack whose images enter the cross-entropy (the paper's "adversarial training":
             PGD, its settings not given).
         mix: share of the cross-entropy that is theirs.
+        statistics: with an attack, whose statistics batch normalisation uses and keeps in each branch:
+            "joint" (clean and attacked images are one batch), "clean" or "each" (`crafting.STATISTICS`).
         optimizer: of the classifier.
 
     Cost a step, on twice the images of a batch: 1 forward-backward pass, and 1 forward and n backward passes
@@ -97,6 +105,7 @@ class MAD(Defense):
     jacobian_squared: bool = option(default=False)
     attack: Attack | None = option(default=None)
     mix: float = option(default=0.5, above=0.0, high=1.0)
+    statistics: str = statistics_option()
     optimizer: Optimizer = option(default=Adam())
 
     def batch_rows(self, labels: np.ndarray) -> Callable[[np.ndarray, np.random.Generator], np.ndarray]:
@@ -104,7 +113,7 @@ class MAD(Defense):
 
     @property
     def statistics_passes(self) -> int:
-        return 2  # one a branch
+        return 2 if self.attack is None else 2 * statistics_passes(self.statistics)  # of each branch
 
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
         keys, batch = noise.seeds(seed, ops.arange(ops.shape(x)[0])), {}
@@ -151,11 +160,14 @@ class MAD(Defense):
 
     def _branch(self, net: Net, batch: Batch) -> dict[str, Tensor]:
         """The features of one image of each pair (B, F), and the terms that look at it alone (B,)."""
-        z, logits = net.features_and_logits(batch["x"], mode="training")
-        y, clean = batch["y"], 1.0 if self.attack is None else 1.0 - self.mix
+        run, y, clean = net.features_and_logits, batch["y"], 1.0
+        if self.attack is None:
+            z, logits = run(batch["x"], mode="training")
+        else:
+            clean = 1.0 - self.mix
+            (z, logits), (_, seen) = run_both(run, batch["x"], batch["adversarial"], self.statistics)
         found = {"features": z, "cross_entropy": clean * smoothed_cross_entropy(logits, y, self.alpha)}
         if self.attack is not None:
-            seen = net.logits(batch["adversarial"], mode="untracked")
             found["adversarial"] = self.mix * smoothed_cross_entropy(seen, y, self.alpha)
         if self.variance:
             found["variance"] = self.variance * spread(z, y, logits.shape[1], self.rvl)

@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_adv import InvalidInput, defend, registry
 from keras_adv.attacks import PGD
-from keras_adv.backend import FrozenNet, Net, compile
+from keras_adv.backend import FrozenNet, Game, Net, compile
 from keras_adv.defenses.crafting import STATISTICS, run_both
 from keras_adv.models import WRN
 from keras_adv.threats import Linf
@@ -59,6 +59,33 @@ def test_the_default_is_joint_and_others_have_names(name):
     assert defense.replace(statistics="each").statistics_passes == 2
     with pytest.raises(InvalidInput, match="`statistics` must be one of"):
         defense.replace(statistics="adversarial")
+
+
+@pytest.fixture
+def featured():
+    keras.utils.set_random_seed(2)
+    inputs = keras.Input((6, 6, 1))
+    x = keras.layers.BatchNormalization(momentum=0.0, name="bn")(keras.layers.Flatten()(inputs))
+    x = keras.layers.Dense(6, activation="relu", name="features")(x)
+    return keras.Model(inputs, keras.layers.Dense(4)(x))
+
+
+@pytest.mark.parametrize("statistics", STATISTICS)
+@pytest.mark.parametrize("name", ["afd(attack=fgsm())", "mad(attack=fgsm())"])
+def test_what_a_step_of_afd_and_of_madnet_keeps(featured, name, statistics):
+    """Momentum 0: the statistics are those of the last pass that is kept."""
+    defense = registry.parse("defense", name).replace(statistics=statistics)
+    game = Game(featured, defense)
+    game.compile_moves(defense.moves(), 1, 1)
+    y = ops.convert_to_tensor(np.arange(10, dtype="int32") % 4)
+    game.play(ops.convert_to_tensor(images(0.0)), y)
+    mean = np.asarray(featured.get_layer("bn").moving_mean)
+    clean = images(0.0)[1::2] if defense.name == "mad" else images(0.0)  # the second branch comes last
+    if statistics == "clean":
+        np.testing.assert_allclose(mean, clean.reshape(-1, 36).mean(0), atol=1e-5)
+    else:  # FGSM moves every pixel by .1 where the box lets it
+        away = np.abs(mean - clean.reshape(-1, 36).mean(0))
+        assert 0.005 < away.max() <= (0.05 if statistics == "joint" else 0.1) + 1e-5
 
 
 @pytest.mark.slow

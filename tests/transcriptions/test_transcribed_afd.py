@@ -18,7 +18,7 @@ class Scene:
     def __init__(self, **options):
         plain = SGD(learning_rate=0.5, momentum=0.0)
         rates = {"optimizer": plain, "judge_optimizer": plain, "encoder_optimizer": plain}
-        self.defense = AFD(**options, **rates)
+        self.defense = AFD(statistics="clean", **options, **rates)
         self.game = Game(net(), self.defense)
         self.nets = {name: Net(player) for name, player in self.game.players.items()}
         self.moves = {move.name: move for move in self.defense.moves()}
