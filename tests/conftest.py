@@ -7,10 +7,11 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # XLA, which compiles each step of a training on TensorFlow and all that is compiled on JAX, would take longer
-# over these programs than they run; processes that a test starts inherit it
+# over these programs than they run (at level 0 convolutions run for longer still); processes that a test
+# starts inherit it
 os.environ.setdefault(
     "XLA_FLAGS",
-    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+    "--xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true "
     "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
 )
 
