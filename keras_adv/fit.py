@@ -26,7 +26,7 @@ from keras_adv.classifier import check_logits, check_model
 from keras_adv.data import AUGMENTS, Batches, Split
 from keras_adv.defenses import Defense
 from keras_adv.fingerprint import fingerprint
-from keras_adv.precision import PRECISIONS, computing_in
+from keras_adv.precision import PRECISIONS, computing_in, fitting
 
 
 @in_float32()
@@ -102,15 +102,17 @@ def defend(
     watched = {BEST_WEIGHTS: BestWeights(served)} if guard else {}
     if averaging:
         watched[AVERAGED] = averaging.build(served, len(batches) * epochs)
-    with computing_in(served, precision):
+    settings = {"batch_size": batch_size, "augment": augment, "seed": seed}
+    if (computes := fitting(precision)) != "float32":
+        settings["precision"] = computes
+    if averaging:
+        settings["average"] = registry.spec(averaging, full=True)
+    with computing_in(served, computes):
         game = Game(served, chosen, seed, watched)
         phases = chosen.phases(epochs)
         game.compile_moves(tuple(move for phase in phases for move in phase.moves), len(batches), epochs)
         done = 0
         for checkpoint in (c for c in callbacks if isinstance(c, Checkpoint)):
-            settings = {"batch_size": batch_size, "augment": augment, "seed": seed}
-            settings |= {} if precision == "float32" else {"precision": precision}
-            settings |= {"average": registry.spec(averaging, full=True)} if averaging else {}
             done = checkpoint.restore(game, _identity(game, chosen, epochs, settings, x, y), epochs)
         watch = [StopOnCollapse(guard, served, x, y)] if guard else []
         options = {

@@ -1,6 +1,7 @@
 """Spec strings and objects say the same."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from keras_adv.attacks.objectives import DLR
 from keras_adv.defenses.base import Defense
 from keras_adv.optimizers import SGD
 from keras_adv.registry import parse, spec
+from keras_adv.registry.fields import hints, kinds_of
 from keras_adv.threats import Linf
 
 KINDS = ("attack", "average", "defense", "model", "objective", "optimizer", "recipe", "schedule", "threat")
@@ -31,7 +33,9 @@ VALUES = [
 def variants(obj, field):
     """`obj` with `field` at every one of VALUES that it allows, but for the value it has."""
     known = next(f for f in dataclasses.fields(obj) if f.name == field)
-    for value in (*VALUES, *(known.metadata.get("choices") or ())):
+    kinds = kinds_of(hints(type(obj))[field])
+    values = [v for v in VALUES if getattr(v, "kind", None) in (None, *kinds)]
+    for value in (*values, *(known.metadata.get("choices") or ())):
         try:
             made = obj.replace(**{field: value})
         except InvalidInput:
@@ -59,9 +63,9 @@ def test_every_changed_field_survives_the_spec(kind):
             changed_field_survives(cls, field.name)
 
 
-def changed_field_survives(cls, field):
+def changed_field_survives(cls, field, most=12):
     start = cls(attack=parse("attack", "fgsm")) if (cls.name, field) == ("mmc", "targeted") else cls()
-    made = list(variants(start, field))
+    made = list(itertools.islice(variants(start, field), most))
     assert made
     for one in made:
         again = parse(one.kind, spec(one))

@@ -38,8 +38,8 @@ class BaseGame(keras.Model):
         net: the classifier, a built Keras model with logits (B, classes).
         defense: what to play (see `keras_adv.defenses.Defense`).
         seed: start of the random streams.
-        observers: layers that a checkpoint of the game holds too, by name; no move
-            learns them. Where they have a method `observe(net, step)`, it is called at the end of each step.
+        observers: layers that a checkpoint of the game holds too, by name; no move learns them. Where they
+            have a method `observe(net, step)`, it is called at the end of each step.
 
     Attributes:
         predictor: the model to serve, as the defense makes it of `net`.

@@ -124,14 +124,14 @@ class Game(BaseGame):
         learned, optimizer = self.variables_of(move), self.optimizers[move.name]
         state = [v for p in self.players.values() for v in p.non_trainable_variables]
         rest = [v for v in self.trainable_variables if not any(v is w for w in learned)] + state
-        outer = [(v, v.value) for v in rest]  # scopes do not chain: read the outer one first
+        # scopes do not chain: read the outer one first
+        outer, scale = [(v, v.value) for v in rest], optimizer.scale_loss(1.0)
 
         def loss(values: list[Tensor]) -> tuple[Tensor, Any]:
             mapping = [*zip(learned, values, strict=True), *outer]
             with keras.StatelessScope(state_mapping=mapping) as scope:
                 total, terms = self.total_loss(move, nets, batch)
-                scaled = optimizer.scale_loss(total)
-            return scaled, (terms, [scope.get_current_value(v) for v in state])
+            return total * scale, (terms, [scope.get_current_value(v) for v in state])
 
         values = [v.value for v in learned]
         (_, (terms, updates)), grads = jax.value_and_grad(loss, has_aux=True)(values)

@@ -100,13 +100,20 @@ def compile(fn: Callable[..., Any], model: keras.layers.Layer | None = None) -> 
     def run(*args: Any) -> Any:
         args = tf.nest.map_structure(lambda v: None if v is None else tf.convert_to_tensor(v), args)
         specs = tf.nest.map_structure(_of_any_size, args)
-        if (key := repr(specs)) not in made:
+        if (key := repr(_in_order(specs))) not in made:
             given = [spec for spec in tf.nest.flatten(specs) if spec is not None]
             packed = tf.function(functools.partial(_packed, fn, specs), given, autograph=False)
             made[key] = packed.get_concrete_function()  # without the checks of each call of a tf.function
         return made[key](*(v for v in tf.nest.flatten(args) if v is not None))
 
     return run
+
+
+def _in_order(value: Any) -> Any:
+    """A structure with its dictionaries in the order of their keys: in any other they are the same graph."""
+    if isinstance(value, dict):
+        return [(key, _in_order(value[key])) for key in sorted(value)]
+    return [_in_order(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
 def _of_any_size(value: Any) -> Any:

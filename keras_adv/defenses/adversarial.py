@@ -30,8 +30,7 @@ class Adversarial(Defense):
             second images); all its steps are taken, fooled or not.
         mix: weight of the adversarial images.
         statistics: whose statistics batch normalisation uses and keeps: "joint" (both kinds of images are one
-            batch), "clean" or "each" (`crafting.STATISTICS`); without
-            effect if mix is 1.
+            batch), "clean" or "each" (`crafting.STATISTICS`); without effect if mix is 1.
         drop: fall of the accuracy under a PGD of 5 steps, from its best, that ends the training with the best
             weights (see `fast`); for attacks of one step, which can collapse. None: no check.
         optimizer: of the classifier.

@@ -191,3 +191,19 @@ def test_what_is_compiled_takes_any_batch_size():
         twice, more = run(np.ones((count, 3), "float32"), None, {"a": np.int32(count)})
         assert np.asarray(twice).shape == (count, 3) and int(more) == count + 1
     assert len(traces) == (1 if DYNAMIC_BATCH_SIZE else 3)
+
+
+def test_entries_of_a_dictionary_in_another_order_are_the_same_graph():
+    traced = []
+
+    def double(state):
+        traced.append(sorted(state))
+        return {name: 2.0 * value for name, value in sorted(state.items())}
+
+    run = compile(double)
+    a, b = np.ones((2, 1), "float32"), np.full((2, 3), 5, "float32")
+    for state in ({"b": b, "a": a}, {"a": a, "b": b}):
+        found = run(state)
+        np.testing.assert_array_equal(found["a"], 2 * a)
+        np.testing.assert_array_equal(found["b"], 2 * b)
+    assert len(traced) == 1
