@@ -67,7 +67,9 @@ def test_every_round_is_taken_and_most_of_many_draws_decide(noisy, net, images):
     assert (result.success & result.clean & sure).any() and (~result.success & sure).any()
     assert result.verdicts.shape == (len(y), JUDGING_DRAWS)
     attacked = result.clean
-    np.testing.assert_allclose(result.verdicts.mean(1)[attacked], share[attacked], atol=0.25)
+    # of two counts of 100 draws: their difference deviates by .07 at most
+    away = result.verdicts.mean(1)[attacked] - share[attacked]
+    assert np.abs(away).max() < 0.35 and abs(away.mean()) < 0.04
     np.testing.assert_array_equal(result.success[attacked], result.verdicts.mean(1)[attacked] > 0.5)
 
 
