@@ -6,9 +6,8 @@ import os
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# XLA, which compiles each step of a training on TensorFlow and all that is compiled on JAX, would take longer
-# over these programs than they run (at level 0 convolutions run for longer still); processes that a test
-# starts inherit it
+# XLA, for all that JAX compiles and what Keras lets it compile on TensorFlow, would take longer over these
+# programs than they run (at level 0 convolutions run for longer still); processes that a test starts inherit it
 os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true "
