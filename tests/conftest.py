@@ -7,7 +7,8 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # XLA, for all that JAX compiles and what Keras lets it compile on TensorFlow, would take longer over these
-# programs than they run (at level 0 convolutions run for longer still); processes that a test starts inherit it
+# programs than they run (at level 0 convolutions run for longer still); processes that a test starts inherit
+# it
 os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true "
