@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 
 import keras
+
+from keras_adv import environment
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "auto")
 
@@ -16,27 +17,21 @@ def fitting(precision: str) -> str:
     with units for it (avx512_bf16 or amx_bf16), else "float32". Others stand for themselves."""
     if precision != "auto":
         return precision
-    return "mixed_bfloat16" if _has_bfloat16() else "float32"
-
-
-def _has_bfloat16() -> bool:
-    if any(not str(device).startswith("cpu") for device in keras.distribution.list_devices()):
-        return True
-    known = Path("/proc/cpuinfo")
-    flags = set(known.read_text().split()) if known.is_file() else set()
-    return bool({"avx512_bf16", "amx_bf16"} & flags)
+    devices = keras.distribution.list_devices()
+    units = {"avx512_bf16", "amx_bf16"} & set(environment.processor().split())
+    has_them = bool(units) or any(not str(device).startswith("cpu") for device in devices)
+    return "mixed_bfloat16" if has_them else "float32"
 
 
 @contextlib.contextmanager
-def computing_in(model: keras.Model, precision: str) -> Iterator[None]:
-    """While the context is open, the layers of `model` compute in `precision`, but for the last one, whose
+def computing_in(model: keras.Model, policy: str) -> Iterator[None]:
+    """While the context is open, the layers of `model` compute by `policy`, but for the last one, whose
     logits are in float32; weights and what is stored stay in float32. Afterwards it computes as before.
 
     Args:
         model: a built model.
-        precision: one of `PRECISIONS`; "float32" changes nothing.
+        policy: what `fitting` returns; "float32" changes nothing.
     """
-    policy = fitting(precision)
     if policy == "float32":
         yield
         return

@@ -1,7 +1,6 @@
 """Spec strings and objects say the same."""
 
 import dataclasses
-import itertools
 
 import numpy as np
 import pytest
@@ -63,9 +62,9 @@ def test_every_changed_field_survives_the_spec(kind):
             changed_field_survives(cls, field.name)
 
 
-def changed_field_survives(cls, field, most=12):
+def changed_field_survives(cls, field):
     start = cls(attack=parse("attack", "fgsm")) if (cls.name, field) == ("mmc", "targeted") else cls()
-    made = list(itertools.islice(variants(start, field), most))
+    made = list(variants(start, field))
     assert made
     for one in made:
         again = parse(one.kind, spec(one))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from keras_adv.arrays import Tensor
 from keras_adv.attacks import PGD, Attack
-from keras_adv.defenses.base import Batch, CollapseGuard, Defense, Move, Nets
+from keras_adv.defenses.base import Batch, CollapseGuard, Move, Nets
 from keras_adv.defenses.crafting import (
+    PairedDefense,
     adversarial_images,
     attack_passes,
     run_both,
-    statistics_option,
-    statistics_passes,
 )
 from keras_adv.losses import cross_entropy
 from keras_adv.optimizers import Adam, Optimizer
@@ -19,7 +18,7 @@ from keras_adv.threats import Linf
 
 
 @register("defense", "adversarial")
-class Adversarial(Defense):
+class Adversarial(PairedDefense):
     """mix CE(x') + (1 - mix) CE(x) with x' made by an attack on the current weights.
 
     mix=1 with PGD is Madry et al. (arXiv:1706.06083, eq. 2.1); mix=0.5 with FGSM is Goodfellow et al.
@@ -45,7 +44,6 @@ class Adversarial(Defense):
     attack: Attack = option(default=PGD(threat=Linf(eps=0.1), steps=10))
     mix: float = tunable(default=1.0, lowest=0.3, highest=1.0, above=0.0, high=1.0)
     drop: float | None = option(default=None, above=0.0, high=1.0)
-    statistics: str = statistics_option()
     optimizer: Optimizer = option(default=Adam())
 
     def check(self) -> None:
@@ -59,7 +57,7 @@ class Adversarial(Defense):
 
     @property
     def statistics_passes(self) -> int:
-        return 1 if self.mix == 1 else statistics_passes(self.statistics)
+        return 1 if self.mix == 1 else super().statistics_passes
 
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
         return {"adversarial": adversarial_images(self.attack, nets["net"], x, y, seed)}

@@ -15,13 +15,13 @@ from keras_adv.attacks import PGD, Attack
 from keras_adv.attacks.objectives import FeatureDistance, Objective
 from keras_adv.backend import Mode, value_and_grad
 from keras_adv.classifier import feature_layer
-from keras_adv.defenses.base import Batch, Defense, Move, Nets
+from keras_adv.defenses.base import Batch, Move, Nets
 from keras_adv.defenses.crafting import (
+    PairedDefense,
     adversarial_images,
     attack_passes,
     run_beside,
     run_both,
-    statistics_option,
 )
 from keras_adv.defenses.discriminator import FORMS, Discriminator
 from keras_adv.losses import cross_entropy
@@ -31,7 +31,7 @@ from keras_adv.threats import Linf
 
 
 @register("defense", "afd")
-class AFD(Defense):
+class AFD(PairedDefense):
     """Features in which a discriminator cannot tell attacked images from clean ones (Algorithm 1).
 
     E is the net up to its features, Dc the layers after them, Da the discriminator (high: natural), x' the
@@ -93,10 +93,13 @@ class AFD(Defense):
     match: bool = option(default=False)
     squared: bool = option(default=True)
     joint: bool = option(default=False)
-    statistics: str = statistics_option()
     optimizer: Optimizer = option(default=Adam())
     judge_optimizer: Optimizer = option(default=Adam(learning_rate=5e-4, beta_1=0.5))
     encoder_optimizer: Optimizer = option(default=Adam(learning_rate=5e-4, beta_1=0.5))
+
+    @property
+    def statistics_passes(self) -> int:
+        return 1  # the other moves pass the encoder
 
     def objectives(self) -> tuple[Objective, ...]:
         return (FeatureDistance(),)

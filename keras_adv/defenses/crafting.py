@@ -4,6 +4,7 @@ taken; and the training passes of clean images and of those made of them."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -13,6 +14,7 @@ from keras_adv import noise, validate
 from keras_adv.arrays import Tensor
 from keras_adv.attacks import PGD, Attack
 from keras_adv.backend import FrozenNet, Mode, Net
+from keras_adv.defenses.base import Defense
 from keras_adv.registry import option
 
 STATISTICS = ("joint", "clean", "each")
@@ -24,14 +26,16 @@ of the clean ones are kept. "each": so too, and both are kept.
 """
 
 
-def statistics_option() -> Any:
-    """The field `statistics` of a defense with two kinds of images in a step."""
-    return option(default="joint", choices=STATISTICS)
+@dataclass(frozen=True, repr=False)
+class PairedDefense(Defense):
+    """A defense whose step passes clean images and images made of them through the classifier; the option
+    `statistics` is one of `STATISTICS`."""
 
+    statistics: str = option(default="joint", choices=STATISTICS)
 
-def statistics_passes(statistics: str) -> int:
-    """For `Defense.statistics_passes`."""
-    return 2 if statistics == "each" else 1
+    @property
+    def statistics_passes(self) -> int:
+        return 2 if self.statistics == "each" else 1
 
 
 def run_both(

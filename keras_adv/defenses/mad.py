@@ -16,13 +16,12 @@ from keras_adv.arrays import Tensor, flatten, l2_norm
 from keras_adv.attacks import PGD, Attack
 from keras_adv.backend import Net, jacobian
 from keras_adv.classifier import feature_layer
-from keras_adv.defenses.base import Batch, Defense, Move, Nets
+from keras_adv.defenses.base import Batch, Move, Nets
 from keras_adv.defenses.crafting import (
+    PairedDefense,
     adversarial_images,
     attack_passes,
     run_both,
-    statistics_option,
-    statistics_passes,
 )
 from keras_adv.defenses.label_smoothing import smoothed_cross_entropy
 from keras_adv.defenses.pairs import Partners
@@ -32,7 +31,7 @@ from keras_adv.threats import Linf
 
 
 @register("defense", "mad")
-class MAD(Defense):
+class MAD(PairedDefense):
     """CE + siamese |cos(z1, z2) - s| + variance RVL + jacobian |J|_F on pairs of images.
 
     CE, RVL and |J|_F are sums over both images x1, x2 of a pair (for RVL: over both branches). z are the
@@ -105,7 +104,6 @@ class MAD(Defense):
     jacobian_squared: bool = option(default=False)
     attack: Attack | None = option(default=None)
     mix: float = option(default=0.5, above=0.0, high=1.0)
-    statistics: str = statistics_option()
     optimizer: Optimizer = option(default=Adam())
 
     def batch_rows(self, labels: np.ndarray) -> Callable[[np.ndarray, np.random.Generator], np.ndarray]:
@@ -113,7 +111,7 @@ class MAD(Defense):
 
     @property
     def statistics_passes(self) -> int:
-        return 2 if self.attack is None else 2 * statistics_passes(self.statistics)  # of each branch
+        return 2 if self.attack is None else 2 * super().statistics_passes  # of each branch
 
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
         keys, batch = noise.seeds(seed, ops.arange(ops.shape(x)[0])), {}

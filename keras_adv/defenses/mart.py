@@ -8,13 +8,12 @@ from keras import ops
 
 from keras_adv.arrays import Tensor
 from keras_adv.attacks import PGD, Attack
-from keras_adv.defenses.base import Batch, Defense, Move, Nets
+from keras_adv.defenses.base import Batch, Move, Nets
 from keras_adv.defenses.crafting import (
+    PairedDefense,
     adversarial_images,
     attack_passes,
     run_both,
-    statistics_option,
-    statistics_passes,
 )
 from keras_adv.losses import kl_divergence, log_odds_against, wrong_classes
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
@@ -33,7 +32,7 @@ def boosted_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
 
 
 @register("defense", "mart")
-class Mart(Defense):
+class Mart(PairedDefense):
     """BCE(p(x'), y) + weight KL(p(x) || p(x')) (1 - p_y(x)), BCE = -log p_y - log(1 - max_{k != y} p_k).
 
     Wang et al., ICLR 2020, misclassification-aware adversarial training: images that are wrong or unsure
@@ -59,12 +58,7 @@ class Mart(Defense):
     )
     weight: float = tunable(default=5.0, lowest=0.5, highest=10.0, log=True)
     attack: Attack = option(default=PGD(threat=Linf(eps=0.1), steps=5))
-    statistics: str = statistics_option()
     optimizer: Optimizer = option(default=Adam())
-
-    @property
-    def statistics_passes(self) -> int:
-        return statistics_passes(self.statistics)
 
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
         return {"adversarial": adversarial_images(self.attack, nets["net"], x, y, seed)}

@@ -12,14 +12,13 @@ from keras_adv.arrays import TINY, Tensor
 from keras_adv.attacks import PGD
 from keras_adv.attacks.objectives import FeatureComparison, Objective
 from keras_adv.attacks.task import Task
-from keras_adv.defenses.base import Batch, Defense, Move, Nets
+from keras_adv.defenses.base import Batch, Move, Nets
 from keras_adv.defenses.crafting import (
+    PairedDefense,
     adversarial_images,
     attack_passes,
     check_start,
     run_both,
-    statistics_option,
-    statistics_passes,
 )
 from keras_adv.layers import MaxMahalanobisHead, replace_head
 from keras_adv.losses import pick
@@ -115,7 +114,7 @@ ASCENT = PGD(threat=Linf(eps=0.1), steps=5, random_start=False, jitter=0.001, lo
 
 
 @register("defense", "mat")
-class MAT(Defense):
+class MAT(PairedDefense):
     """L_FTC + alpha L_SO + beta L_BIBO on a head of fixed Max-Mahalanobis centres mu_k (eq. 9):
 
     L_FTC  = 1 - cos(phi(x), mu_y)                                            (eq. 4)
@@ -172,12 +171,11 @@ class MAT(Defense):
     attack: PGD = option(default=ASCENT)
     dim: int | None = option(default=64, low=2)
     scale: float = option(default=1.0, above=0.0)
-    statistics: str = statistics_option()
     optimizer: Optimizer = option(default=Adam())
 
     @property
     def statistics_passes(self) -> int:
-        return statistics_passes(self.statistics) if self.beta else 1
+        return super().statistics_passes if self.beta else 1
 
     def check(self) -> None:
         check_start(self.attack, "cosine_distance")

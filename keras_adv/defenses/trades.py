@@ -8,14 +8,13 @@ from keras_adv.arrays import Tensor
 from keras_adv.attacks import PGD
 from keras_adv.attacks.objectives import KL, CrossEntropy, LogitComparison, Objective
 from keras_adv.attacks.task import Task
-from keras_adv.defenses.base import Batch, Defense, Move, Nets
+from keras_adv.defenses.base import Batch, Move, Nets
 from keras_adv.defenses.crafting import (
+    PairedDefense,
     adversarial_images,
     attack_passes,
     check_start,
     run_both,
-    statistics_option,
-    statistics_passes,
 )
 from keras_adv.losses import cross_entropy, kl_divergence
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
@@ -41,7 +40,7 @@ class TradesLoss(LogitComparison):
 
 
 @register("defense", "trades")
-class Trades(Defense):
+class Trades(PairedDefense):
     """CE(z(x), y) + weight KL(p(x) || p(x')), where x' ascends the same KL in the ball around x.
 
     Zhang et al., ICML 2019 (arXiv:1901.08573), eq. 5 with the divergence of its experiments. The gradient by
@@ -74,12 +73,7 @@ class Trades(Defense):
     )
     weight: float = tunable(default=3.0, lowest=0.5, highest=10.0, log=True)
     attack: PGD = option(default=ASCENT)
-    statistics: str = statistics_option()
     optimizer: Optimizer = option(default=Adam())
-
-    @property
-    def statistics_passes(self) -> int:
-        return statistics_passes(self.statistics)
 
     def check(self) -> None:
         check_start(self.attack, "kl")

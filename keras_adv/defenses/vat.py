@@ -9,8 +9,8 @@ from keras import ops
 from keras_adv import noise
 from keras_adv.arrays import Tensor, flatten
 from keras_adv.backend import value_and_grad, where_rows
-from keras_adv.defenses.base import Batch, Defense, Move, Nets
-from keras_adv.defenses.crafting import run_both, statistics_option, statistics_passes
+from keras_adv.defenses.base import Batch, Move, Nets
+from keras_adv.defenses.crafting import PairedDefense, run_both
 from keras_adv.losses import cross_entropy, kl_divergence
 from keras_adv.optimizers import Adam, Drop, Optimizer
 from keras_adv.registry import option, preset, register, tunable
@@ -18,7 +18,7 @@ from keras_adv.threats import L2
 
 
 @register("defense", "vat")
-class VAT(Defense):
+class VAT(PairedDefense):
     """CE(x) + weight KL(p(x) || p(x + r)), |r|_2 = eps, p(x) held fixed (arXiv:1704.03976; thesis 2.23).
 
     r is eps times the direction in which p changes most: from a random d, `power` times
@@ -56,12 +56,7 @@ class VAT(Defense):
     eps: float = tunable(default=0.5, lowest=0.1, highest=10.0, log=True)
     xi: float = option(default=1e-2, above=0.0)
     power: int = option(default=1, low=1)
-    statistics: str = statistics_option()
     optimizer: Optimizer = option(default=Adam())
-
-    @property
-    def statistics_passes(self) -> int:
-        return statistics_passes(self.statistics)
 
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
         logits = nets["net"].frozen.logits

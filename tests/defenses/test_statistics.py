@@ -46,9 +46,8 @@ def test_what_a_pair_of_passes_uses_and_keeps(normalised, statistics):
     contexts = (both, both) if statistics == "joint" else (clean, moved)
     np.testing.assert_allclose(first, alone(clean, contexts[0]), atol=1e-4)
     np.testing.assert_allclose(second, alone(moved, contexts[1]), atol=1e-4)
-    kept = {"joint": both, "clean": clean, "each": moved}[
-        statistics
-    ]  # momentum 0: the last pass that is kept
+    # momentum 0: the statistics are those of the last pass that is kept
+    kept = {"joint": both, "clean": clean, "each": moved}[statistics]
     np.testing.assert_allclose(layer.moving_mean, kept.reshape(-1, 36).mean(0), atol=1e-5)
 
 
