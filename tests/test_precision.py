@@ -38,7 +38,7 @@ def test_auto_is_one_of_the_others():
     assert precision.fitting("mixed_float16") == "mixed_float16"
 
 
-@pytest.mark.parametrize("name", HALF)
+@pytest.mark.parametrize("name", [pytest.param(HALF[0], marks=pytest.mark.slow), *HALF[1:]])
 def test_training_in_half_precision_learns_and_serves_float32(net, name):
     options = {"epochs": 4, "batch_size": 16, "verbose": 0}
     losses = keras.callbacks.History()

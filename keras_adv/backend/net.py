@@ -223,10 +223,12 @@ class FrozenNet:
     def __call__(self, x: Tensor, draw: Any = None) -> Tensor:
         """(B, classes) in float32. A net that is random in inference draws anew for each number `draw` (None:
         its stored stream)."""
-        net = self.net
-        if draw is None or not any(map(_is_stream, net.model.non_trainable_variables)):
-            return net.logits(x)
-        return net.logits_of_draw(x, draw)
+        return self.net.logits(x) if draw is None or not self.draws else self.net.logits_of_draw(x, draw)
+
+    @property
+    def draws(self) -> bool:
+        """Whether the model has random streams of its own."""
+        return any(map(_is_stream, self.net.model.non_trainable_variables))
 
     def features(self, x: Tensor) -> Tensor:
         """(B, F) of the layer named "features".

@@ -34,7 +34,13 @@ EACH = {"fab": 1.01}
 """Of five classes, by what factor each distance may lie above the optimum."""
 
 
-SLOW = ("brendel_bethge(threat=linf(), steps=150)", "brendel_bethge(threat=l1(), steps=150)")
+SLOW = (
+    "brendel_bethge(threat=linf(), steps=150)",
+    "brendel_bethge(threat=l1(), steps=150)",
+    "boundary(steps=3000)",
+    "fab(threat=l1(), steps=25)",
+    "pdpgd(threat=l1(), lr=0.1, optimizer='sgd')",
+)
 CASES = [pytest.param(spec, marks=pytest.mark.slow) if spec in SLOW else spec for spec in SPECS]
 
 

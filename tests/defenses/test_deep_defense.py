@@ -155,21 +155,6 @@ def test_the_exponent_is_capped_and_a_black_or_flat_image_harmless(linear, grey)
     assert all(np.isfinite(v).all() for v in flat.get_weights())
 
 
-def test_the_regulariser_reaches_only_the_named_layers(smooth):
-    rng = np.random.default_rng(0)
-    x = ops.convert_to_tensor(rng.random((6, 4, 4, 1)).astype("float32"))
-    y = predicted_class(Net(smooth).logits(x))
-    defense = DeepDefense(regularised=("features",))
-
-    def fragility(values):
-        batch = {"x": x, "y": y, **defense.prepare({}, x, y, None)}
-        return defense.moves()[0].loss({"net": Net(smooth).with_values(values)}, batch)["fragility"], None
-
-    values = [ops.convert_to_tensor(v) for v in smooth.trainable_variables]
-    for v, g in zip(smooth.trainable_variables, value_and_grad(fragility, values)[2], strict=True):
-        assert (np.abs(np.asarray(g)).max() > 0) == ("features" in v.path)
-
-
 @pytest.mark.parametrize("name", ["attention", "featur"])
 def test_a_name_that_no_layer_has_is_refused(name, fresh):
     with pytest.raises(InvalidInput, match="regularised"):

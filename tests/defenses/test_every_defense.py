@@ -179,7 +179,7 @@ def test_predictor_is_a_plain_keras_model(name, digits, tmp_path):
     assert not names & extra and not [v for v in loaded.variables if "adam" in v.path]
 
 
-ON_BOTH = [(name, False) for name in ("standard", "adversarial", "afd", "mad", "margin")]
+ON_BOTH = [(name, False) for name in ("standard", "afd", "margin")]
 """One of each kind of step, whose losses are compared between TensorFlow and JAX: the others' are slow."""
 OTHERS_ON_BOTH = [(name, False) for name in NAMES if (name, False) not in ON_BOTH and name != "dropout"]
 """Without dropout, whose streams are Keras' own and differ between backends."""

@@ -88,7 +88,10 @@ def test_the_row_says_what_one_draw_would_show(net, images):
     assert np.quantile(held, 0.9) <= high + 0.05 and np.quantile(held, 0.1) >= low - 0.05
 
 
-@pytest.mark.parametrize(("noise", "spec"), [(NOISE[0], "ddn(steps=20)"), (NOISE[-1], "deepfool()")])
+@pytest.mark.parametrize(
+    ("noise", "spec"),
+    [(NOISE[0], "ddn(steps=20)"), pytest.param(NOISE[-1], "deepfool()", marks=pytest.mark.slow)],
+)
 def test_a_minimal_attack_keeps_only_what_fools_most_draws(noise, spec, net, images):
     x, y = images
     noisy = with_noise(net, noise)

@@ -46,7 +46,7 @@ def test_logits_features_and_normalisation_inside(name):
     np.testing.assert_allclose(normalised, (x - MEAN) / STD, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["lenet", "resnet"])
 def test_seed_decides_the_weights(name):
     one, two, other = (model.get_weights() for model in (built(name), build(name), build(name, seed=1)))
     assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))

@@ -50,7 +50,9 @@ def of_the_paper(double, x, y, **how):
     )
 
 
-@pytest.mark.parametrize("steps", [1, 2, 5])
+@pytest.mark.parametrize(
+    "steps", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(5, marks=pytest.mark.slow)]
+)
 def test_values_and_gradients_are_those_of_equation_6(steps):
     """Both branches, with every step differentiated through all that went before it."""
     single, double, x, y = scene()
@@ -86,7 +88,14 @@ def test_the_exponent_of_a_wrong_image_is_cut_at_20_and_no_sooner(d):
     assert_same_gradients(gradients["fragility"], slopes["regulariser"], single, rtol=50 * RTOL)
 
 
-@pytest.mark.parametrize("layers", [("conv",), ("dense",), ("conv_1", "dense_1"), ("norm",)])
+@pytest.mark.parametrize(
+    "layers",
+    [
+        ("conv",),
+        ("conv_1", "dense_1"),
+        *(pytest.param((name,), marks=pytest.mark.slow) for name in ("dense", "norm")),
+    ],
+)
 def test_the_regulariser_reaches_the_layers_that_are_named_and_no_others(layers):
     """Section 4.2 masks the gradient of all layers except one; "conv" is not "conv_1"."""
     single, double, x, y = scene()

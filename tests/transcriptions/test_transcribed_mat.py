@@ -39,7 +39,7 @@ def test_centres_are_the_simplex_of_the_recursion():
         np.testing.assert_allclose(ours @ ours.T, theirs @ theirs.T, atol=1e-9)
 
 
-@pytest.mark.parametrize("alpha, beta", [(1.0, 1.0), (5.0, 4.0)])
+@pytest.mark.parametrize("alpha, beta", [pytest.param(1.0, 1.0, marks=pytest.mark.slow), (5.0, 4.0)])
 def test_the_terms_of_mat_and_their_gradients(alpha, beta):
     """Eq. 4, 6 (with eq. 7), 8 and 9, in training mode: x and x' each by the statistics of its own batch, and
     both features of eq. 8 learning. Dropout has the rate 0."""
@@ -65,7 +65,7 @@ def test_so_written_out_is_the_gradient_of_ftc():
     assert float(mat.so(phi, mu)) == pytest.approx(slope @ slope, rel=1e-12)
 
 
-@pytest.mark.parametrize("weight", [1.0, 6.0])
+@pytest.mark.parametrize("weight", [pytest.param(1.0, marks=pytest.mark.slow), 6.0])
 def test_the_terms_of_trades_and_their_gradients(weight):
     """Eq. 1 with 1 / lambda = weight; both distributions of the divergence learn."""
     defense, model = Trades(weight=weight, statistics="clean"), net()
@@ -149,7 +149,10 @@ def test_the_inner_maximum(loss):
     assert np.mean(np.abs(end - want) < 1e-5) > 0.99
 
 
-@pytest.mark.parametrize("alpha, beta", [(0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (5.0, 4.0)])
+@pytest.mark.parametrize(
+    "alpha, beta",
+    [(0.0, 1.0), (5.0, 4.0), *(pytest.param(alpha, 0.0, marks=pytest.mark.slow) for alpha in (0.0, 1.0))],
+)
 def test_the_adaptive_attack_of_mat_ascends_the_terms_that_training_had(alpha, beta):
     """Section 4.4, for every ablation of table 4."""
     served, twin, _, mu = prepared(MAT(dim=5))
