@@ -6,9 +6,8 @@ import os
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-if (
-    "PYTEST_XDIST_WORKER" in os.environ
-):  # as many workers as cores: threads of one would wait for those of another
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # there are as many workers as cores: threads of one would wait for those of another
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 # XLA, for all that JAX compiles and what Keras lets it compile on TensorFlow, would take longer over these
