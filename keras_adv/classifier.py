@@ -50,6 +50,14 @@ def _traced(model: keras.Model, images: np.ndarray) -> tuple[Any, Any]:
     return (None, *images.shape[1:]), getattr(made, "shape", None)
 
 
+def as_functional(model: keras.Model, shape: tuple[int, ...]) -> keras.Model:
+    """The model itself where Keras knows its graph, else a functional one around it, for images (H, W, C)."""
+    if getattr(model, "inputs", None):
+        return model
+    inputs = keras.Input(shape)
+    return keras.Model(inputs, model(inputs), name=model.name)
+
+
 def check_logits(logits: np.ndarray) -> None:
     """Raises InvalidInput where outputs (N, K) are NaN, infinite, or squeezed into [0, 1] instead of
     logits."""
@@ -69,11 +77,3 @@ def check_logits(logits: np.ndarray) -> None:
         f"`model` must return logits. Received: {what}; their gradients vanish and attacks would look weak. "
         "Use the model without its final softmax or sigmoid."
     )
-
-
-def feature_layer(model: keras.Model) -> keras.layers.Layer:
-    """The layer named "features". Raises InvalidInput where a model has none."""
-    names = [layer.name for layer in model.layers]
-    if "features" not in names:
-        raise validate.invalid("model", "a model with a layer named 'features'", names)
-    return model.get_layer("features")

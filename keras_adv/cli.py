@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from keras_adv import registry, zoo
+from keras_adv.batches import AUGMENTS
 from keras_adv.card import ModelCard
-from keras_adv.data import AUGMENTS
 from keras_adv.precision import PRECISIONS
 from keras_adv.recipes import Recipe
 from keras_adv.validate import InvalidInput, invalid
@@ -29,9 +30,12 @@ def exit_with_error(message: object) -> None:
     sys.exit(2)
 
 
+INTERRUPTED = "interrupted: what is finished is kept; the same command goes on"
+
+
 def run(main: Callable[[], Any]) -> None:
     """`absl.app.run` for scripts: a bad flag, bad input or a full disk is one line and exit code 2, Ctrl-C
-    one line and 130."""
+    one line and 130, SIGTERM in a training one line and 143."""
 
     def parse(args: Sequence[str]) -> list[str]:
         try:
@@ -49,8 +53,12 @@ def run(main: Callable[[], Any]) -> None:
         except (InvalidInput, FloatingPointError) as error:
             exit_with_error(error)
         except KeyboardInterrupt:
-            print("\ninterrupted: what is finished is kept; the same command goes on", file=sys.stderr)
+            print(f"\n{INTERRUPTED}", file=sys.stderr)
             sys.exit(130)
+        except SystemExit as error:
+            if error.code == 128 + signal.SIGTERM:
+                print(INTERRUPTED, file=sys.stderr)
+            raise
         except Exception as error:
             if (reason := _of_the_disk(error)) is None:
                 raise

@@ -1,20 +1,17 @@
-"""Image sets as arrays in [0, 1]: "digits" (embedded), TFDS names, npz files; and their batches."""
+"""Image sets as arrays in [0, 1]: "digits" (embedded), TFDS names, npz files."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 
 from keras_adv import foreign, validate
 from keras_adv.validate import InvalidInput
 
 TFDS_NAMES = ("mnist", "fashion_mnist", "cifar10", "cifar100")
-AUGMENTS = ("none", "crop_flip")
 CLASSES_AN_IMAGE = 100
 """More classes than so many times the images are taken for damaged labels."""
 Split = tuple[np.ndarray, np.ndarray]
@@ -61,14 +58,14 @@ def load(source: str, validation: float = 0.1) -> Data:
         source: "digits" (scikit-learn's 1,797 real 8x8 digits; nothing is downloaded), the name of an image
             classification set of TensorFlow Datasets ("mnist", "cifar10", ...), or FILE.npz with x_train,
             y_train, x_test, y_test (uint8 0..255 or floats in [0, 1]).
-        validation: share of the training images that becomes the validation split.
+        validation: share of the training images that becomes the validation split; with 0 it is empty.
 
     Raises:
         InvalidInput: unknown name, unreadable file, images outside [0, 1], labels that do not fit.
     """
     if not isinstance(source, str) or not source:
         raise validate.invalid("data", "'digits', a TFDS name or FILE.npz", source)
-    validate.number("validation", validation, above=0.0, high=0.9)
+    validate.number("validation", validation, low=0.0, high=0.9)
     if source == "digits":
         train, test = _digits()
     elif source.endswith(".npz") or os.sep in source:
@@ -79,12 +76,13 @@ def load(source: str, validation: float = 0.1) -> Data:
     test = _checked(test, "test", int(train[1].max()) + 1, train[0].shape[1:])
     if train[1].max() < 1:
         raise validate.unusable("y_train", "of at least 2 classes", "class 0 alone")
-    held = max(1, round(len(train[0]) * validation))
+    held = max(1, round(len(train[0]) * validation)) if validation else 0
     if held >= len(train[0]):
         raise validate.invalid("data", "more than one training image", source)
     (x, y) = train
     name = Path(source).stem if source.endswith(".npz") else source
-    return Data(name, (x[:-held], y[:-held]), (x[-held:], y[-held:]), test)
+    rest = len(x) - held
+    return Data(name, (x[:rest], y[:rest]), (x[rest:], y[rest:]), test)
 
 
 def _checked(split: Split, name: str, classes: int | None = None, shape: Any = None) -> Split:
@@ -147,61 +145,3 @@ def _tfds(name: str) -> tuple[Split, Split]:
             "--data=digits."
         ) from error
     return train, test
-
-
-class Batches(keras.utils.PyDataset):
-    """Training batches, shuffled anew each epoch by (seed, epoch) alone, so that a resumed run sees the same.
-
-    The last, smaller batch of an epoch is dropped (a batch of another size would be compiled by itself).
-
-    Args:
-        split: (images, labels).
-        batch: images a batch; at most all of them.
-        seed: of the order and of the augmentation.
-        augment: "none", or "crop_flip": pad by 4, random crop, random horizontal flip.
-        rows: (rows of a batch, generator) -> the rows that are given (`Defense.batch_rows`).
-    """
-
-    def __init__(
-        self,
-        split: Split,
-        batch: int,
-        seed: int,
-        augment: str = "none",
-        rows: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None,
-    ) -> None:
-        super().__init__()
-        self.rows = rows
-        self.images, self.labels = split
-        self.batch, self.seed, self.augment = min(batch, len(self.images)), seed, augment
-        self.set_epoch(0)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Sets the order of `epoch`."""
-        self.epoch = epoch
-        self.order = np.random.default_rng((self.seed, epoch)).permutation(len(self.images))
-
-    def __len__(self) -> int:
-        return len(self.images) // self.batch
-
-    def __getitem__(self, index: int) -> Split:
-        rows = self.order[index * self.batch : (index + 1) * self.batch]
-        if self.rows is not None:
-            rows = self.rows(rows, np.random.default_rng((self.seed, self.epoch, index, 1)))
-        x = self.images[rows]
-        if self.augment == "crop_flip":
-            x = crop_flip(x, np.random.default_rng((self.seed, self.epoch, index)))
-        return x, self.labels[rows]
-
-
-def crop_flip(x: np.ndarray, rng: np.random.Generator, pad: int = 4) -> np.ndarray:
-    """Each image padded with zeros, cropped at random to its size, and flipped with probability 1/2."""
-    n, h, w, _ = x.shape
-    wide = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    top, left = rng.integers(0, 2 * pad + 1, (2, n))
-    cropped = np.empty_like(x)
-    for row, (i, j) in enumerate(zip(top.tolist(), left.tolist(), strict=True)):
-        cropped[row] = wide[row, i : i + h, j : j + w]  # whole rows of memory: faster than one fancy index
-    flip = rng.random(n) < 0.5
-    cropped[flip] = cropped[flip, :, ::-1]
-    return cropped

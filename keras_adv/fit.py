@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_adv import registry, validate
 from keras_adv.arrays import in_float32
-from keras_adv.averaging import AVERAGED, EMA
-from keras_adv.backend import Game, Net
-from keras_adv.callbacks import (
-    BEST_WEIGHTS,
-    BestWeights,
-    Checkpoint,
-    EpochOrder,
-    PhaseChange,
-    StopOnCollapse,
-    StopOnNaN,
-)
-from keras_adv.classifier import check_logits, check_model
-from keras_adv.data import AUGMENTS, Batches, Split
+from keras_adv.averaging import EMA
+from keras_adv.batches import AUGMENTS
+from keras_adv.classifier import as_functional, check_logits, check_model
 from keras_adv.defenses import Defense
-from keras_adv.fingerprint import fingerprint
+from keras_adv.engine import Run
+from keras_adv.feeding import Given, held_out
+from keras_adv.optimizers import ready
 from keras_adv.precision import PRECISIONS, computing_in, fitting
 
 
@@ -34,38 +26,58 @@ def defend(
     model: keras.Model,
     defense: Defense | str,
     x: Any,
-    y: Any,
+    y: Any = None,
     *,
     epochs: int,
     batch_size: int = 100,
-    validation_data: Split | None = None,
+    steps_per_epoch: int | None = None,
+    sample_weight: Any = None,
+    class_weight: Mapping[int, float] | None = None,
+    validation_data: Any = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    optimizer: keras.optimizers.Optimizer | str | None = None,
     augment: str = "none",
     precision: str = "float32",
     average: EMA | str | None = None,
     seed: int = 0,
-    verbose: int = 2,
+    verbose: int | str = "auto",
 ) -> keras.Model:
     """Trains `model` in place with a defense, and returns what is to be served.
 
+    It does what Keras' `fit` does, with another training step. In the logs, and so for callbacks: `loss`, all
+    that the classifier lowers in a step; `accuracy` of the images that it is trained on, clean ones where the
+    defense passes any; each term of the defense; `val_loss` (clean cross-entropy) and `val_accuracy`.
+    Callbacks that save the model (`keras.callbacks.ModelCheckpoint`) save what is returned here, as it then
+    is. The history of Keras is `history` of the returned model, and what the given model was compiled with
+    stays.
+
     Args:
-        model: built Keras model, images (B, H, W, C) in [0, 1] -> logits (B, K). Trained weights are a
-            start like any other, so this also fine-tunes.
+        model: Keras model, functional, Sequential or subclassed, images (B, H, W, C) in [0, 1] -> logits
+            (B, K). Trained weights are a start like any other, so this also fine-tunes. Defenses that look at
+            features take the input of the last Dense layer, or the output of a layer named "features".
         defense: a defense or its spec, "critic(weight=0.5)".
-        x: images (N, H, W, C) in [0, 1].
-        y: integer labels (N,).
+        x: images (N, H, W, C) in [0, 1]; or batches (images, labels) or (images, labels, weights) from a
+            tf.data.Dataset, a keras.utils.PyDataset or a generator, in their own order and augmentation.
+        y: integer labels (N,); None with batches.
         epochs: passes over the data.
         batch_size: images a step; images that fill no whole batch are left out, others in each epoch.
-        validation_data: (images, labels) for clean loss and accuracy after each epoch.
+        steps_per_epoch: steps that count as an epoch; None: all there are. Needed for data without an end.
+        sample_weight: (N,) what the terms of an image are multiplied by.
+        class_weight: class -> what the terms of its images are multiplied by; 1 where it names none.
+        validation_data: (images, labels), with weights or not, or a dataset, for clean loss and accuracy
+            after each epoch.
         callbacks: Keras callbacks; a `keras_adv.callbacks.Checkpoint` among them makes the run resumable.
-        augment: "none" or "crop_flip".
+        optimizer: in place of the defense's own for the classifier: a Keras optimizer, its name, or a spec,
+            "sgd(learning_rate=0.1, schedule=cosine())". None: the defense's.
+        augment: "none" or "crop_flip", of arrays.
         precision: what the layers compute in while they are trained: "float32" (as the model itself says),
             "mixed_bfloat16", "mixed_float16" or "auto" (see `keras_adv.precision`). Weights stay in float32,
             and what is returned computes as the given model did.
         average: "ema(decay=0.998, start=0.6)" serves the average of the weights of the last steps; None
             serves the last weights.
         seed: of the order, the augmentation and the random starts.
-        verbose: as in `keras.Model.fit`.
+        verbose: 0 silent, 1 a progress bar, 2 a line an epoch, and one every minute; "auto": 1 on a terminal,
+            else 2.
 
     Returns: The model to serve, a plain Keras model: `model` itself, or for mat() and mmc() its layers under
         another head.
@@ -78,98 +90,58 @@ def defend(
     >>> x, y = (part[:200] for part in keras_adv.data.load("digits").train)
     >>> layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]
     >>> served = keras_adv.defend(keras.Sequential(layers), "trades(weight=3.0)", x, y, epochs=1, verbose=0)
-    >>> served.output_shape
-    (None, 10)
+    >>> sorted(served.history.history)
+    ['accuracy', 'cross_entropy', 'kl', 'loss']
     """
     chosen: Defense = registry.parse("defense", defense)
-    shape, classes = check_model(model, x)
-    x = validate.images(x, shape=shape)
-    y = validate.labels(y, len(x), classes)
     validate.number("epochs", epochs, low=1, whole=True)
     validate.number("batch_size", batch_size, low=1, whole=True)
+    if steps_per_epoch is not None:
+        validate.number("steps_per_epoch", steps_per_epoch, low=1, whole=True)
     validate.one_of("augment", augment, AUGMENTS)
     validate.one_of("precision", precision, PRECISIONS)
     averaging: EMA | None = None if average is None else registry.parse("average", average)
     validate.seed(seed)
-    held = None if validation_data is None else _held_out(validation_data, shape, classes)
-    check_logits(model.predict(x[:100], verbose=0))
+    data = Given(x, y, sample_weight, class_weight, batch_size, steps_per_epoch)
+    shape, classes = check_model(model, data.images)
+    held = held_out(validation_data, shape, classes)
+    other = None if optimizer is None else ready(optimizer)
+    check_logits(model.predict(validate.images(data.images[:100], shape=shape), verbose=0))
     if not model.trainable_variables:
         raise validate.unusable("model", "one with weights to train", f"{model.name}, which has none")
-    served = chosen.predictor(model)
-    images, labels = chosen.extend_data(served, x, y)
-    batches = Batches((images, labels), batch_size, seed, augment, chosen.batch_rows(labels))
-    guard = chosen.collapse_guard()
-    watched = {BEST_WEIGHTS: BestWeights(served)} if guard else {}
-    if averaging:
-        watched[AVERAGED] = averaging.build(served, len(batches) * epochs)
+    _check_callbacks(callbacks)
+    wrapped = as_functional(model, shape)
+    served = chosen.predictor(wrapped)
+    feed = data.checked(chosen, served, shape, seed, augment)
     settings = {"batch_size": batch_size, "augment": augment, "seed": seed}
     if (computes := fitting(precision)) != "float32":
         settings["precision"] = computes
     if averaging:
         settings["average"] = registry.spec(averaging, full=True)
-    with computing_in(served, computes):
-        game = Game(served, chosen, seed, watched)
-        phases = chosen.phases(epochs)
-        game.compile_moves(tuple(move for phase in phases for move in phase.moves), len(batches), epochs)
-        done = 0
-        for checkpoint in (c for c in callbacks if isinstance(c, Checkpoint)):
-            done = checkpoint.restore(game, _identity(game, chosen, epochs, settings, x, y), epochs)
-        watch = [StopOnCollapse(guard, served, x, y)] if guard else []
-        options = {
-            "shuffle": False,  # the batches have their own order
-            "initial_epoch": done,
-            "epochs": epochs,
-            "validation_data": held,
-            "callbacks": [EpochOrder(batches), PhaseChange(phases), StopOnNaN(), *watch, *callbacks],
-            "verbose": verbose,
-        }
-        if done < epochs:
-            _train(game, batches, options)
-        if averaging and not (guard and int(watched[BEST_WEIGHTS].collapsed)):
-            _serve_average(game, batches)
-    return served
+    if other:
+        settings["optimizer"] = other.identity
+    run = Run(chosen, feed, epochs, settings, averaging, other)
+    result = model if served is wrapped else served
+    with computing_in(served, computes) as resting:
+        game = run.game(served, seed)
+        game.at_rest = functools.partial(_at_rest, resting, result)
+        run.play(game, held, callbacks, verbose)
+    result.history = getattr(game, "history", None) or keras.callbacks.History()
+    return result
 
 
-def _serve_average(game: Game, batches: Batches) -> None:
-    """Puts the average into the net that is served, and has it gather its statistics anew."""
-    game.observers[AVERAGED].restore(game.predictor)
-    momentum = max((n.momentum for n in Net(game.predictor).normalisations), default=0.0)
-    enough = min(len(batches), math.ceil(5 / (1 - momentum))) if momentum < 1 else len(batches)
-    batches.set_epoch(0)
-    game.gather_statistics(batches[number] for number in range(enough))
+@contextlib.contextmanager
+def _at_rest(resting: Callable[[], Any], model: keras.Model) -> Iterator[keras.Model]:
+    """The model that is returned in the end, as it then computes."""
+    with resting():
+        yield model
 
 
-def _train(game: Game, batches: Batches, options: dict[str, Any]) -> None:
-    try:
-        game.fit(batches, **options)
-    except LookupError as error:  # TensorFlow names the operation
-        if "gradient registry" not in str(error):
-            raise
-        raise validate.unusable(
-            "model",
-            f"of operations whose gradient can be differentiated, for {game.defense.name}",
-            str(error),
-        ) from error
-
-
-def _held_out(given: Any, shape: tuple[int, ...], classes: int) -> Split:
-    """The images and labels of a validation, checked."""
-    if not isinstance(given, (tuple, list)) or len(given) != 2:
-        raise validate.invalid("validation_data", "(images, labels)", type(given).__name__)
-    images = validate.images(given[0], "validation_data", shape)
-    return images, validate.labels(given[1], len(images), classes, "validation_data")
-
-
-def _identity(
-    game: Game, defense: Defense, epochs: int, settings: dict[str, Any], x: np.ndarray, y: np.ndarray
-) -> dict[str, Any]:
-    """What a run is, so that a checkpoint of another is refused. Its length counts where a rate depends on
-    it."""
-    scheduled = any(getattr(move.optimizer, "schedule", None) is not None for move in game.moves)
-    return {
-        "defense": registry.spec(defense, full=True),
-        "network": [list(v.shape) for v in game.predictor.weights],
-        "data": fingerprint(x, y),
-        **{name: value if isinstance(value, str) else int(value) for name, value in settings.items()},
-        **({"epochs": int(epochs)} if scheduled else {}),
-    }
+def _check_callbacks(callbacks: Sequence[Any]) -> None:
+    """Raises InvalidInput for what is no callback, or would keep less than a run needs."""
+    for callback in callbacks:
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise validate.invalid("callbacks", "Keras callbacks", type(callback).__name__)
+        if isinstance(callback, keras.callbacks.BackupAndRestore):
+            why = "a keras_adv.callbacks.Checkpoint, which also keeps optimizers and the networks beside"
+            raise validate.unusable("callbacks", why, "BackupAndRestore")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -10,7 +11,7 @@ from keras import ops
 
 from keras_adv import noise, validate
 from keras_adv.arrays import Tensor
-from keras_adv.classifier import feature_layer
+from keras_adv.features import NAME, encoder
 from keras_adv.numerics.simplex import simplex
 
 
@@ -45,104 +46,81 @@ class Noise(keras.layers.Layer):
         return {**super().get_config(), "stddev": self.stddev, "seed": self.seed}
 
 
-class CentreHead(keras.layers.Layer):
-    """Base of the heads: `centres` (classes, D) of length `scale`, saved with the model and never trained.
+CENTRES = "centres"
+"""Name of the layer that holds the fixed centres of a head."""
 
-    Args:
-        classes: number of logits, at least 2.
-        scale: length C of the centres, above 0.
+
+def dot_head(phi: Tensor, centres: np.ndarray) -> Tensor:
+    """phi (B, D) -> logits phi . mu_k (B, K), without bias: Manifold-Aware Training (sec. 3.3).
+
+    All centres (K, D) have one length, so the largest logit is the largest cosine. One Dense layer.
     """
-
-    def __init__(self, classes: int, scale: float = 1.0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        validate.number("classes", classes, low=2, whole=True)
-        validate.number("scale", scale, above=0.0)
-        self.classes, self.scale = classes, scale
-
-    def build(self, input_shape: tuple[int, ...]) -> None:
-        if len(input_shape) != 2 or input_shape[1] is None:
-            raise validate.invalid("features", "of shape (B, D)", tuple(input_shape))
-        centres = simplex(self.classes, input_shape[1], self.scale)
-        self.centres = self.add_weight(
-            name="centres",
-            shape=centres.shape,
-            initializer=lambda shape, dtype: ops.convert_to_tensor(centres, dtype),
-            trainable=False,
-        )
-
-    def compute_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-        return (input_shape[0], self.classes)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "classes": self.classes, "scale": self.scale}
+    layer = keras.layers.Dense(len(centres), use_bias=False, trainable=False, dtype="float32", name=CENTRES)
+    logits = layer(phi)
+    layer.kernel.assign(centres.T)
+    return logits
 
 
-@keras.saving.register_keras_serializable(package="keras_adv")
-class MaxMahalanobisHead(CentreHead):
-    """phi (B, D) -> logits phi . mu_k (B, classes), without bias: Manifold-Aware Training (sec. 3.3).
-
-    All centres have one length, so the largest logit is the largest cosine.
-
-    Args:
-        classes: number of logits, at least 2.
-        scale: length C of the centres, above 0.
-    """
-
-    def call(self, inputs: Tensor) -> Tensor:
-        return ops.matmul(inputs, ops.transpose(self.centres))
-
-
-@keras.saving.register_keras_serializable(package="keras_adv")
-class CentreDistanceHead(CentreHead):
-    """phi (B, D) -> logits -|phi - mu_k|_2^2 (B, classes): Pang et al., arXiv:1905.10626, in the form of
-    their code.
+def distance_head(phi: Tensor, centres: np.ndarray) -> Tensor:
+    """phi (B, D) -> logits -|phi - mu_k|_2^2 (B, K): Pang et al., arXiv:1905.10626, in the form of their
+    code.
 
     Differences are squared, not expanded into |phi|^2 - 2 phi . mu + C^2: that would lose the digits of a
-    small distance.
-
-    Args:
-        classes: number of logits, at least 2.
-        scale: length C of the centres, above 0; 10 in the paper.
+    small distance. The layer that subtracts the centres multiplies by 1 and adds -mu, as its bias.
     """
+    classes, dim = centres.shape
+    layer = keras.layers.EinsumDense(
+        "bkd,kd->bkd", (classes, dim), bias_axes="kd", trainable=False, dtype="float32", name=CENTRES
+    )
+    gaps = layer(keras.layers.RepeatVector(classes)(phi))
+    layer.set_weights([np.ones_like(centres), -centres])
+    return -ops.sum(ops.square(gaps), axis=2)
 
-    def call(self, inputs: Tensor) -> Tensor:
-        gaps = ops.expand_dims(inputs, 1) - ops.expand_dims(self.centres, 0)
-        return -ops.sum(ops.square(gaps), axis=2)
+
+_HEADS = {dot_head: keras.layers.Dense, distance_head: keras.layers.EinsumDense}
 
 
-def replace_head(net: keras.Model, head: CentreHead, dim: int | None) -> keras.Model:
-    """A model of the layers of `net` up to "features", a linear layer of `dim` units, and `head`.
+def centres_of(net: keras.Model) -> Tensor:
+    """(K, D) the centres of a net that ends in one of these heads. Raises InvalidInput for any other."""
+    layer = net.layers[-1]
+    if layer.name != CENTRES:
+        allowed = f"a model that ends in a layer {CENTRES!r}, as mat() and mmc() make"
+        raise validate.invalid("model", allowed, layer.name)
+    return ops.transpose(layer.kernel.value) if isinstance(layer, keras.layers.Dense) else -layer.bias.value
+
+
+def replace_head(net: keras.Model, head: Callable[..., Tensor], scale: float, dim: int | None) -> keras.Model:
+    """A model of the layers of `net` up to its features, a linear layer of `dim` units, and a head of fixed
+    centres, all of them layers of Keras.
 
     The linear layer carries the name "features": it is what the head, attacks on features and exports see.
     Two layers of one model may not share a name, so what comes before stands inside it as one layer, the
-    model "body" of the very layers of `net`. With dim=None the head sits on the layer "features" of `net`
-    itself.
+    model "body" of the very layers of `net`. With dim=None the head sits on the features of `net` themselves.
 
     Args:
-        net: a model with a layer named "features"; what follows that layer is left out.
-        head: a new head. A net that ends in one of this type is returned as it is.
+        net: a model with features (`keras_adv.features`); what follows them is left out.
+        head: `dot_head` or `distance_head`. A net that ends in this one is returned as it is.
+        scale: length of the centres, above 0.
         dim: D, the width of the linear layer, or None.
 
     Raises:
-        InvalidInput: no layer "features", or dim=None on features that are never negative (a ReLU's): they
-            reach only the first centre.
+        InvalidInput: no features, or dim=None on features that are never negative (a ReLU's): they reach
+            only the first centre.
     """
-    if type(net.layers[-1]) is type(head):
+    last = net.layers[-1]
+    if last.name == CENTRES and isinstance(last, _HEADS[head]):
         return net
-    features = feature_layer(net).output
-    if len(features.shape) > 2:
-        features = keras.layers.Flatten()(features)
-    body = keras.Model(net.input, features, name="body")
-    if dim is None:
-        if not _takes_both_signs(body):
-            why = "this net's features are never negative and reach only the first centre"
-            raise validate.invalid("dim", f"the width of a linear layer: {why}", dim)
-        return keras.Model(net.input, head(features), name=net.name)
+    body, classes = encoder(net, "body"), net.output_shape[-1]
+    if dim is None and not _takes_both_signs(body, net.input_shape[1:]):
+        why = "this net's features are never negative and reach only the first centre"
+        raise validate.invalid("dim", f"the width of a linear layer: {why}", dim)
     inputs = keras.Input(net.input_shape[1:], name="images")
-    linear = keras.layers.Dense(dim, name="features")
-    return keras.Model(inputs, head(linear(body(inputs))), name=net.name)
+    last_layer = keras.layers.Identity(name=NAME) if dim is None else keras.layers.Dense(dim, name=NAME)
+    phi = last_layer(body(inputs))
+    centres = simplex(classes, phi.shape[-1], scale).astype("float32")
+    return keras.Model(inputs, head(phi, centres), name=net.name)
 
 
-def _takes_both_signs(body: keras.Model) -> bool:
-    images = noise.uniform(noise.seeds(0, np.arange(16, dtype="uint32")), tuple(body.input_shape[1:]))
+def _takes_both_signs(body: keras.Model, shape: tuple[int, ...]) -> bool:
+    images = noise.uniform(noise.seeds(0, np.arange(16, dtype="uint32")), tuple(shape))
     return bool(np.asarray(body(images, training=False)).min() < 0)

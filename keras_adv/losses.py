@@ -33,6 +33,11 @@ def predicted_class(logits: Tensor) -> Tensor:
     return ops.cast(ops.argmax(ops.where(logits == 0, 0.0, logits), axis=1), "int32")
 
 
+def hits(logits: Tensor, y: Tensor) -> Tensor:
+    """(B,) float32: 1 where the largest logit is that of the label, else 0."""
+    return ops.cast(predicted_class(logits) == ops.cast(y, "int32"), "float32")
+
+
 def pick(values: Tensor, index: Tensor) -> Tensor:
     """values[i, index[i]]: (B, K), (B,) -> (B,); for (B, K, ...) the (B, ...)."""
     hot = ops.one_hot(index, values.shape[1], dtype=values.dtype)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 from keras import ops
 
+from keras_adv import registry, validate
 from keras_adv.arrays import Tensor
 from keras_adv.registry import Spec, option, register, tunable
 
@@ -106,6 +109,48 @@ class Optimizer(Spec):
     def build(self, steps_per_epoch: int, epochs: int) -> keras.optimizers.Optimizer:
         """A new Keras optimizer whose schedule fits a run of this length."""
         raise NotImplementedError
+
+
+class Ready:
+    """An optimizer that a user gives in place of a defense's own.
+
+    Args:
+        given: a Keras optimizer, or a spec.
+    """
+
+    def __init__(self, given: keras.optimizers.Optimizer | Optimizer) -> None:
+        self.given = given
+        self.schedule = getattr(given, "schedule", None)
+
+    def build(self, steps_per_epoch: int, epochs: int) -> keras.optimizers.Optimizer:
+        """The Keras optimizer."""
+        given = self.given
+        return given.build(steps_per_epoch, epochs) if isinstance(given, Optimizer) else given
+
+    @property
+    def identity(self) -> str:
+        """What tells it from another."""
+        if isinstance(self.given, Optimizer):
+            return registry.spec(self.given, full=True)
+        return str(keras.optimizers.serialize(self.given)["config"])
+
+
+def ready(optimizer: Any) -> Ready:
+    """What stands for a Keras optimizer, its Keras name, or a spec of this package.
+
+    Raises:
+        InvalidInput: it is none of them.
+    """
+    if isinstance(optimizer, keras.optimizers.Optimizer):
+        return Ready(optimizer)
+    known = registry.registered("optimizer")
+    if isinstance(optimizer, str) and "(" not in optimizer and optimizer not in known:
+        try:
+            return Ready(keras.optimizers.get(optimizer))
+        except ValueError as error:
+            allowed = f"a Keras optimizer, its name, or one of {sorted(known)}"
+            raise validate.invalid("optimizer", allowed, optimizer) from error
+    return Ready(registry.parse("optimizer", optimizer))
 
 
 def _rate(rate: float, schedule: Schedule | None, steps_per_epoch: int, epochs: int) -> object:

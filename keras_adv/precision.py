@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 
@@ -24,25 +25,36 @@ def fitting(precision: str) -> str:
 
 
 @contextlib.contextmanager
-def computing_in(model: keras.Model, policy: str) -> Iterator[None]:
+def computing_in(model: keras.Model, policy: str) -> Iterator[Callable[[], Any]]:
     """While the context is open, the layers of `model` compute by `policy`, but for the last one, whose
     logits are in float32; weights and what is stored stay in float32. Afterwards it computes as before.
+    Gives what makes a context in which it does so meanwhile.
 
     Args:
         model: a built model.
         policy: what `fitting` returns; "float32" changes nothing.
     """
     if policy == "float32":
-        yield
+        yield contextlib.nullcontext
         return
-    last = set(map(id, model.layers[-1:]))
-    layers = [n for n in model._flatten_layers(include_self=False) if id(n) not in last]
+    layers = list(model._flatten_layers(include_self=False))
+    leaves = [n for n in layers if not list(n._flatten_layers(include_self=False))]
+    layers = [n for n in layers if n is not leaves[-1]]
     before = [n.dtype_policy for n in layers]
+
+    @contextlib.contextmanager
+    def policies(new: list[Any], after: list[Any]) -> Iterator[None]:
+        for layer, one in zip(layers, new, strict=True):
+            layer.dtype_policy = one
+        try:
+            yield
+        finally:
+            for layer, one in zip(layers, after, strict=True):
+                layer.dtype_policy = one
+
     try:
-        for layer in layers:
-            layer.dtype_policy = policy
-        yield
+        meanwhile: list[Any] = [policy] * len(layers)
+        with policies(meanwhile, before):
+            yield lambda: policies(before, meanwhile)
     finally:
-        for layer, old in zip(layers, before, strict=True):
-            layer.dtype_policy = old
         model.train_function = model.test_function = model.predict_function = None  # compiled in the other

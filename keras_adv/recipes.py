@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from keras_adv.averaging import EMA
-from keras_adv.data import AUGMENTS
+from keras_adv.batches import AUGMENTS
 from keras_adv.defenses import Critic, Defense
 from keras_adv.models import Architecture, LeNet
 from keras_adv.precision import PRECISIONS
@@ -31,7 +31,7 @@ class Recipe(Spec):
             float32.
         average: of the weights, that is served instead of the last ones; None: the last ones.
         normalize: subtract the mean of the training images and divide by their deviation, inside the model.
-        validation: share of the training images that is held out.
+        validation: share of the training images that is held out; 0 trains on all.
         seed: of weights, order and random starts.
         start: train on from this model (name in the zoo, run folder or FILE.keras) instead of from fresh
             weights; `model` and `normalize` are then ignored.
@@ -47,7 +47,7 @@ class Recipe(Spec):
     precision: str = option(default="float32", choices=PRECISIONS)
     average: EMA | None = option(default=None)
     normalize: bool = option(default=False)
-    validation: float = option(default=0.1, above=0.0, high=0.9)
+    validation: float = option(default=0.1, low=0.0, high=0.9)
     seed: int = option(default=0, low=0, high=2**31 - 1)
     start: str | None = option(default=None)
 

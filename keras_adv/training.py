@@ -39,7 +39,8 @@ def train(
     split: str = "test",
     n: int = 1000,
     half: bool = False,
-    verbose: int = 2,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    verbose: int | str = "auto",
 ) -> ModelCard:
     """Trains, exports and measures a model; a run that was interrupted continues from its last epoch.
 
@@ -57,7 +58,8 @@ def train(
         n: at most this many images are attacked.
         half: round the trained weights to float16 and keep them so in model.keras, half the bytes; what is
             measured and served are the rounded weights, in float32.
-        verbose: 0 silent, 2 a line an epoch.
+        callbacks: of Keras, beside the run's own: MLflow's or Weights & Biases', say.
+        verbose: as in `keras_adv.defend`.
 
     Returns:
         The card that was written, or found.
@@ -78,15 +80,17 @@ def train(
         claim_folder(out, spec)
         return ModelCard.read(out)
     loaded = data.load(chosen.data, chosen.validation)
+    if not len(loaded.split(split)[0]):
+        raise validate.invalid("split", "'train' or 'test' for a recipe with validation=0", split)
     net = _build(chosen, loaded)
     claim_folder(out, spec)
     with files.sole_use(out):
-        seconds = _fit(net, chosen, loaded, out, half, verbose)
+        seconds = _fit(net, chosen, loaded, out, half, callbacks, verbose)
         export(out / "model.keras", out / "saved_model" / "1")
         x, y = (part[:n] for part in loaded.split(split))
         source = {"name": loaded.name, "split": split, "shape": list(loaded.shape), "classes": loaded.classes}
         card = _measure(
-            chosen, out, x, y, attacks, source=source, seconds=round(seconds, 1), verbose=verbose > 0
+            chosen, out, x, y, attacks, source=source, seconds=round(seconds, 1), verbose=verbose != 0
         )
         card.save(out)
         Checkpoint(out / "backup").clear()
@@ -136,7 +140,15 @@ def _build(recipe: Recipe, loaded: data.Data) -> keras.Model:
     return design.build(loaded.shape, loaded.classes, mean, std, seed=recipe.seed)
 
 
-def _fit(net: keras.Model, recipe: Recipe, loaded: data.Data, out: Path, half: bool, verbose: int) -> float:
+def _fit(
+    net: keras.Model,
+    recipe: Recipe,
+    loaded: data.Data,
+    out: Path,
+    half: bool,
+    callbacks: Sequence[keras.callbacks.Callback],
+    verbose: int | str,
+) -> float:
     """Trains and writes out/model.keras, renamed into place when complete. Returns the seconds of training,
     with those of earlier interrupted calls."""
     file, started = out / "model.keras", time.perf_counter()
@@ -148,8 +160,8 @@ def _fit(net: keras.Model, recipe: Recipe, loaded: data.Data, out: Path, half: b
         *loaded.train,
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,
-        validation_data=loaded.validation,
-        callbacks=[history, _tensorboard(out), checkpoint],
+        validation_data=loaded.validation if len(loaded.validation[0]) else None,
+        callbacks=[history, _tensorboard(out), checkpoint, *callbacks],
         augment=recipe.augment,
         precision=recipe.precision,
         average=recipe.average,

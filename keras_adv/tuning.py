@@ -86,8 +86,8 @@ def search(
         The leaderboard, best first: {"trial", "recipe", "robust", "norm", "clean"}.
 
     Raises:
-        InvalidInput: unknown objective, trials < 1, a recipe with nothing to tune, or a folder that another
-            search uses.
+        InvalidInput: unknown objective, trials < 1, a recipe with nothing to tune or nothing held out, or a
+            folder that another search uses.
         FloatingPointError: every trial diverged.
     """
     chosen: Recipe = registry.parse("recipe", recipe)
@@ -96,6 +96,8 @@ def search(
     validate.seed(seed)
     if not registry.tunables(chosen):
         raise validate.invalid("recipe", "one with tunable fields", registry.spec(chosen))
+    if not chosen.validation:
+        raise validate.invalid("validation", "above 0: trials are scored on what is held out", 0.0)
     out = Path(out)
     claim_folder(out, registry.spec(chosen))
     with files.sole_use(out):

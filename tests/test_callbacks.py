@@ -6,10 +6,11 @@ import keras
 import numpy as np
 import pytest
 
-from keras_adv import fit
+from keras_adv import fit, registry
 from keras_adv.attacks import PGD
+from keras_adv.backend import Game
+from keras_adv.batches import Batches
 from keras_adv.callbacks import BestWeights, Checkpoint, EpochOrder, History, StopOnCollapse, StopOnNaN
-from keras_adv.data import Batches
 from keras_adv.defenses.base import CollapseGuard
 from keras_adv.defenses.fast import Fast
 from keras_adv.models import MLP
@@ -20,6 +21,11 @@ from keras_adv.threats import Linf
 def linear_net(classes=3):
     inputs = keras.Input((2, 2, 1))
     return keras.Model(inputs, keras.layers.Dense(classes)(keras.layers.Flatten()(inputs)))
+
+
+def game(classes=3):
+    """What a checkpoint saves."""
+    return Game(linear_net(classes), registry.parse("defense", "standard"))
 
 
 def attached(callback, model):
@@ -35,7 +41,7 @@ def test_there_is_no_checkpoint_in_a_folder_that_is_not_there(tmp_path):
 
 
 def test_the_last_epoch_is_kept_and_no_other_file(tmp_path):
-    saver = attached(Checkpoint(tmp_path / "run"), linear_net())
+    saver = attached(Checkpoint(tmp_path / "run"), game())
     for epoch in range(3):
         saver.on_epoch_end(epoch)
     assert saver.latest() == (3, tmp_path / "run" / "epoch-0003.weights.h5")
@@ -48,7 +54,7 @@ def test_the_last_epoch_is_kept_and_no_other_file(tmp_path):
 
 
 def test_only_its_own_files_are_cleared(tmp_path):
-    saver = attached(Checkpoint(tmp_path), linear_net())
+    saver = attached(Checkpoint(tmp_path), game())
     saver.on_epoch_end(0)
     (tmp_path / "epoch-mine.weights.h5").write_text("mine")
     saver.clear()
@@ -56,16 +62,16 @@ def test_only_its_own_files_are_cleared(tmp_path):
 
 
 def test_a_save_that_is_cut_short_leaves_the_epoch_before(tmp_path, monkeypatch):
-    net = linear_net()
-    saver = attached(Checkpoint(tmp_path), net)
+    trained = game()
+    saver = attached(Checkpoint(tmp_path), trained)
     saver.on_epoch_end(0)
     kept = (tmp_path / "epoch-0001.weights.h5").read_bytes()
 
-    def half(path, overwrite):
+    def half(path):
         path.write_bytes(kept[: len(kept) // 2])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(net, "save_weights", half)
+    monkeypatch.setattr(trained, "save_state", half)
     with pytest.raises(KeyboardInterrupt):
         saver.on_epoch_end(1)
     assert saver.latest() == (1, tmp_path / "epoch-0001.weights.h5")

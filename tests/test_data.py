@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from keras_adv import InvalidInput, data
+from keras_adv.batches import Batches, crop_flip
 
 
 def test_digits_are_real_and_split_without_overlap(digits):
@@ -39,7 +40,7 @@ def test_bytes_become_floats_and_grey_images_get_a_channel(tmp_path):
 
 
 def test_an_epoch_shows_each_image_once_in_an_order_of_its_own(digits):
-    batches = data.Batches(digits.train, 431, seed=1)
+    batches = Batches(digits.train, 431, seed=1)
     assert len(batches) == 3
     orders = []
     for epoch in (0, 1, 0):
@@ -53,7 +54,7 @@ def test_an_epoch_shows_each_image_once_in_an_order_of_its_own(digits):
 def test_crop_flip_moves_whole_images():
     x = np.zeros((64, 8, 8, 1), "float32")
     x[:, 3, 5] = 1
-    out = data.crop_flip(x, np.random.default_rng(0))
+    out = crop_flip(x, np.random.default_rng(0))
     assert out.shape == x.shape and set(np.unique(out)) <= {0.0, 1.0}
     assert (out.sum((1, 2, 3)) <= 1).all() and out.sum() > 40
     assert len({o.tobytes() for o in out}) > 20

@@ -89,7 +89,7 @@ def test_validation_logs_clean_loss_and_accuracy_after_each_epoch():
     notes = Notes()
     net = defend(small(), epochs=2, validation_data=(X[:30], Y[:30]), callbacks=[notes])
     assert notes.epochs == [0, 1]
-    assert set(notes.logs[0]) == {"cross_entropy", "val_loss", "val_accuracy"}
+    assert set(notes.logs[0]) == {"loss", "accuracy", "cross_entropy", "val_loss", "val_accuracy"}
     right = np.argmax(net(X[:30]), axis=1) == Y[:30]
     assert notes.logs[1]["val_accuracy"] == pytest.approx(right.mean())
 

@@ -20,9 +20,9 @@ from keras_adv.threats.base import require_norm
 class FeatureAdversary(BoundedAttack):
     """min |phi(x') - phi(guide)|_2^2 with |x' - x|_inf <= eps in the box, by L-BFGS.
 
-    phi is the layer named "features". The guide is an image of the set of another class, or of the target's:
-    each image draws its own. The search for an image ends at the first point that is a mistake (reaches the
-    target).
+    phi are the features (`keras_adv.features`). The guide is an image of the set of another class, or of the
+    target's: each image draws its own. The search for an image ends at the first point that is a mistake
+    (reaches the target).
 
     Args:
         threat: linf, with an eps (the paper: 10/255 on ImageNet).

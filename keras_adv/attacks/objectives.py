@@ -114,7 +114,7 @@ class LogitComparison(Objective):
 
 
 class FeatureComparison(Objective):
-    """Base of objectives that compare the layer named "features" with that of the clean image."""
+    """Base of objectives that compare the features (`keras_adv.features`) with those of the clean image."""
 
     targetable = False
     compares = True
@@ -134,7 +134,7 @@ class KL(LogitComparison):
 
 @register("objective", "features")
 class FeatureDistance(FeatureComparison):
-    """|phi(x') - phi(x)|_2^2 / 2 in the layer named "features". Gradient 0 at x: start at random."""
+    """|phi(x') - phi(x)|_2^2 / 2 of the features. Gradient 0 at x: start at random."""
 
     def value(self, task: Task, images: Tensor, logits: Tensor, reference: Tensor | None) -> Tensor:
         return ops.sum(ops.square(task.features(images) - reference), axis=1) / 2

@@ -121,8 +121,7 @@ class Task:
         return self._asked(lambda v: net(v, draw), images)
 
     def features(self, images: Tensor) -> Tensor:
-        """(B, F) activations of the layer named "features". Raises InvalidInput where the model is a
-        function."""
+        """(B, F) features (`keras_adv.features`). Raises InvalidInput where the model is a function."""
         return self._asked(self.frozen_net().features, images)
 
     def features_and_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -141,7 +140,7 @@ class Task:
         """The model, for whoever needs more than its logits. Raises InvalidInput where it is a function."""
         if not isinstance(self.model, FrozenNet):
             raise InvalidInput(
-                "`model` must be a Keras model with a layer named 'features'. Received: a function"
+                "`model` must be a Keras model where its features are asked for. Received: a function"
             )
         return self.model
 

@@ -34,9 +34,11 @@ else:
         "before Python starts."
     )
 
+from keras_adv.backend.game import ACCURACY
 from keras_adv.backend.net import FrozenNet, Mode, Net
 
 __all__ = [
+    "ACCURACY",
     "DYNAMIC_BATCH_SIZE",
     "FrozenNet",
     "Game",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,12 @@ from keras_adv.arrays import Tensor
 from keras_adv.backend.net import Net
 from keras_adv.validate import InvalidInput
 
+LOSS = "loss"
+"""In logs: what the moves of the classifier lower in a step, with what regularizers add."""
+ACCURACY = "accuracy"
+"""What the loss of a move may return beside its terms: (B,) which of its images are classified right."""
+WEIGHT = "sample_weight"
+"""In a batch: the weight of each image, where the data have weights."""
 PASSES_PER_MOVE = 64
 """Positions of a random stream that each move has to itself: one for each pass that it may make through a
 network."""
@@ -45,6 +52,7 @@ class BaseGame(keras.Model):
         predictor: the model to serve, as the defense makes it of `net`.
         players: every network by name; "net" is the predictor.
         optimizers: one for each player that has a move.
+        at_rest: makes the context in which the predictor is as it is to be served, for `save`.
     """
 
     def __init__(
@@ -61,14 +69,39 @@ class BaseGame(keras.Model):
         self.players = {"net": net, **defense.networks(net), **self.observers}
         self.step_count = self.add_weight(shape=(), initializer="zeros", dtype="int32", trainable=False)
         self.optimizers: dict[str, keras.optimizers.Optimizer] = {}
-        self.trackers: dict[str, keras.metrics.Mean] = {}
+        # under other names than those of `clean_metrics`, which Keras would take them for
+        self.trackers = {name: keras.metrics.Mean(name=f"trained_{name}") for name in (LOSS, ACCURACY)}
         self.moves: tuple[Any, ...] = ()
         self.clean_metrics = [
             keras.metrics.SparseCategoricalCrossentropy(name="loss", from_logits=True),
             keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
         ]
         self._mean = PerExample()
+        self.at_rest: Callable[[], Any] = lambda: contextlib.nullcontext(self.predictor)
         self.built = True
+
+    def save(self, filepath: Any, overwrite: bool = True, **options: Any) -> None:
+        """Saves the predictor, a plain Keras model: what `keras.callbacks.ModelCheckpoint` writes."""
+        with self.at_rest() as model:
+            model.save(filepath, overwrite, **options)
+
+    def save_weights(self, filepath: Any, overwrite: bool = True, **options: Any) -> None:
+        """Saves the weights of the predictor."""
+        with self.at_rest() as model:
+            model.save_weights(filepath, overwrite, **options)
+
+    def load_weights(self, filepath: Any, **options: Any) -> None:
+        """Loads weights into the predictor."""
+        with self.at_rest() as model:
+            model.load_weights(filepath, **options)
+
+    def save_state(self, filepath: Any) -> None:
+        """Saves all that a run needs to go on: weights of all players, optimizers, counters, streams."""
+        super().save_weights(filepath, overwrite=True)
+
+    def load_state(self, filepath: Any) -> None:
+        """Loads what `save_state` saved of a game that was compiled alike."""
+        super().load_weights(filepath)
 
     def compile_moves(
         self, moves: tuple[Any, ...], steps_per_epoch: int, epochs: int, **options: Any
@@ -121,34 +154,52 @@ class BaseGame(keras.Model):
                 raise self._mistake(f"its move {move.name!r} learns {name!r}", sorted(self.players))
         return [v for name in move.learns for v in self.players[name].trainable_variables]
 
-    def play(self, x: Tensor, y: Tensor) -> dict[str, Any]:
-        """One step: prepare, then each move in order. Returns the mean of every term so far in the epoch.
+    def play(self, x: Tensor, y: Tensor, weight: Tensor | None = None) -> dict[str, Any]:
+        """One step: prepare, then each move in order. Returns the loss and every term, means over the epoch
+        so far.
+
+        Args:
+            x: images (B, H, W, C) in [0, 1].
+            y: (B,) labels.
+            weight: (B,) what every term of an image is multiplied by; None: 1.
 
         Raises:
             InvalidInput: the defense does not return what it declares (found while the step is compiled).
         """
-        seed, nets = self._step(x, y, self.make_move)
+        x, y = ops.cast(x, "float32"), ops.cast(y, "int32")
+        given = {} if weight is None else {WEIGHT: ops.cast(weight, "float32")}
+        seed, nets, logged = self._step({"x": x, "y": y, **given}, self.make_move)
         self._check_statistics(nets["net"])
         self.defense.after_step(self.players, seed)
         for observer in self.observers.values():
             if hasattr(observer, "observe"):
                 observer.observe(self.predictor, self.step_count.value)
-        terms = [term for move in self.moves for term in (*move.terms, *move.monitors)]
-        return {term: self.trackers[term].result() for term in terms}
+        return {name: self.trackers[name].result() for name in logged}
 
-    def _step(self, x: Tensor, y: Tensor, make: Callable[..., Any]) -> tuple[Tensor, dict[str, Net]]:
-        """Prepares the batch and has each move made in order. Returns the seed and the networks."""
+    def _step(
+        self, batch: dict[str, Tensor], make: Callable[..., Any]
+    ) -> tuple[Tensor, dict[str, Net], list[str]]:
+        """Prepares the batch and has each move made in order. Returns the seed, the networks and what is
+        logged."""
         self.step_count.assign(self.step_count.value + 1)
         seed = noise.fold(ops.convert_to_tensor(self.seed, "uint32"), self.step_count.value)
         nets = {name: Net(player) for name, player in self.players.items()}
-        batch = {"x": x, "y": y, **self.defense.prepare(nets, x, y, seed)}
+        batch = {**batch, **self.defense.prepare(nets, batch["x"], batch["y"], seed)}
         batch = {name: ops.stop_gradient(value) for name, value in batch.items()}
+        lowered, logged = [], dict[str, None]()
         for number, move in enumerate(self.moves):
             for net in nets.values():
                 net.set_stream_position((self.step_count.value * len(self.moves) + number) * PASSES_PER_MOVE)
-            for term, values in make(move, nets, batch).items():
-                self.trackers[term].update_state(values)
-        return seed, nets
+            found = dict(make(move, nets, batch))
+            total = found.pop(LOSS, None)
+            if total is not None and "net" in move.learns:
+                lowered.append(total)
+            for name, values in found.items():
+                self.trackers[name].update_state(values)
+            logged |= dict.fromkeys(found)
+        if lowered:
+            self.trackers[LOSS].update_state(sum(lowered))
+        return seed, nets, [*([LOSS] if lowered else []), *logged]
 
     def gather_statistics(self, batches: Any) -> None:
         """Has batch normalisation gather what it stores anew, by the passes of training steps in which
@@ -161,25 +212,25 @@ class BaseGame(keras.Model):
             return
         run = self.statistics_step()
         for x, y in batches:
-            run(x, y)
+            run(ops.cast(x, "float32"), ops.cast(y, "int32"))
 
     def statistics_step(self) -> Callable[[Any, Any], None]:
         """One compiled step of `gather_statistics`."""
         raise NotImplementedError
 
     def make_move(self, move: Any, nets: dict[str, Net], batch: dict[str, Tensor]) -> Any:
-        """Gradient of the move's terms by the variables it learns, applied. Returns the terms (B,)."""
+        """Gradient of a move's terms by the variables it learns, applied. Returns the terms, with `LOSS`."""
         raise NotImplementedError
 
     def terms_of(self, move: Any, nets: dict[str, Net], batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """What the move's loss returns: its terms and monitors, (B,) each.
+        """What the move's loss returns: its terms, by the weight of each image, and its monitors, (B,) each.
 
         Raises:
             InvalidInput: a term is missing, not declared, or not one value for each image.
         """
         terms = move.loss(nets, batch)
         declared = (*move.terms, *move.monitors)
-        if set(terms) != set(declared):
+        if set(terms) - {ACCURACY} != set(declared) or {LOSS, ACCURACY} & set(declared):
             raise self._mistake(
                 f"the loss of its move {move.name!r} returns {sorted(terms)}", sorted(declared)
             )
@@ -187,13 +238,15 @@ class BaseGame(keras.Model):
             shape, images = tuple(getattr(value, "shape", ())), batch["y"].shape[0]
             if len(shape) != 1 or (None not in (shape[0], images) and shape[0] != images):
                 raise self._mistake(f"its term {name!r} has shape {shape}", "(B,), one value for each image")
-        return dict(terms)
+        weight = batch.get(WEIGHT)
+        weighted = {} if weight is None else {name: weight * terms[name] for name in move.terms}
+        return {**terms, **weighted}
 
     def total_loss(self, move: Any, nets: dict[str, Net], batch: dict[str, Tensor]) -> tuple[Tensor, Any]:
-        """(what the move lowers, its terms and monitors): the sum of the means of its terms, and what Keras'
-        `fit` would add for the networks that it learns: the regularizers of their weights and, for the
-        classifier, what its layers add for the clean images (`add_loss`, activity regularizers; one more
-        forward-backward pass, only for a net that has such layers)."""
+        """(what the move lowers; its terms and monitors, and that as `LOSS`): the sum of the means of its
+        terms, and what Keras' `fit` would add for the networks that it learns: the regularizers of their
+        weights and, for the classifier, what its layers add for the clean images (`add_loss`, activity
+        regularizers; one more forward-backward pass, only for a net that has such layers)."""
         terms = self.terms_of(move, nets, batch)
         total = sum(self._mean(ops.zeros_like(terms[name]), terms[name]) for name in move.terms)
         for name in move.learns:
@@ -201,7 +254,7 @@ class BaseGame(keras.Model):
             total = total + sum(
                 nets[name].added_losses(batch["x"]) if name == "net" else nets[name].penalties()
             )
-        return total, terms
+        return total, {**terms, LOSS: total}
 
     def _check_statistics(self, net: Net) -> None:
         """Raises InvalidInput unless a step has as many passes of mode "training" as the defense declares.

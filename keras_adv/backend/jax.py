@@ -92,7 +92,6 @@ class Game(BaseGame):
         return [*super().non_trainable_variables, *(v for o in others for v in o.variables)]
 
     def train_step(self, state: Any, data: Any) -> Any:
-        x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
         groups = [
             self.trainable_variables,
             self.non_trainable_variables,
@@ -101,7 +100,7 @@ class Game(BaseGame):
         ]
         pairs = [p for g, s in zip(groups, state, strict=True) for p in zip(g, s, strict=True)]
         with keras.StatelessScope(state_mapping=pairs) as scope:
-            logs = self.play(x, y)
+            logs = self.play(*keras.utils.unpack_x_y_sample_weight(data))
         return logs, tuple([scope.get_current_value(v) for v in group] for group in groups)
 
     def statistics_step(self) -> Callable[[Any, Any], None]:
@@ -111,7 +110,7 @@ class Game(BaseGame):
         def step(values: list[Tensor], x: Tensor, y: Tensor) -> list[Tensor]:
             mapping = zip(variables, values, strict=True)
             with keras.StatelessScope(state_mapping=list(mapping)) as scope:
-                self._step(x, y, self.terms_of)
+                self._step({"x": x, "y": y}, self.terms_of)
                 return [scope.get_current_value(v) for v in variables]
 
         def run(x: Any, y: Any) -> None:

@@ -12,7 +12,7 @@ from keras import ops
 
 from keras_adv.arrays import Tensor, flatten
 from keras_adv.backend.convolution import faster_input_gradients
-from keras_adv.classifier import feature_layer
+from keras_adv.features import with_features
 
 Mode = Literal["inference", "training", "untracked", "stored"]
 """How a pass runs. "inference": as the model is served. "training": as in Keras' `fit`, moving running
@@ -86,26 +86,24 @@ class Net:
 
     def __call__(self, *inputs: Tensor, mode: Mode = "inference") -> Tensor:
         """The model's output. Mode "training" is for passes outside of input gradients."""
-        return self._run(self.model, inputs, mode)
+        return self._run(inputs, mode)
 
     def logits(self, x: Tensor, mode: Mode = "inference") -> Tensor:
         """The output in float32, whatever the model computes in: (B, classes)."""
         return ops.cast(self(x, mode=mode), "float32")
 
     def features(self, x: Tensor) -> Tensor:
-        """(B, F) in float32: the layer named "features", in mode "inference". Raises InvalidInput without
-        that layer."""
-        inner = keras.Model(self.model.inputs, feature_layer(self.model).output)
-        return flatten(ops.cast(self._run(inner, (x,), "inference"), "float32"))
+        """(B, F) in float32, in mode "inference" (`keras_adv.features`). Raises InvalidInput for a model
+        without any."""
+        return self.features_and_logits(x)[0]
 
     def features_and_logits(self, x: Tensor, mode: Mode = "inference") -> tuple[Tensor, Tensor]:
-        """((B, F), (B, K)) in float32, in one pass: the layer named "features" and the output.
+        """((B, F), (B, K)) in float32, in one pass: the features (`keras_adv.features`) and the output.
 
         Raises:
-            InvalidInput: the model has no such layer.
+            InvalidInput: the model has no features.
         """
-        both = keras.Model(self.model.inputs, [feature_layer(self.model).output, *self.model.outputs])
-        features, logits = self._run(both, (x,), mode)
+        features, logits = with_features(self.model, lambda: self._run((x,), mode))
         return flatten(ops.cast(features, "float32")), ops.cast(logits, "float32")
 
     def logits_of_draw(self, x: Tensor, draw: Any) -> Tensor:
@@ -114,23 +112,19 @@ class Net:
             ops.stack([v.value[0], ops.cast(draw, v.dtype)]) if _is_stream(v) else v.value
             for v in self.model.non_trainable_variables
         ]
-        return ops.cast(self._run(self.model, (x,), "inference", state), "float32")
+        return ops.cast(self._run((x,), "inference", state), "float32")
 
-    def _run(
-        self, model: keras.layers.Layer, inputs: Any, mode: Mode, state: list[Tensor] | None = None
-    ) -> Tensor:
-        """One pass of `model`, which has this net's weights in any order; `state` replaces what it stores."""
+    def _run(self, inputs: Any, mode: Mode, state: list[Tensor] | None = None) -> Tensor:
+        """One pass; `state` replaces what the model stores."""
         if mode == "training" and not self.tracks:
             mode = "untracked"
         self.passes.append(mode)
-        known = {id(v): w for v, w in zip(self.model.trainable_variables, self.values, strict=True)}
-        stored = model.non_trainable_variables
+        stored = self.model.non_trainable_variables
         state = [v.value for v in stored] if state is None else state
-        options = {"training": mode != "inference"} if _takes_training(model) else {}
-        trainable = [known[id(v)] for v in model.trainable_variables]
+        options = {"training": mode != "inference"} if _takes_training(self.model) else {}
         held = self._held_normalisations() if mode == "stored" else contextlib.nullcontext()
-        with held, faster_input_gradients(model):
-            outputs, moved = model.stateless_call(trainable, state, *inputs, **options)
+        with held, faster_input_gradients(self.model):
+            outputs, moved = self.model.stateless_call(self.values, state, *inputs, **options)
         if mode == "training":
             for variable, value in zip(stored, moved, strict=True):
                 # no path to the weights: on JAX a later read in the same gradient would find one
@@ -231,7 +225,7 @@ class FrozenNet:
         return any(map(_is_stream, self.net.model.non_trainable_variables))
 
     def features(self, x: Tensor) -> Tensor:
-        """(B, F) of the layer named "features".
+        """(B, F) (`keras_adv.features`).
 
         Raises:
             InvalidInput: the model has none.

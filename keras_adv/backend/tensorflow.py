@@ -142,13 +142,12 @@ class Game(BaseGame):
     """`BaseGame` with TensorFlow's `train_step`."""
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
-        return self.play(x, y)
+        return self.play(*keras.utils.unpack_x_y_sample_weight(data))
 
     def statistics_step(self) -> Callable[[Any, Any], None]:
         @tf.function(autograph=False)
         def step(x: Tensor, y: Tensor) -> None:
-            self._step(x, y, self.terms_of)
+            self._step({"x": x, "y": y}, self.terms_of)
 
         return lambda x, y: step(tf.convert_to_tensor(x), tf.convert_to_tensor(y))
 

@@ -4,8 +4,10 @@ wrong."""
 from keras_adv.callbacks.checkpoint import Checkpoint, History
 from keras_adv.callbacks.collapse import BEST_WEIGHTS, BestWeights, StopOnCollapse
 from keras_adv.callbacks.course import EpochOrder, PhaseChange, StopOnNaN
+from keras_adv.callbacks.progress import Progress
+from keras_adv.callbacks.stopping import StopAfterStep
 
 __all__ = [
-    "BEST_WEIGHTS", "BestWeights", "Checkpoint", "EpochOrder", "History", "PhaseChange",
-    "StopOnCollapse", "StopOnNaN",
+    "BEST_WEIGHTS", "BestWeights", "Checkpoint", "EpochOrder", "History", "PhaseChange", "Progress",
+    "StopAfterStep", "StopOnCollapse", "StopOnNaN",
 ]  # fmt: skip

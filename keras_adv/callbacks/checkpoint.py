@@ -110,7 +110,7 @@ class Checkpoint(keras.callbacks.Callback):
         if epoch > epochs:
             raise self._unusable(f"{saved}, ahead of the {epochs} epochs asked for")
         try:
-            game.load_weights(saved)
+            game.load_state(saved)
         except (OSError, KeyError, ValueError) as error:
             raise self._unusable(f"{saved}, which does not fit") from error
         if self.history is not None:
@@ -122,7 +122,7 @@ class Checkpoint(keras.callbacks.Callback):
         old = self._saved()
         file = self._file(epoch + 1)
         part = self.folder / _PART
-        self.model.save_weights(part, overwrite=True)
+        self.model.save_state(part)
         rows = [] if self.history is None else self.history.rows
         about = {"epoch": epoch + 1, "run": self.run, "sha256": sha256(part), "rows": rows}
         write_text(self._beside(epoch + 1), json.dumps(about) + "\n")

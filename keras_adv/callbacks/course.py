@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from keras_adv.data import Batches
+from keras_adv.batches import Batches
 from keras_adv.defenses.base import Phase
 
 

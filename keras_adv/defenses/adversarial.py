@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from keras_adv.arrays import Tensor
 from keras_adv.attacks import PGD, Attack
+from keras_adv.backend import ACCURACY
 from keras_adv.defenses.base import Batch, CollapseGuard, Move, Nets
 from keras_adv.defenses.crafting import (
     PairedDefense,
@@ -11,7 +12,7 @@ from keras_adv.defenses.crafting import (
     attack_passes,
     run_both,
 )
-from keras_adv.losses import cross_entropy
+from keras_adv.losses import cross_entropy, hits
 from keras_adv.optimizers import Adam, Optimizer
 from keras_adv.registry import option, register, tunable
 from keras_adv.threats import Linf
@@ -72,9 +73,11 @@ class Adversarial(PairedDefense):
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
         net, y = nets["net"], batch["y"]
         if self.mix == 1:
-            return {"adversarial": cross_entropy(net.logits(batch["adversarial"], mode="training"), y)}
+            logits = net.logits(batch["adversarial"], mode="training")
+            return {"adversarial": cross_entropy(logits, y), ACCURACY: hits(logits, y)}
         clean, moved = run_both(net.logits, batch["x"], batch["adversarial"], self.statistics)
         return {
             "adversarial": self.mix * cross_entropy(moved, y),
             "cross_entropy": (1 - self.mix) * cross_entropy(clean, y),
+            ACCURACY: hits(clean, y),
         }

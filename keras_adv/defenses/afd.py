@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from types import MappingProxyType
 
@@ -10,11 +9,10 @@ import keras
 from keras import ops
 
 from keras_adv import noise
-from keras_adv.arrays import Tensor, flatten, l2_norm
+from keras_adv.arrays import Tensor, l2_norm
 from keras_adv.attacks import PGD, Attack
 from keras_adv.attacks.objectives import FeatureDistance, Objective
-from keras_adv.backend import Mode, value_and_grad
-from keras_adv.classifier import feature_layer
+from keras_adv.backend import ACCURACY, Mode, value_and_grad
 from keras_adv.defenses.base import Batch, Move, Nets
 from keras_adv.defenses.crafting import (
     PairedDefense,
@@ -24,7 +22,8 @@ from keras_adv.defenses.crafting import (
     run_both,
 )
 from keras_adv.defenses.discriminator import FORMS, Discriminator
-from keras_adv.losses import cross_entropy
+from keras_adv.features import encoder, feature_size
+from keras_adv.losses import cross_entropy, hits
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
 from keras_adv.registry import option, preset, register, tunable
 from keras_adv.threats import Linf
@@ -105,12 +104,11 @@ class AFD(PairedDefense):
         return (FeatureDistance(),)
 
     def networks(self, net: keras.Model) -> dict[str, keras.layers.Layer]:
-        features = feature_layer(net).output
-        encoder: keras.Model = keras.Model(net.inputs, features, name="encoder")
-        if self.match:
-            return {"encoder": encoder}
-        size, classes = math.prod(features.shape[1:]), net.output_shape[-1]
-        return {"encoder": encoder, "judge": Discriminator(size, classes, self.form, self.width)}
+        players: dict[str, keras.layers.Layer] = {"encoder": encoder(net)}
+        if not self.match:
+            size, classes = feature_size(net), net.output_shape[-1]
+            players["judge"] = Discriminator(size, classes, self.form, self.width)
+        return players
 
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
         batch = {"adversarial": adversarial_images(self.attack, nets["net"], x, y, seed)}
@@ -145,12 +143,12 @@ class AFD(PairedDefense):
         net = nets["net"]
         pair = batch["x"], batch["adversarial"]
         logits = run_beside(net, net.logits, *pair, self.statistics, mode="training")
-        return {"cross_entropy": cross_entropy(logits, batch["y"])}
+        return {"cross_entropy": cross_entropy(logits, batch["y"]), ACCURACY: hits(logits, batch["y"])}
 
     def _features(self, nets: Nets) -> Callable[[Tensor, Mode], Tensor]:
         """(images, mode) -> features (B, F) in float32; only for "each" they move what is stored."""
-        encoder = nets["encoder"] if self.statistics == "each" else nets["encoder"].untracked
-        return lambda x, mode: flatten(ops.cast(encoder(x, mode=mode), "float32"))
+        part = nets["encoder"] if self.statistics == "each" else nets["encoder"].untracked
+        return lambda x, mode: ops.cast(part(x, mode=mode), "float32")
 
     def _both_features(self, nets: Nets, batch: Batch) -> tuple[Tensor, Tensor]:
         """The features of clean and of attacked images."""
@@ -171,12 +169,12 @@ class AFD(PairedDefense):
         return {**terms, "judge_accuracy": sum(right) / 2.0}
 
     def _desensitise(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
-        judge, y, encoder = nets["judge"].frozen, ops.cast(batch["y"], "int32"), nets["encoder"]
+        judge, y = nets["judge"].frozen, ops.cast(batch["y"], "int32")
         if self.symmetric:
             h, attacked = self._both_features(nets, batch)
             return {"desensitise": _fool(self.gan, judge(attacked, y)) + _fool(self.gan, -judge(h, y))}
         pair = batch["adversarial"], batch["x"]
-        attacked = run_beside(encoder, self._features(nets), *pair, self.statistics, mode="training")
+        attacked = run_beside(nets["encoder"], self._features(nets), *pair, self.statistics, mode="training")
         return {"desensitise": _fool(self.gan, judge(attacked, y))}
 
     def _both(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:

@@ -34,7 +34,8 @@ class Move(NamedTuple):
         optimizer: what applies the gradient.
         terms: names of what `loss` returns, as they appear in logs.
         loss: (nets, batch) -> {term: (B,)}, weights already multiplied in; first the terms, then the
-            monitors.
+            monitors, and `ACCURACY` where it passes images of the classifier: `losses.hits` of the clean
+            ones, or else of those that it trains on.
         monitors: names of what `loss` returns to be logged only.
     """
 

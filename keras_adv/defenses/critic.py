@@ -10,11 +10,11 @@ from keras import ops
 
 from keras_adv.arrays import Tensor, l2_norm, square_norm
 from keras_adv.attacks import HighConfidence
-from keras_adv.backend import value_and_grad
+from keras_adv.backend import ACCURACY, value_and_grad
 from keras_adv.defenses.base import Batch, Defense, Move, Nets, Phase, masked_term
 from keras_adv.defenses.standard import clean_loss
 from keras_adv.layers import Noise
-from keras_adv.losses import cross_entropy, pick, predicted_class
+from keras_adv.losses import cross_entropy, hits, pick, predicted_class
 from keras_adv.numerics.linearise import logit_differences, nearest_class
 from keras_adv.optimizers import Adam, Drop, Optimizer
 from keras_adv.registry import option, preset, register, tunable
@@ -191,11 +191,12 @@ class Critic(Defense):
         log_clean = pick(ops.log_softmax(logits(x), axis=1), batch["source"])
         back = self.attack.unrolled(logits, batch["found"], batch["source"], log_clean)
         error = square_norm(x - back)
-        fit = cross_entropy(logits(x, mode="training"), batch["y"])
+        z = logits(x, mode="training")
         return {
-            "cross_entropy": fit,
+            "cross_entropy": cross_entropy(z, batch["y"]),
             "fooling": self.weight * masked_term(moved, ops.softplus(-score)),
             "cycle": self.cycle * masked_term(moved, error),
+            ACCURACY: hits(z, batch["y"]),
         }
 
 

@@ -9,9 +9,9 @@ import keras
 from keras import ops
 
 from keras_adv.arrays import TINY, Tensor, expand_like, l2_norm, square_norm
-from keras_adv.backend import Net, chosen_grad
+from keras_adv.backend import ACCURACY, Net, chosen_grad
 from keras_adv.defenses.base import Batch, Defense, Move, Nets
-from keras_adv.losses import cross_entropy, predicted_class
+from keras_adv.losses import cross_entropy, hits, predicted_class
 from keras_adv.numerics.linearise import differences_to_rivals, nearest_class
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
 from keras_adv.registry import option, preset, register, tunable
@@ -138,7 +138,8 @@ class DeepDefense(Defense):
         known = batch["size"] > TINY  # a black image, or the first of all, which is the mean, has no rho
         rho = ops.where(known, l2_norm(delta) / ops.where(known, batch["size"], 1.0), 0.0)
         cost = ops.where(correct, ops.exp(-self.c * rho), ops.exp(ops.minimum(self.d * rho, CAP)))
-        return {"cross_entropy": cross_entropy(logits, y), "fragility": self.weight * cost, "rho": rho}
+        terms = {"cross_entropy": cross_entropy(logits, y), "fragility": self.weight * cost}
+        return {**terms, "rho": rho, ACCURACY: hits(logits, y)}
 
     def perturbation(self, net: Net, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """(Delta, shaped as x, differentiable by the weights of `net`; (B,) bool: is x classified as y?)."""

@@ -43,7 +43,7 @@ class DoubleBackprop(Defense):
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
         slopes = self._slopes(nets, batch)
         size = square_norm(slopes)
-        return {**clean_loss(nets, batch), "slope": self.weight * size}
+        return {"slope": self.weight * size, **clean_loss(nets, batch)}
 
     def _slopes(self, nets: Nets, batch: Batch) -> Tensor:
         """(B, ...) of the loss, (B, K, ...) of the logits."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from keras import ops
 
 from keras_adv.arrays import Tensor
+from keras_adv.backend import ACCURACY
 from keras_adv.defenses.base import Batch, Defense, Move, Nets
-from keras_adv.losses import pick
+from keras_adv.losses import hits, pick
 from keras_adv.optimizers import Adam, Optimizer
 from keras_adv.registry import option, register, tunable
 
@@ -52,4 +53,5 @@ class LabelSmoothing(Defense):
 
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
         logits = nets["net"].logits(batch["x"], mode="training")
-        return {"cross_entropy": smoothed_cross_entropy(logits, batch["y"], self.alpha)}
+        loss = smoothed_cross_entropy(logits, batch["y"], self.alpha)
+        return {"cross_entropy": loss, ACCURACY: hits(logits, batch["y"])}

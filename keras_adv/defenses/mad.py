@@ -14,8 +14,7 @@ from keras import ops
 from keras_adv import noise
 from keras_adv.arrays import Tensor, flatten, l2_norm
 from keras_adv.attacks import PGD, Attack
-from keras_adv.backend import Net, jacobian
-from keras_adv.classifier import feature_layer
+from keras_adv.backend import ACCURACY, Net, jacobian
 from keras_adv.defenses.base import Batch, Move, Nets
 from keras_adv.defenses.crafting import (
     PairedDefense,
@@ -25,6 +24,8 @@ from keras_adv.defenses.crafting import (
 )
 from keras_adv.defenses.label_smoothing import smoothed_cross_entropy
 from keras_adv.defenses.pairs import Partners
+from keras_adv.features import feature_size
+from keras_adv.losses import hits
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
 from keras_adv.registry import option, preset, register, tunable
 from keras_adv.threats import Linf
@@ -149,12 +150,14 @@ class MAD(PairedDefense):
         """Each term is that of a pair, and stands in both of its rows."""
         first, second = ({name: value[k::2] for name, value in batch.items()} for k in (0, 1))
         one, other = (self._branch(nets["net"], half) for half in (first, second))
-        terms = {name: one[name] + other[name] for name in one if name != "features"}
+        terms = {name: one[name] + other[name] for name in one if name not in ("features", ACCURACY)}
         if self.siamese:
             alike = ops.cast(first["y"] == second["y"], "float32")
             miss = cosine(one["features"], other["features"]) - alike
             terms["siamese"] = self.siamese * (ops.square(miss) if self.squared else ops.abs(miss))
-        return {name: ops.repeat(terms[name], 2) for name in self._terms}
+        found = {name: ops.repeat(terms[name], 2) for name in self._terms}
+        both = ops.reshape(ops.stack([one[ACCURACY], other[ACCURACY]], axis=1), (-1,))
+        return {**found, ACCURACY: both}
 
     def _branch(self, net: Net, batch: Batch) -> dict[str, Tensor]:
         """The features of one image of each pair (B, F), and the terms that look at it alone (B,)."""
@@ -167,6 +170,7 @@ class MAD(PairedDefense):
         found = {"features": z, "cross_entropy": clean * smoothed_cross_entropy(logits, y, self.alpha)}
         if self.attack is not None:
             found["adversarial"] = self.mix * smoothed_cross_entropy(seen, y, self.alpha)
+        found[ACCURACY] = hits(logits, y)
         if self.variance:
             found["variance"] = self.variance * spread(z, y, logits.shape[1], self.rvl)
         if self.jacobian:
@@ -176,8 +180,7 @@ class MAD(PairedDefense):
     def _rows(self, net: Net) -> int:
         """Rows of the full Jacobian."""
         embedding = self.jacobian_of == "embedding"
-        shape = feature_layer(net.model).output.shape if embedding else net.model.output_shape
-        return math.prod(shape[1:])
+        return feature_size(net.model) if embedding else int(net.model.output_shape[-1])
 
     def _outputs(self, net: Net, x: Tensor) -> Tensor:
         """(B, D) of what the Jacobian is taken."""

@@ -9,9 +9,9 @@ from typing import Any
 from keras import ops
 
 from keras_adv.arrays import Tensor, square_norm
-from keras_adv.backend import chosen_grad
+from keras_adv.backend import ACCURACY, chosen_grad
 from keras_adv.defenses.base import Batch, Defense, Move, Nets
-from keras_adv.losses import cross_entropy, multiclass_hinge
+from keras_adv.losses import cross_entropy, hits, multiclass_hinge
 from keras_adv.numerics.linearise import differences_to_rivals
 from keras_adv.optimizers import SGD, Adam, Drop, Milestones, Optimizer
 from keras_adv.registry import option, preset, register, tunable
@@ -78,7 +78,8 @@ class Margin(Defense):
         )
         if not net.unchanged_by_training:
             logits = net.logits(x, mode="training")
-        return {self.loss: fit(logits, y), "sensitivity": self.weight * self._size(slope)}
+        size = self.weight * self._size(slope)
+        return {self.loss: fit(logits, y), "sensitivity": size, ACCURACY: hits(logits, y)}
 
     def _steepest(self, gaps: Tensor, seen: Any, slopes: Tensor) -> Tensor:
         sizes = self._size(ops.reshape(slopes, (-1, math.prod(slopes.shape[2:]))))

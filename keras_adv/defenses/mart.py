@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_adv.arrays import Tensor
 from keras_adv.attacks import PGD, Attack
+from keras_adv.backend import ACCURACY
 from keras_adv.defenses.base import Batch, Move, Nets
 from keras_adv.defenses.crafting import (
     PairedDefense,
@@ -15,7 +16,7 @@ from keras_adv.defenses.crafting import (
     attack_passes,
     run_both,
 )
-from keras_adv.losses import kl_divergence, log_odds_against, wrong_classes
+from keras_adv.losses import hits, kl_divergence, log_odds_against, wrong_classes
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
 from keras_adv.registry import option, preset, register, tunable
 from keras_adv.threats import Linf
@@ -76,6 +77,7 @@ class Mart(PairedDefense):
         return {
             "boosted_cross_entropy": boosted_cross_entropy(moved, y),
             "kl": self.weight * kl_divergence(clean, moved) * unsure,
+            ACCURACY: hits(clean, y),
         }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Any
 
 import keras
 from keras import ops
@@ -12,6 +11,7 @@ from keras_adv.arrays import TINY, Tensor
 from keras_adv.attacks import PGD
 from keras_adv.attacks.objectives import FeatureComparison, Objective
 from keras_adv.attacks.task import Task
+from keras_adv.backend import ACCURACY
 from keras_adv.defenses.base import Batch, Move, Nets
 from keras_adv.defenses.crafting import (
     PairedDefense,
@@ -20,12 +20,11 @@ from keras_adv.defenses.crafting import (
     check_start,
     run_both,
 )
-from keras_adv.layers import MaxMahalanobisHead, replace_head
-from keras_adv.losses import pick
+from keras_adv.layers import centres_of, dot_head, replace_head
+from keras_adv.losses import hits, pick
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
 from keras_adv.registry import option, preset, register, tunable
 from keras_adv.threats import Linf
-from keras_adv.validate import invalid
 
 
 def safe_norm(v: Tensor) -> Tensor:
@@ -51,19 +50,11 @@ def second_order(phi: Tensor, cos: Tensor) -> Tensor:
     return ops.where(square > TINY, (1.0 - cos) * (1.0 + cos) / square, 0.0)
 
 
-def head_of(model: Any) -> MaxMahalanobisHead:
-    """The head of a net that this defense trained. Raises InvalidInput where a net has none."""
-    last = model.layers[-1]
-    if not isinstance(last, MaxMahalanobisHead):
-        raise invalid("model", "a model that ends in a MaxMahalanobisHead", type(last).__name__)
-    return last
-
-
 def _features_and_cosines(task: Task, images: Tensor) -> tuple[Tensor, Tensor]:
-    """(phi, cosines to the centres) of images under attack. Raises InvalidInput for a net without this
-    head."""
+    """(phi, cosines to the centres) of images under attack. Raises InvalidInput for a net without a
+    head of centres."""
     phi = task.features(images)
-    return phi, cosines(phi, ops.convert_to_tensor(head_of(task.frozen_net().net.model).centres))
+    return phi, cosines(phi, centres_of(task.frozen_net().net.model))
 
 
 @register("objective", "cosine_distance")
@@ -77,7 +68,7 @@ class CosineDistance(FeatureComparison):
 @register("objective", "cosine")
 class CosineMargin(Objective):
     """max_{j != y} cos_j - cos_y, or cos_t - max_{j != t} cos_j: the margin without the length of phi, which
-    L_SO lets grow. For nets with a MaxMahalanobisHead."""
+    L_SO lets grow. For nets that end in `layers.dot_head`."""
 
     def value(self, task: Task, images: Tensor, logits: Tensor, reference: Tensor | None) -> Tensor:
         return task.margin(_features_and_cosines(task, images)[1])
@@ -88,7 +79,7 @@ class MATLoss(FeatureComparison):
     """L_FTC(x') + alpha L_SO(x') + beta CD(phi(x), phi(x')): the loss of MAT with the inner maximum dropped
     (sec. 4.4).
 
-    For nets with a MaxMahalanobisHead. Start at random.
+    For nets that end in `layers.dot_head`. Start at random.
 
     Args:
         alpha: weight of L_SO in the training; 0 where it had none.
@@ -186,9 +177,7 @@ class MAT(PairedDefense):
         return MATLoss(alpha=self.alpha, beta=self.beta), CosineMargin()
 
     def predictor(self, net: keras.Model) -> keras.Model:
-        return replace_head(
-            net, MaxMahalanobisHead(net.output_shape[-1], self.scale, name="logits"), self.dim
-        )
+        return replace_head(net, dot_head, self.scale, self.dim)
 
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
         if not self.beta:
@@ -212,13 +201,14 @@ class MAT(PairedDefense):
             (phi, _), (other, _) = pair
         else:
             phi, _ = net.features_and_logits(batch["x"], mode="training")
-        cos = pick(cosines(phi, ops.convert_to_tensor(head_of(net.model).centres)), batch["y"])
+        angles = cosines(phi, centres_of(net.model))
+        cos = pick(angles, batch["y"])
         terms = {"ftc": 1.0 - cos}
         if self.alpha:
             terms["so"] = self.alpha * second_order(phi, cos)
         if self.beta:
             terms["bibo"] = self.beta * cosine_distance(phi, other)
-        return {**terms, "feature_norm": safe_norm(phi)}
+        return {**terms, "feature_norm": safe_norm(phi), ACCURACY: hits(angles, batch["y"])}
 
 
 preset(

@@ -13,10 +13,11 @@ from keras_adv.arrays import Tensor
 from keras_adv.attacks import PGD, Attack
 from keras_adv.attacks.objectives import Objective
 from keras_adv.attacks.task import Task
+from keras_adv.backend import ACCURACY
 from keras_adv.defenses.base import Batch, Defense, Move, Nets
 from keras_adv.defenses.crafting import adversarial_images, attack_passes
-from keras_adv.layers import CentreDistanceHead, replace_head
-from keras_adv.losses import pick
+from keras_adv.layers import distance_head, replace_head
+from keras_adv.losses import hits, pick
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
 from keras_adv.registry import option, preset, register
 from keras_adv.threats import Linf
@@ -84,9 +85,7 @@ class MMC(Defense):
         return (CentreDistance(),)
 
     def predictor(self, net: keras.Model) -> keras.Model:
-        return replace_head(
-            net, CentreDistanceHead(net.output_shape[-1], self.scale, name="logits"), self.dim
-        )
+        return replace_head(net, distance_head, self.scale, self.dim)
 
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
         if self.attack is None:
@@ -108,7 +107,7 @@ class MMC(Defense):
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
         images = batch.get("images", batch["x"])
         logits = nets["net"].logits(images, mode="training")
-        return {"centre_distance": -pick(logits, batch["y"])}
+        return {"centre_distance": -pick(logits, batch["y"]), ACCURACY: hits(logits, batch["y"])}
 
 
 def wrong_class(y: Tensor, seeds: Tensor, classes: int) -> Tensor:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from keras_adv.arrays import Tensor
+from keras_adv.backend import ACCURACY
 from keras_adv.defenses.base import Batch, Defense, Move, Nets
-from keras_adv.losses import cross_entropy
+from keras_adv.losses import cross_entropy, hits
 from keras_adv.optimizers import Adam, Optimizer
 from keras_adv.registry import option, register
 
 
 def clean_loss(nets: Nets, batch: Batch) -> dict[str, Tensor]:
-    """Cross-entropy on the clean images, in training mode."""
+    """Cross-entropy on the clean images, in training mode, and which of them are classified right."""
     logits = nets["net"].logits(batch["x"], mode="training")
-    return {"cross_entropy": cross_entropy(logits, batch["y"])}
+    return {"cross_entropy": cross_entropy(logits, batch["y"]), ACCURACY: hits(logits, batch["y"])}
 
 
 def cross_entropy_move(defense: Defense) -> Move:

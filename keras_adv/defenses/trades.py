@@ -8,6 +8,7 @@ from keras_adv.arrays import Tensor
 from keras_adv.attacks import PGD
 from keras_adv.attacks.objectives import KL, CrossEntropy, LogitComparison, Objective
 from keras_adv.attacks.task import Task
+from keras_adv.backend import ACCURACY
 from keras_adv.defenses.base import Batch, Move, Nets
 from keras_adv.defenses.crafting import (
     PairedDefense,
@@ -16,7 +17,7 @@ from keras_adv.defenses.crafting import (
     check_start,
     run_both,
 )
-from keras_adv.losses import cross_entropy, kl_divergence
+from keras_adv.losses import cross_entropy, hits, kl_divergence
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
 from keras_adv.registry import option, preset, register, tunable
 from keras_adv.threats import Linf
@@ -95,6 +96,7 @@ class Trades(PairedDefense):
         return {
             "cross_entropy": cross_entropy(clean, batch["y"]),
             "kl": self.weight * kl_divergence(clean, moved),
+            ACCURACY: hits(clean, batch["y"]),
         }
 
 

@@ -8,10 +8,10 @@ from keras import ops
 
 from keras_adv import noise
 from keras_adv.arrays import Tensor, flatten
-from keras_adv.backend import value_and_grad, where_rows
+from keras_adv.backend import ACCURACY, value_and_grad, where_rows
 from keras_adv.defenses.base import Batch, Move, Nets
 from keras_adv.defenses.crafting import PairedDefense, run_both
-from keras_adv.losses import cross_entropy, kl_divergence
+from keras_adv.losses import cross_entropy, hits, kl_divergence
 from keras_adv.optimizers import Adam, Drop, Optimizer
 from keras_adv.registry import option, preset, register, tunable
 from keras_adv.threats import L2
@@ -82,7 +82,11 @@ class VAT(PairedDefense):
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
         z, moved = run_both(nets["net"].logits, batch["x"], batch["virtual"], self.statistics)
         change = kl_divergence(ops.stop_gradient(z), moved)
-        return {"cross_entropy": cross_entropy(z, batch["y"]), "divergence": self.weight * change}
+        return {
+            "cross_entropy": cross_entropy(z, batch["y"]),
+            "divergence": self.weight * change,
+            ACCURACY: hits(z, batch["y"]),
+        }
 
 
 preset(

@@ -11,19 +11,19 @@ from keras_adv.evaluation.runner import Result
 
 
 def curves(rows: list[dict[str, float]], path: Path) -> None:
-    """Every logged term over epochs: the losses on the left (log scale), validation accuracy on the right."""
+    """Every logged term over epochs: the losses on the left (log scale), accuracies on the right."""
     figure = Figure(figsize=(9, 3.5), layout="constrained")
     left, right = figure.subplots(1, 2)
-    names = sorted({name for row in rows for name in row} - {"epoch", "seconds", "val_accuracy"})
-    for name in names:
-        points = [(r["epoch"], r[name]) for r in rows if name in r and r[name] > 0]
+    for name in sorted({name for row in rows for name in row} - {"epoch", "seconds"}):
+        accuracy = name.endswith("accuracy")
+        points = [(r["epoch"] + 1, r[name]) for r in rows if name in r and (accuracy or r[name] > 0)]
         if points:
-            left.plot(*zip(*points, strict=True), label=name)
-    left.set(xlabel="epoch", ylabel="loss terms", yscale="log")
-    left.legend(fontsize=7)
-    points = [(r["epoch"], r["val_accuracy"]) for r in rows if "val_accuracy" in r]
-    right.plot(*zip(*points, strict=True), color="black")
-    right.set(xlabel="epoch", ylabel="clean accuracy, validation")
+            (right if accuracy else left).plot(*zip(*points, strict=True), label=name, marker=".")
+    left.set(xlabel="epoch", ylabel="loss and its terms", yscale="log")
+    right.set(xlabel="epoch", ylabel="accuracy")
+    for axes in (left, right):
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.legend(fontsize=7)
     figure.savefig(path, dpi=110)
 
 

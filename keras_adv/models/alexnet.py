@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 from keras import ops
 
@@ -19,22 +17,12 @@ FORMS = {
 }
 
 
-@keras.saving.register_keras_serializable(package="keras_adv")
-class LocalResponse(keras.layers.Layer):
+def local_response(x: Tensor, size: int = 5, alpha: float = 1e-4, beta: float = 0.75) -> Tensor:
     """x / (1 + alpha mean of x^2 over `size` neighbouring channels)^beta, zeros beyond the ends."""
-
-    def __init__(self, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.size, self.alpha, self.beta = size, alpha, beta
-
-    def call(self, inputs: Tensor) -> Tensor:
-        channels, half = inputs.shape[-1], self.size // 2
-        square = ops.pad(ops.square(inputs), [[0, 0], [0, 0], [0, 0], [half, half]])
-        mean = sum(square[..., k : k + channels] for k in range(self.size)) / self.size
-        return inputs / ops.power(1.0 + self.alpha * mean, self.beta)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "size": self.size, "alpha": self.alpha, "beta": self.beta}
+    channels, half = x.shape[-1], size // 2
+    square = ops.pad(ops.square(x), [[0, 0], [0, 0], [0, 0], [half, half]])
+    mean = sum(square[..., k : k + channels] for k in range(size)) / size
+    return x / ops.power(1.0 + alpha * mean, beta)
 
 
 @register("model", "alexnet")
@@ -70,7 +58,7 @@ class AlexNet(Architecture):
             strides, padding = (4, "valid") if place == 0 else (1, "same")
             x = conv(filters, size, strides, padding, activation="relu", groups=groups)(x)
             if self.form == "caffe" and place < 2:
-                x = LocalResponse()(x)
+                x = local_response(x)
             if place in (0, 1, 4):
                 x = keras.layers.MaxPooling2D(3, 2)(x)
         return self._hidden(keras.layers.Flatten()(x))

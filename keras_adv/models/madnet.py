@@ -6,7 +6,7 @@ import keras
 
 from keras_adv.arrays import Tensor
 from keras_adv.models.base import Architecture, conv
-from keras_adv.models.resnet import PadShortcut
+from keras_adv.models.resnet import pad_shortcut
 from keras_adv.registry import option, register
 
 
@@ -44,7 +44,7 @@ class MadNetResNet(Architecture):
     def _block(self, x: Tensor, h: Tensor, width: int, strides: int) -> Tensor:
         h = _conv(self._act(_conv(h, width, strides)), width)
         if strides > 1:  # "same": a map of odd side is rounded up, as the convolution does
-            x = PadShortcut(width, 1)(keras.layers.AveragePooling2D(2, padding="same")(x))
+            x = pad_shortcut(keras.layers.AveragePooling2D(2, padding="same")(x), width, 1)
         return keras.layers.Add()([h, x])
 
 

@@ -10,22 +10,13 @@ from keras_adv.models.base import Architecture, conv, norm
 from keras_adv.registry import option, register
 
 
-@keras.saving.register_keras_serializable(package="keras_adv")
-class PadShortcut(keras.layers.Layer):
+def pad_shortcut(x: Tensor, filters: int, strides: int) -> Tensor:
     """The parameter-free shortcut: every second pixel, and zeros for the new channels (He et al., option
     A)."""
-
-    def __init__(self, filters: int, strides: int, **kwargs: object) -> None:
-        super().__init__(**kwargs)
-        self.filters, self.strides = filters, strides
-
-    def call(self, inputs: Tensor) -> Tensor:
-        x = inputs[:, :: self.strides, :: self.strides, :]
-        more = self.filters - x.shape[-1]
-        return ops.pad(x, [[0, 0], [0, 0], [0, 0], [more // 2, more - more // 2]])
-
-    def get_config(self) -> dict[str, object]:
-        return {**super().get_config(), "filters": self.filters, "strides": self.strides}
+    # operations of Keras, no layer of our own: what is saved loads without this package
+    x = x[:, ::strides, ::strides, :]
+    more = filters - x.shape[-1]
+    return ops.pad(x, [[0, 0], [0, 0], [0, 0], [more // 2, more - more // 2]])
 
 
 @register("model", "resnet")
@@ -53,5 +44,5 @@ class ResNet(Architecture):
     def _block(self, x: Tensor, width: int, strides: int) -> Tensor:
         h = self._act(norm(conv(width, 3, strides, use_bias=False)(x)))
         h = norm(conv(width, 3, use_bias=False)(h))
-        short = x if x.shape[-1] == width else PadShortcut(width, strides)(x)
+        short = x if x.shape[-1] == width else pad_shortcut(x, width, strides)
         return self._act(keras.layers.Add()([h, short]))

@@ -18,13 +18,10 @@ FORMS = {
 }
 
 
-@keras.saving.register_keras_serializable(package="keras_adv")
-class UnitLength(keras.layers.Layer):
-    """x / ||x||_2 for each image; 0 stays 0, and its gradient finite."""
-
-    def call(self, inputs: Tensor) -> Tensor:
-        square = ops.sum(ops.square(inputs), axis=-1, keepdims=True)
-        return inputs * ops.rsqrt(ops.maximum(square, 1e-12))
+def unit_length(x: Tensor) -> Tensor:
+    """x / ||x||_2 for each image; 0 stays 0, and its gradient finite (not so that of UnitNormalization)."""
+    square = ops.sum(ops.square(x), axis=-1, keepdims=True)
+    return x * ops.rsqrt(ops.maximum(square, 1e-12))
 
 
 @register("model", "resnet18")
@@ -67,7 +64,8 @@ class ResNet18(Architecture):
             x = _block(_block(x, width, strides, act), width, 1, act)
         if not self.normalized:
             return keras.layers.GlobalAveragePooling2D(name="features")(x)
-        return UnitLength(name="features")(keras.layers.GlobalAveragePooling2D()(x))
+        x = unit_length(keras.layers.GlobalAveragePooling2D()(x))
+        return keras.layers.Identity(name="features")(x)
 
 
 def _block(x: Tensor, width: int, strides: int, activation: str) -> Tensor:

@@ -9,22 +9,19 @@ from keras import ops
 
 from keras_adv.arrays import Tensor
 from keras_adv.models.base import ACTIVATIONS, Architecture, activate, conv, norm
-from keras_adv.models.resnet import PadShortcut
+from keras_adv.models.resnet import pad_shortcut
 from keras_adv.registry import option, register
 from keras_adv.validate import InvalidInput
 
 
-@keras.saving.register_keras_serializable(package="keras_adv")
-class PerImage(keras.layers.Layer):
+def per_image(images: Tensor) -> Tensor:
     """(x - mean) / max(std, 1 / (255 sqrt(N))) over the N values of each image.
 
     TensorFlow's per_image_standardization of images in 0..255, for images in [0, 1].
     """
-
-    def call(self, inputs: Tensor) -> Tensor:
-        x = inputs - ops.mean(inputs, axis=(1, 2, 3), keepdims=True)
-        variance = ops.mean(ops.square(x), axis=(1, 2, 3), keepdims=True)
-        return x * ops.rsqrt(ops.maximum(variance, 1 / (255.0**2 * math.prod(inputs.shape[1:]))))
+    x = images - ops.mean(images, axis=(1, 2, 3), keepdims=True)
+    variance = ops.mean(ops.square(x), axis=(1, 2, 3), keepdims=True)
+    return x * ops.rsqrt(ops.maximum(variance, 1 / (255.0**2 * math.prod(images.shape[1:]))))
 
 
 @register("model", "wrn")
@@ -62,7 +59,7 @@ class WRN(Architecture):
             )
 
     def body(self, x: Tensor) -> Tensor:
-        x = PerImage()(x) if self.per_image else x
+        x = per_image(x) if self.per_image else x
         x = conv(16, 3, use_bias=False)(x)
         for stage, base in enumerate((16, 32, 64)):
             for block in range((self.depth - 4) // 6):
@@ -82,8 +79,8 @@ class WRN(Architecture):
         if self.shortcut == "projection":
             return conv(filters, 1, strides, use_bias=False)(h)
         if strides == 1:  # the net's first block: Madry et al. activate before this shortcut, not the others
-            return PadShortcut(filters, 1)(h)
-        return PadShortcut(filters, 1)(keras.layers.AveragePooling2D(2, padding="same")(x))
+            return pad_shortcut(h, filters, 1)
+        return pad_shortcut(keras.layers.AveragePooling2D(2, padding="same")(x), filters, 1)
 
     def _act(self, x: Tensor) -> Tensor:
         x = norm(x)

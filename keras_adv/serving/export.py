@@ -13,8 +13,10 @@ from typing import Any
 import keras
 
 from keras_adv import files, validate
+from keras_adv.arrays import flatten
 from keras_adv.artifact import read
 from keras_adv.classifier import check_model
+from keras_adv.features import has_features, with_features
 
 PARTS = ("assets", "fingerprint.pb", "saved_model.pb", "variables")
 """What a SavedModel consists of."""
@@ -24,8 +26,8 @@ def export(model: keras.Model | str | Path, out: str | Path) -> Path:
     """Writes a TensorFlow SavedModel.
 
     Signatures, any batch size: `serving_default`: images float32 (B, H, W, C) in [0, 1] -> logits (B, K),
-    probabilities (B, K), label (B,) int64; `features`: images -> features (B, D), for models with a layer
-    "features".
+    probabilities (B, K), label (B,) int64; `features`: images -> features (B, D), for models that have any
+    (`keras_adv.features`).
 
     Args:
         model: a Keras model with logits, or a .keras file.
@@ -105,12 +107,11 @@ def _write(model: keras.Model, out: Path) -> None:
         }
 
     archive.add_endpoint("serving_default", serve, signature)
-    if any(layer.name == "features" for layer in model.layers):
-        inner = keras.Model(model.inputs, model.get_layer("features").output)
-        archive.track(inner)
+    if has_features(model):
 
         def features(images: Any) -> dict[str, Any]:
-            return {"features": tf.cast(inner(checked(images), training=False), tf.float32)}
+            found, _ = with_features(model, lambda: model(checked(images), training=False))
+            return {"features": tf.cast(flatten(found), tf.float32)}
 
         archive.add_endpoint("features", features, signature)
     archive.write_out(str(out), verbose=False)

@@ -57,8 +57,9 @@ class Watched(Game):
 
     def make_move(self, move, nets, batch):
         terms = super().make_move(move, nets, batch)
+        shown = {name: value for name, value in terms.items() if name not in ("loss", "accuracy")}
         learnable = [v for player in self.players.values() for v in player.trainable_variables]
-        self.story.append((terms, [snapshot(v) for v in {id(v): v for v in learnable}.values()]))
+        self.story.append((shown, [snapshot(v) for v in {id(v): v for v in learnable}.values()]))
         return terms
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_adv import data, registry
 from keras_adv.backend import Game
+from keras_adv.batches import Batches
 from keras_adv.losses import cross_entropy
 from keras_adv.models import MLP, LeNet
 from keras_adv.optimizers import SGD
@@ -77,7 +78,7 @@ def _short_run(name, steps, convolved):
             v.assign(rng.normal(size=v.shape))
     game.compile_moves(defense.moves(), 20, 1)
     before = clean_loss(game.predictor) if steps > FIRST else 0.0
-    batches, rows = data.Batches(digits.train, 50, seed=0), []
+    batches, rows = Batches(digits.train, 50, seed=0), []
     for step in range(steps):
         game.reset_metrics()
         logs = game.train_on_batch(*batches[step % len(batches)], return_dict=True)

@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_adv import noise, registry
 from keras_adv.backend import Game, Net, compile
-from keras_adv.data import Batches
+from keras_adv.batches import Batches
 from keras_adv.defenses.label_smoothing import smoothed_cross_entropy
 from keras_adv.defenses.mad import MAD, cosine, spread
 from keras_adv.losses import cross_entropy
@@ -17,7 +17,7 @@ def terms(mad, model, x, y, seed=SEED):
     nets, x, y = {"net": Net(model)}, ops.convert_to_tensor(x), ops.convert_to_tensor(y)
     batch = {"x": x, "y": y, **mad.prepare(nets, x, y, seed)}
     found = mad.moves()[0].loss(nets, batch)
-    assert tuple(found) == mad.moves()[0].terms
+    assert tuple(found) == (*mad.moves()[0].terms, "accuracy")
     return {k: np.asarray(v) for k, v in found.items()}, {k: np.asarray(v) for k, v in batch.items()}
 
 
@@ -151,7 +151,7 @@ def test_without_its_weights_it_is_smoothed_cross_entropy_of_both_branches(net, 
     plain = MAD(alpha=1.0, siamese=0.0, variance=0.0, jacobian=0.0)
     found, _ = terms(plain, net, x, y)
     ce = np.asarray(cross_entropy(Net(net).logits(ops.convert_to_tensor(x)), y))
-    assert list(found) == ["cross_entropy"] and plain.passes(10) == {"net.weights": 1}
+    assert list(found) == ["cross_entropy", "accuracy"] and plain.passes(10) == {"net.weights": 1}
     np.testing.assert_allclose(found["cross_entropy"], of_pairs(ce), rtol=1e-4, atol=1e-5)
 
 

@@ -15,7 +15,7 @@ from keras_adv.defenses.mat import (
     cosines,
     second_order,
 )
-from keras_adv.layers import MaxMahalanobisHead
+from keras_adv.layers import centres_of
 from keras_adv.losses import pick
 from keras_adv.models import MLP, LeNet
 from keras_adv.numerics.simplex import simplex
@@ -72,7 +72,7 @@ def test_features_of_length_0_give_finite_values_and_gradients(points):
 def test_the_largest_logit_is_the_largest_cosine(trained, digits):
     x = ops.convert_to_tensor(digits.test[0])
     phi, z = Net(trained).features_and_logits(x)
-    cos = cosines(phi, trained.layers[-1].centres)
+    cos = cosines(phi, centres_of(trained))
     np.testing.assert_array_equal(np.argmax(z, axis=1), np.argmax(cos, axis=1))
     np.testing.assert_allclose(z, cos * mat.safe_norm(phi)[:, None], rtol=1e-3, atol=1e-4)
     assert (np.argmax(z, axis=1) == digits.test[1]).mean() > 0.9
@@ -92,7 +92,7 @@ def test_terms_by_hand(trained, digits):
     x, y = (part[:24] for part in digits.train)
     defense = MAT(attack=SMALL, alpha=0.7, beta=2.5)
     terms, batch = terms_of(defense, trained, x, y)
-    assert tuple(terms) == ("ftc", "so", "bibo", "feature_norm")
+    assert tuple(terms) == ("ftc", "so", "bibo", "feature_norm", "accuracy")
     phi, other = (
         np.asarray(Net(trained).features_and_logits(v)[0], "float64")
         for v in (batch["x"], batch["adversarial"])
@@ -165,12 +165,12 @@ def test_ablations_drop_terms_and_the_attack(alpha, beta, names, fresh, digits):
     game = Game(fresh, defense)
     terms, batch = terms_of(defense, game.predictor, digits.train[0][:8], digits.train[1][:8])
     (move,) = defense.moves()
-    assert move.terms == names and tuple(terms) == (*names, "feature_norm")
+    assert move.terms == names and tuple(terms) == (*names, "feature_norm", "accuracy")
     assert ("adversarial" in batch) == bool(beta)
     assert ("net.input" in defense.passes(10)) == bool(beta)
     game.compile_moves((move,), 10, 1)
     logs = game.play(*(ops.convert_to_tensor(part[:8]) for part in digits.train))
-    assert set(logs) == {*names, "feature_norm"}
+    assert set(logs) == {"loss", "accuracy", *names, "feature_norm"}
 
 
 def test_the_predictor_saves_and_loads_without_state_of_training(trained, digits, tmp_path):
@@ -180,15 +180,14 @@ def test_the_predictor_saves_and_loads_without_state_of_training(trained, digits
     np.testing.assert_array_equal(loaded.predict(x, verbose=0), trained.predict(x, verbose=0))
     assert not [v for v in loaded.variables if "adam" in v.path]
     assert MAT().predictor(loaded) is loaded
-    head = loaded.layers[-1]
-    assert isinstance(head, MaxMahalanobisHead) and not head.trainable_variables
-    np.testing.assert_allclose(head.centres, simplex(10, 64), atol=1e-6)
+    assert not loaded.layers[-1].trainable_variables
+    np.testing.assert_allclose(centres_of(loaded), simplex(10, 64), atol=1e-6)
 
 
 def test_training_finds_the_centres(trained, digits):
     """After 6 epochs features lie near their centres (the paper's nets, table 5: cosine 0.85 to 0.99)."""
     phi, _ = Net(trained).features_and_logits(ops.convert_to_tensor(digits.train[0]))
-    own = pick(cosines(phi, trained.layers[-1].centres), ops.convert_to_tensor(digits.train[1]))
+    own = pick(cosines(phi, centres_of(trained)), ops.convert_to_tensor(digits.train[1]))
     assert float(np.mean(own)) > 0.75
 
 

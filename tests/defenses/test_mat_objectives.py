@@ -95,7 +95,7 @@ def test_the_adaptive_attack_knows_the_defense():
 
 def test_its_objectives_refuse_other_nets(net, digits):
     x, y = digits.test[0][:8], digits.test[1][:8]
-    with pytest.raises(InvalidInput, match="MaxMahalanobisHead"):
+    with pytest.raises(InvalidInput, match="ends in a layer 'centres'"):
         attack(net, x, y, "pgd(loss='cosine')")
     with pytest.raises(InvalidInput, match="targeted form"):
         attack(net, x, y, "pgd(loss='mat')", targets="next")

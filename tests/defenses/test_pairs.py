@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_adv.data import Batches
+from keras_adv.batches import Batches
 from keras_adv.defenses import MAD
 from keras_adv.defenses.pairs import Partners
 

@@ -9,12 +9,12 @@ from paper_nets import CIFAR, COUNTS, MNIST, made
 from keras_adv import InvalidInput, registry
 from keras_adv.backend import Net, value_and_grad
 from keras_adv.losses import cross_entropy
-from keras_adv.models.alexnet import AlexNet, LocalResponse
+from keras_adv.models.alexnet import AlexNet, local_response
 from keras_adv.models.convnet import ConvNet
 from keras_adv.models.madnet import MadNetResNet
 from keras_adv.models.madry_cnn import MadryCNN
 from keras_adv.models.nin import NIN
-from keras_adv.models.resnet18 import ResNet18, UnitLength
+from keras_adv.models.resnet18 import ResNet18, unit_length
 from keras_adv.models.small_cnn import SmallCNN
 from keras_adv.models.vgg import VGG
 
@@ -148,9 +148,8 @@ def test_afd_net_ends_in_one_pixel_and_its_features_may_have_unit_length():
 
 
 def test_unit_length_at_zero_has_a_finite_gradient():
-    layer = UnitLength()
     x = ops.convert_to_tensor(np.array([[0.0, 0.0], [3.0, 4.0]], "float32"))
-    out, _, g = value_and_grad(lambda v: (ops.sum(layer(v), axis=1), None), x)
+    out, _, g = value_and_grad(lambda v: (ops.sum(unit_length(v), axis=1), None), x)
     np.testing.assert_allclose(out, [0, 1.4], rtol=1e-6)
     assert np.isfinite(np.asarray(g)).all()
     np.testing.assert_allclose(g[1], [4 / 125, -3 / 125], rtol=1e-4)  # (1 - u u^T) 1 / ||x||
@@ -186,7 +185,7 @@ def test_madnet_without_its_residues_is_the_stem_with_parameter_free_shortcuts()
 
 def test_local_response_is_caffes():
     x = images((2, 2, 7), seed=3) * 50
-    out = np.asarray(LocalResponse()(x))
+    out = np.asarray(local_response(x))
     by_hand = np.empty_like(x)
     for c in range(7):
         near = x[..., max(c - 2, 0) : c + 3]

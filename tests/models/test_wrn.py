@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_adv.models.wrn import WRN, PerImage
+from keras_adv.models.wrn import WRN, per_image
 
 
 def features(net, x):
@@ -41,13 +41,13 @@ def test_per_image_is_tensorflows_and_a_flat_image_is_finite():
     x = np.random.default_rng(0).random((2, 4, 4, 3)).astype("float32")
     x[1] = 0.5
     z = x[0] - x[0].mean()
-    out = np.asarray(PerImage()(x))
+    out = np.asarray(per_image(x))
     np.testing.assert_allclose(out[0], z / z.std(), rtol=1e-4, atol=1e-5)
     assert (out[1] == 0).all()
     near = np.zeros((1, 4, 4, 3), "float32")
     near[0, 0, 0, 0] = 1e-5  # below the floor 1 / (255 sqrt(48))
     np.testing.assert_allclose(
-        np.asarray(PerImage()(near)), (near - near.mean()) * 255 * np.sqrt(48), rtol=1e-4, atol=1e-7
+        np.asarray(per_image(near)), (near - near.mean()) * 255 * np.sqrt(48), rtol=1e-4, atol=1e-7
     )
 
 

@@ -12,6 +12,7 @@ from keras_adv.backend import FrozenNet, Net
 from keras_adv.defenses import MAT, Trades
 from keras_adv.defenses.mat import ASCENT, CosineDistance, MATLoss
 from keras_adv.defenses.trades import TradesLoss
+from keras_adv.layers import centres_of
 from keras_adv.numerics.simplex import simplex
 from keras_adv.threats import Linf
 from tests.transcriptions import mat
@@ -25,7 +26,7 @@ def prepared(defense, rate=0.0):
     linear = layers.Dense(defense.dim, dtype="float64")
     twin = keras.Model(body.input, linear(body.output))
     twin.set_weights([w for v, w in zip(served.weights, served.get_weights(), strict=True) if learned(v)])
-    return served, twin, [v.value for v in twin.trainable_variables], served.layers[-1].centres.numpy()
+    return served, twin, [v.value for v in twin.trainable_variables], np.asarray(centres_of(served))
 
 
 def learned(variable):
@@ -95,7 +96,7 @@ def test_with_dropout_x_and_x_adv_draw_masks_of_their_own(defense):
         played = MAT(dim=5, statistics="clean")
         served = played.predictor(net(rate=0.5))
         phi = keras.Model(served.input, served.layers[-2].output)
-        mu = served.layers[-1].centres.numpy()
+        mu = np.asarray(centres_of(served))
         names = {"ftc": "ftc", "so": "so", "bibo": "bibo"}
 
         def terms():

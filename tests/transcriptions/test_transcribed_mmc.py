@@ -11,6 +11,7 @@ from keras_adv.attacks.objectives import CrossEntropy, MarginObjective
 from keras_adv.backend import FrozenNet, Net
 from keras_adv.defenses import MMC
 from keras_adv.defenses.mmc import CentreDistance, wrong_class
+from keras_adv.layers import centres_of
 from keras_adv.numerics.simplex import simplex
 from keras_adv.threats import Linf
 from tests.transcriptions import mmc
@@ -43,7 +44,7 @@ def prepared(dim, scale=10.0, rate=0.0, attack=None, targeted=False):
         twin = keras.Model(twin.input, layers.Dense(dim, dtype="float64")(twin.output))
     held = [w for v, w in zip(served.weights, served.get_weights(), strict=True) if of_the_twin(v)]
     twin.set_weights(held)
-    return defense, served, twin, wide(served.layers[-1].centres)
+    return defense, served, twin, wide(centres_of(served))
 
 
 def of_the_twin(variable):

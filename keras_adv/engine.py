@@ -1,0 +1,141 @@
+"""A training: the moves of a defense, played on data by Keras' `fit`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from keras_adv import registry, validate
+from keras_adv.averaging import AVERAGED, EMA
+from keras_adv.backend import Game, Net
+from keras_adv.callbacks import (
+    BEST_WEIGHTS,
+    BestWeights,
+    Checkpoint,
+    EpochOrder,
+    PhaseChange,
+    Progress,
+    StopAfterStep,
+    StopOnCollapse,
+    StopOnNaN,
+)
+from keras_adv.defenses import Defense
+from keras_adv.defenses.base import Move, Phase
+from keras_adv.feeding import Feed
+from keras_adv.optimizers import Ready
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a training consists of.
+
+    Args:
+        defense: what is played.
+        feed: what it is played on.
+        epochs: passes over the data.
+        settings: what else tells it from another: names and values fit for JSON.
+        average: of the weights, or None.
+        optimizer: in place of the defense's for the classifier, or None.
+    """
+
+    defense: Defense
+    feed: Feed
+    epochs: int
+    settings: dict[str, Any]
+    average: EMA | None = None
+    optimizer: Ready | None = None
+
+    def game(self, served: keras.Model, seed: int) -> Game:
+        """The Keras model that trains `served`, compiled."""
+        watched: dict[str, keras.layers.Layer] = {}
+        if self.defense.collapse_guard():
+            watched[BEST_WEIGHTS] = BestWeights(served)
+        if self.average:
+            watched[AVERAGED] = self.average.build(served, self.feed.steps * self.epochs)
+        game = Game(served, self.defense, seed, watched)
+        game.compile_moves(
+            tuple(m for phase in self._phases for m in phase.moves), self.feed.steps, self.epochs
+        )
+        return game
+
+    @property
+    def _phases(self) -> tuple[Phase, ...]:
+        phases = self.defense.phases(self.epochs)
+        return tuple(phase._replace(moves=tuple(map(self._with_optimizer, phase.moves))) for phase in phases)
+
+    def _with_optimizer(self, move: Move) -> Move:
+        mine = self.optimizer is not None and move.name == "net"
+        return move._replace(optimizer=self.optimizer) if mine else move  # type: ignore[arg-type]
+
+    def play(
+        self,
+        game: Game,
+        held_out: Any,
+        callbacks: Sequence[keras.callbacks.Callback],
+        verbose: int | str,
+    ) -> None:
+        """Trains, from where a `Checkpoint` among the callbacks finds it, and serves the average if one is
+        asked for."""
+        for callback in callbacks:
+            # Keras knows the direction of metrics only that it was given in `compile`
+            if getattr(callback, "mode", None) == "auto" and hasattr(callback, "monitor"):
+                callback.mode = "max" if callback.monitor.endswith("accuracy") else "min"
+        done = 0
+        for checkpoint in (c for c in callbacks if isinstance(c, Checkpoint)):
+            done = checkpoint.restore(game, self._identity(game), self.epochs)
+        guard, served = self.defense.collapse_guard(), game.predictor
+        own = [EpochOrder(self.feed.ordered)] if self.feed.ordered else []
+        own += [PhaseChange(self._phases), StopOnNaN()]
+        own += [StopOnCollapse(guard, served, *self.feed.sample)] if guard else []
+        progress = Progress(self.defense.name, verbose)
+        if done < self.epochs:
+            self._fit(
+                game,
+                shuffle=False,  # the batches have their own order
+                initial_epoch=done,
+                epochs=self.epochs,
+                validation_data=held_out,
+                callbacks=[*own, *callbacks, progress],
+                verbose=progress.verbose,
+            )
+        if self.average and not (guard and int(game.observers[BEST_WEIGHTS].collapsed)):
+            self._serve_average(game)
+
+    def _fit(self, game: Game, callbacks: Sequence[keras.callbacks.Callback], **options: Any) -> None:
+        asked = StopAfterStep()
+        try:
+            with asked.listening():
+                game.fit(self.feed.source, callbacks=[*callbacks, asked], **self.feed.options, **options)
+                asked.stop_if_asked()  # after its last step, too
+        except LookupError as error:  # TensorFlow names the operation
+            if "gradient registry" not in str(error):
+                raise
+            allowed = f"of operations whose gradient can be differentiated, for {self.defense.name}"
+            raise validate.unusable("model", allowed, str(error)) from error
+
+    def _serve_average(self, game: Game) -> None:
+        """Puts the average into the net that is served, and has it gather its statistics anew."""
+        game.observers[AVERAGED].restore(game.predictor)
+        momentum = max((n.momentum for n in Net(game.predictor).normalisations), default=0.0)
+        enough = math.ceil(5 / (1 - momentum)) if momentum < 1 else self.feed.steps
+        if self.feed.ordered:
+            self.feed.ordered.set_epoch(0)
+        game.gather_statistics(self.feed.some(enough))
+
+    def _identity(self, game: Game) -> dict[str, Any]:
+        """What a run is, so that a checkpoint of another is refused. Its length counts where a rate depends
+        on it."""
+        scheduled = any(getattr(move.optimizer, "schedule", None) is not None for move in game.moves)
+        return {
+            "defense": registry.spec(self.defense, full=True),
+            "network": [list(v.shape) for v in game.predictor.weights],
+            "data": self.feed.identity,
+            **{
+                name: value if isinstance(value, str) else int(value) for name, value in self.settings.items()
+            },
+            **({"epochs": int(self.epochs)} if scheduled else {}),
+        }

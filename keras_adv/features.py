@@ -1,0 +1,146 @@
+"""The features of a classifier: what its layer named "features" returns or, where it has none, what its last
+Dense layer is given."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_adv import validate
+from keras_adv.arrays import Tensor, flatten
+
+NAME = "features"
+
+
+def with_features(model: keras.layers.Layer, run: Callable[[], Any]) -> tuple[Tensor, Any]:
+    """(features (B, ...), what `run` returns), of one pass through any kind of model.
+
+    Args:
+        model: the classifier: functional, Sequential or subclassed, with layers at any depth.
+        run: makes the pass; of several Dense layers the one that is called last counts.
+
+    Raises:
+        InvalidInput: the model has no layer named "features" and no Dense layer, or the pass calls none.
+    """
+    named, watched = _watched(model)
+    seen: list[Tensor] = []
+    kept = [(layer, vars(layer).get("call")) for layer in watched]
+    for layer in watched:
+        vars(layer)["call"] = _seeing(layer.call, seen, output=named)
+    try:
+        returned = run()
+    finally:
+        for layer, call in kept:
+            vars(layer).pop("call")
+            if call is not None:
+                vars(layer)["call"] = call
+    if not seen:
+        raise _without(model)
+    return seen[-1], returned
+
+
+def has_features(model: keras.layers.Layer) -> bool:
+    """Whether a model has a layer that may tell its features."""
+    return bool(_candidates(model)[1])
+
+
+def _candidates(model: keras.layers.Layer) -> tuple[bool, list[keras.layers.Layer]]:
+    """(whether it has a layer named "features", the layers that may tell the features)."""
+    layers = list(model._flatten_layers(include_self=False))
+    named = [layer for layer in layers if layer.name == NAME]
+    return bool(named), named or [layer for layer in layers if isinstance(layer, keras.layers.Dense)]
+
+
+def _watched(model: keras.layers.Layer) -> tuple[bool, list[keras.layers.Layer]]:
+    """As `_candidates`. Raises InvalidInput where there are none."""
+    named, layers = _candidates(model)
+    if not layers:
+        raise _without(model)
+    return named, layers
+
+
+def _seeing(call: Callable[..., Tensor], seen: list[Tensor], output: bool) -> Callable[..., Tensor]:
+    def watched(*args: Any, **options: Any) -> Tensor:
+        returned = call(*args, **options)
+        seen.append(returned if output else (*args, *options.values())[0])
+        return returned
+
+    return watched
+
+
+def _without(model: keras.layers.Layer) -> validate.InvalidInput:
+    names = [layer.name for layer in model._flatten_layers(include_self=False)]
+    return validate.invalid("model", "a model with a layer named 'features', or a Dense layer", names)
+
+
+def encoder(net: keras.Model, name: str = "encoder") -> keras.Model:
+    """The net up to its features, a model of its very layers: images (B, H, W, C) -> (B, F).
+
+    Where Keras knows the graph of the net it is a functional model, whose weights are those before the
+    features; else an `Encoder`.
+
+    Raises:
+        InvalidInput: as `with_features`.
+    """
+    found = _symbolic(net)
+    if found is None:
+        return Encoder(net, name=name)
+    flat = found if len(found.shape) == 2 else keras.layers.Flatten()(found)
+    return keras.Model(net.inputs[0], flat, name=name)
+
+
+def feature_size(net: keras.Model) -> int:
+    """F of a functional model's features (B, F), whatever stands inside it."""
+    found = _symbolic(net)
+    if found is None:
+        found, _ = with_features(net, lambda: net(ops.zeros((1, *net.input_shape[1:]))))
+    return math.prod(found.shape[1:])
+
+
+def _symbolic(net: keras.Model) -> Any:
+    """The features as a tensor of the net's own graph, or None where it has none that reaches them."""
+    named, watched = _watched(net)
+    layer = watched[-1]
+    if not getattr(net, "inputs", None) or all(layer is not own for own in net.layers):
+        return None
+    try:
+        return layer.output if named else layer.input
+    except (AttributeError, ValueError):  # it stands in several places, or in none
+        return None
+
+
+@keras.saving.register_keras_serializable(package="keras_adv")
+class Encoder(keras.Model):
+    """`encoder` of a model whose graph Keras does not know. It learns what `net` learns, but for a Dense
+    layer that is given the features.
+
+    Args:
+        net: the classifier, whose very layers these are.
+    """
+
+    def __init__(self, net: keras.Model, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.net = net
+        named, watched = _watched(net)
+        self._behind = None if named else watched[-1]
+        self.built = True
+
+    def call(self, images: Tensor, training: bool = False) -> Tensor:
+        return flatten(with_features(self.net, lambda: self.net(images, training=training))[0])
+
+    @property
+    def trainable_variables(self) -> list[Any]:
+        behind = set() if self._behind is None else {id(v) for v in self._behind.variables}
+        return [v for v in self.net.trainable_variables if id(v) not in behind]
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name, "net": keras.saving.serialize_keras_object(self.net)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Encoder:
+        net = keras.saving.deserialize_keras_object(config["net"], custom_objects)
+        return cls(net, name=config["name"])

@@ -1,0 +1,209 @@
+"""What `defend` trains on: arrays, or whatever yields batches that Keras' `fit` takes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_adv import validate
+from keras_adv.batches import Batches
+from keras_adv.data import Split
+from keras_adv.defenses import Defense
+from keras_adv.fingerprint import fingerprint
+
+
+class Feed:
+    """Training data, checked.
+
+    Attributes:
+        source: what `fit` iterates.
+        steps: batches an epoch.
+        sample: images and labels that are at hand: all of arrays, else the first batch.
+        identity: what tells these data from others, for a checkpoint.
+        options: for `fit`.
+    """
+
+    def __init__(self, source: Any, steps: int, sample: Split, identity: str, **options: Any) -> None:
+        self.source, self.steps, self.sample = source, steps, sample
+        self.identity, self.options = identity, options
+
+    @property
+    def ordered(self) -> Batches | None:
+        """The batches of arrays, whose order is set for each epoch."""
+        return self.source if isinstance(self.source, Batches) else None
+
+    def some(self, count: int) -> Iterator[Split]:
+        """Images and labels of so many batches, at most an epoch's."""
+        batches: Any = self.source
+        if isinstance(batches, keras.utils.PyDataset):
+            batches = (self.source[number] for number in range(self.steps))
+        for batch in itertools.islice(iter(batches), min(count, self.steps)):
+            yield batch[0], batch[1]
+
+
+class Given:
+    """Training data as `keras_adv.defend` was given them, whose arguments these are.
+
+    Attributes:
+        images: what the model may be looked at with: the images, or those of the first batch.
+
+    Raises:
+        InvalidInput: no kind of data that can be trained on.
+    """
+
+    def __init__(
+        self, x: Any, y: Any, sample_weight: Any, class_weight: Any, batch_size: int, steps: int | None
+    ) -> None:
+        self.x, self.y, self.sample_weight, self.class_weight = x, y, sample_weight, class_weight
+        self.batch_size, self.steps = batch_size, steps
+        self.first: tuple[Any, ...] | None = None
+        if is_stream(x):
+            for name, value in (("y", y), ("sample_weight", sample_weight)):
+                if value is not None:
+                    raise validate.unusable(name, "None with batches, which hold it", type(value).__name__)
+            self.first, self.x = first_batch(x)
+        elif y is None:
+            allowed = "labels (N,), or `x` a tf.data.Dataset, a keras.utils.PyDataset or a generator"
+            raise validate.invalid("y", allowed, None)
+        self.images = np.asarray(x if self.first is None else self.first[0])
+
+    def checked(
+        self, defense: Defense, net: keras.Model, shape: tuple[int, ...], seed: int, augment: str
+    ) -> Feed:
+        """The data for a defense of a net of images of `shape`.
+
+        Raises:
+            InvalidInput: they do not fit.
+        """
+        classes = int(net.output_shape[-1])
+        if self.first is not None:
+            return self._stream(self.first, defense, shape, classes, augment)
+        x = validate.images(self.x, shape=shape)
+        y = validate.labels(self.y, len(x), classes)
+        weights = _weights(y, classes, self.sample_weight, self.class_weight)
+        images, labels = defense.extend_data(net, x, y)
+        if weights is not None and len(images) != len(x):
+            raise validate.unusable(
+                "sample_weight", f"none with {defense.name}, which adds images", "weights"
+            )
+        rows = defense.batch_rows(labels)
+        batches = Batches((images, labels), self.batch_size, seed, augment, rows, weights, self.steps)
+        whole = len(images) // batches.batch
+        if self.steps is not None and self.steps > whole:
+            raise validate.invalid(
+                "steps_per_epoch", f"at most the {whole} batches of the images", self.steps
+            )
+        return Feed(batches, len(batches), (x, y), fingerprint(x, y, *([] if weights is None else [weights])))
+
+    def _stream(self, first: Any, defense: Defense, shape: Any, classes: int, augment: str) -> Feed:
+        images = validate.images(first[0], shape=shape)
+        labels = validate.labels(first[1], len(images), classes)
+        if augment != "none":
+            allowed = "'none' with batches, which are augmented where they are made"
+            raise validate.invalid("augment", allowed, augment)
+        if type(defense).extend_data is not Defense.extend_data or defense.batch_rows(labels) is not None:
+            allowed = f"arrays for {defense.name}, which looks at the whole set"
+            raise validate.unusable("x", allowed, "batches")
+        known, options = _length(self.x), dict[str, Any]()
+        if self.steps is None and known is None:
+            allowed = "given for data that do not say how many they are"
+            raise validate.invalid("steps_per_epoch", allowed, None)
+        if self.class_weight is not None and hasattr(self.x, "__next__"):
+            allowed = "None with a generator, which yields weights itself"
+            raise validate.unusable("class_weight", allowed, "weights")
+        if self.class_weight is not None:
+            options["class_weight"] = dict(_class_weights(self.class_weight, classes))
+        if self.steps is not None:
+            options["steps_per_epoch"] = self.steps
+        steps = self.steps or known or 0
+        return Feed(self.x, steps, (images, labels), f"{steps} batches of a stream", **options)
+
+
+def held_out(given: Any, shape: tuple[int, ...], classes: int) -> Any:
+    """What `fit` takes as validation data: (images, labels) or (images, labels, weights), checked, or data
+    that yield such batches, of which the first is."""
+    if given is None:
+        return None
+    if is_stream(given) and not hasattr(given, "__next__"):
+        (x, y, *_), found = first_batch(given)
+    elif isinstance(given, (tuple, list)) and len(given) in (2, 3):
+        (x, y, *rest), found = given, None
+    else:
+        allowed = "(images, labels), (images, labels, weights) or a dataset"
+        raise validate.invalid("validation_data", allowed, type(given).__name__)
+    images = validate.images(x, "validation_data", shape)
+    labels = validate.labels(y, len(images), classes, "validation_data")
+    return (images, labels, *rest) if found is None else found
+
+
+def is_stream(x: Any) -> bool:
+    """Whether `x` yields batches, and is no array of images."""
+    return hasattr(x, "__next__") or isinstance(x, keras.utils.PyDataset) or hasattr(x, "element_spec")
+
+
+def first_batch(x: Any) -> tuple[tuple[Any, ...], Any]:
+    """(the first batch of a stream, the stream with nothing taken from it).
+
+    Raises:
+        InvalidInput: it yields nothing, or something else than batches of images and labels.
+    """
+    if isinstance(x, keras.utils.PyDataset):
+        return _batch(x[0]), x
+    first = next(iter(x), None)
+    if first is None:
+        raise validate.unusable("x", "data with at least one batch", "none")
+    return _batch(first), _again(first, x) if hasattr(x, "__next__") else x
+
+
+def _again(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
+    """A generator, which is what Keras takes."""
+    yield first
+    yield from rest
+
+
+def _batch(given: Any) -> tuple[Any, ...]:
+    if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
+        allowed = "batches of (images, labels) or (images, labels, weights)"
+        raise validate.unusable("x", allowed, f"batches of {type(given).__name__}")
+    return tuple(np.asarray(part) for part in given)
+
+
+def _weights(y: np.ndarray, classes: int, given: Any, by_class: Any) -> np.ndarray | None:
+    """(N,) float32 product of the weights of the images and of their classes."""
+    if given is None and by_class is None:
+        return None
+    weights = np.ones(len(y), "float32")
+    if given is not None:
+        weights = validate.as_array("sample_weight", given, f"numbers of shape ({len(y)},)").astype("float32")
+        if weights.shape != y.shape or not (np.isfinite(weights).all() and (weights >= 0).all()):
+            allowed = f"finite numbers of at least 0, of shape ({len(y)},)"
+            raise validate.unusable("sample_weight", allowed, f"shape {weights.shape}")
+    if by_class is not None:
+        table = np.ones(classes, "float32")
+        for number, weight in _class_weights(by_class, classes).items():
+            table[number] = weight
+        weights = weights * table[y]
+    return weights
+
+
+def _class_weights(given: Any, classes: int) -> Mapping[int, float]:
+    if not isinstance(given, Mapping):
+        raise validate.invalid("class_weight", "a dictionary of class numbers and weights", given)
+    for number, weight in given.items():
+        validate.number("class_weight", number, low=0, high=classes - 1, whole=True)
+        validate.number(f"class_weight[{number}]", weight, low=0.0)
+    return given
+
+
+def _length(x: Any) -> int | None:
+    """Batches of a stream; None where it has no end or does not say."""
+    if isinstance(x, keras.utils.PyDataset):
+        return x.num_batches
+    if hasattr(x, "cardinality"):
+        count = int(x.cardinality())
+        return count if count > 0 else None
+    return None
