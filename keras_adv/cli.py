@@ -108,6 +108,9 @@ def recipe_flags() -> None:
     flags.DEFINE_enum("augment", None, AUGMENTS, "augmentation of the training images")
     flags.DEFINE_enum("precision", None, PRECISIONS, "what the layers compute in while they are trained")
     flags.DEFINE_string("average", None, "average of the weights to serve: ema(decay=0.998, start=0.6)")
+    flags.DEFINE_string(
+        "best", None, "serve the epoch that withstands it best: pgd(threat=linf(eps=0.1), steps=10)"
+    )
     flags.DEFINE_bool("normalize", None, "normalise inside the model by the training images")
     flags.DEFINE_integer("seed", None, "of weights, order and random starts")
     flags.DEFINE_string("start", None, "train on from this model: a zoo name, a run folder, or FILE.keras")
@@ -123,4 +126,6 @@ def recipe_from_flags() -> Recipe:
     for name in ("data", "epochs", "batch_size", "augment", "precision", "normalize", "seed", "start"):
         if FLAGS[name].value is not None:
             changes[name] = FLAGS[name].value
+    if FLAGS.best is not None:
+        changes["best"] = registry.parse("attack", FLAGS.best)
     return recipe.replace(**changes)

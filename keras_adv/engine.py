@@ -10,10 +10,13 @@ from typing import Any
 import keras
 
 from keras_adv import registry, validate
+from keras_adv.attacks import Attack
 from keras_adv.averaging import AVERAGED, EMA
 from keras_adv.backend import Game, Net
 from keras_adv.callbacks import (
+    BEST_EPOCH,
     BEST_WEIGHTS,
+    BestEpoch,
     BestWeights,
     Checkpoint,
     EpochOrder,
@@ -28,6 +31,9 @@ from keras_adv.defenses.base import Move, Phase
 from keras_adv.feeding import Feed
 from keras_adv.optimizers import Ready
 
+BEST_OF = 1000
+"""Held-out images, the first ones, by which the best epoch is chosen."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -40,6 +46,7 @@ class Run:
         settings: what else tells it from another: names and values fit for JSON.
         average: of the weights, or None.
         optimizer: in place of the defense's for the classifier, or None.
+        best: the attack by which the best epoch is chosen, or None: the last one is served.
     """
 
     defense: Defense
@@ -48,6 +55,7 @@ class Run:
     settings: dict[str, Any]
     average: EMA | None = None
     optimizer: Ready | None = None
+    best: Attack | None = None
 
     def game(self, served: keras.Model, seed: int) -> Game:
         """The Keras model that trains `served`, compiled."""
@@ -56,6 +64,8 @@ class Run:
             watched[BEST_WEIGHTS] = BestWeights(served)
         if self.average:
             watched[AVERAGED] = self.average.build(served, self.feed.steps * self.epochs)
+        if self.best:
+            watched[BEST_EPOCH] = BestWeights(served, BEST_EPOCH)
         game = Game(served, self.defense, seed, watched)
         game.compile_moves(
             tuple(m for phase in self._phases for m in phase.moves), self.feed.steps, self.epochs
@@ -91,6 +101,10 @@ class Run:
         own = [EpochOrder(self.feed.ordered)] if self.feed.ordered else []
         own += [PhaseChange(self._phases), StopOnNaN()]
         own += [StopOnCollapse(guard, served, *self.feed.sample)] if guard else []
+        if self.best:
+            average: Any = game.observers.get(AVERAGED)
+            images, labels = (part[:BEST_OF] for part in held_out[:2])
+            own += [BestEpoch(self.best, served, images, labels, average)]
         progress = Progress(self.defense.name, verbose)
         if done < self.epochs:
             self._fit(
@@ -102,8 +116,11 @@ class Run:
                 callbacks=[*own, *callbacks, progress],
                 verbose=progress.verbose,
             )
-        if self.average and not (guard and int(game.observers[BEST_WEIGHTS].collapsed)):
-            self._serve_average(game)
+        if self.best:
+            game.observers[BEST_EPOCH].restore(served)
+        elif self.average and not (guard and int(game.observers[BEST_WEIGHTS].collapsed)):
+            game.observers[AVERAGED].restore(served)
+            self._gather_statistics(game)
 
     def _fit(self, game: Game, callbacks: Sequence[keras.callbacks.Callback], **options: Any) -> None:
         asked = StopAfterStep()
@@ -117,9 +134,8 @@ class Run:
             allowed = f"of operations whose gradient can be differentiated, for {self.defense.name}"
             raise validate.unusable("model", allowed, str(error)) from error
 
-    def _serve_average(self, game: Game) -> None:
-        """Puts the average into the net that is served, and has it gather its statistics anew."""
-        game.observers[AVERAGED].restore(game.predictor)
+    def _gather_statistics(self, game: Game) -> None:
+        """Has batch normalisation gather anew what it stores, by the weights that the net now has."""
         momentum = max((n.momentum for n in Net(game.predictor).normalisations), default=0.0)
         enough = math.ceil(5 / (1 - momentum)) if momentum < 1 else self.feed.steps
         if self.feed.ordered:

@@ -165,15 +165,17 @@ class Adam(Optimizer):
         learning_rate: of the first step.
         beta_1: share of the mean gradient that a step keeps.
         schedule: of the rate over the run; None keeps it.
+        clip: length that the gradient of all weights together is shortened to; None: never.
     """
 
     learning_rate: float = tunable(default=1e-3, lowest=1e-4, highest=1e-2, log=True, above=0.0)
     beta_1: float = option(default=0.9, low=0.0, high=0.9999)
     schedule: Schedule | None = option(default=None)
+    clip: float | None = option(default=None, above=0.0)
 
     def build(self, steps_per_epoch: int, epochs: int) -> keras.optimizers.Optimizer:
         rate = _rate(self.learning_rate, self.schedule, steps_per_epoch, epochs)
-        return keras.optimizers.Adam(rate, beta_1=self.beta_1)
+        return keras.optimizers.Adam(rate, beta_1=self.beta_1, global_clipnorm=self.clip)
 
 
 @register("optimizer", "sgd")
@@ -185,14 +187,18 @@ class SGD(Optimizer):
         momentum: share of the last step that is kept.
         nesterov: Nesterov's form.
         weight_decay: Keras' decoupled one, times the learning rate.
+        decays: "all" weights, or "kernels": not biases, nor scales and shifts of normalisation.
         schedule: of the rate over the run; None keeps it.
+        clip: length that the gradient of all weights together is shortened to; None: never.
     """
 
     learning_rate: float = tunable(default=0.1, lowest=1e-3, highest=0.5, log=True, above=0.0)
     momentum: float = option(default=0.9, low=0.0, high=0.9999)
     nesterov: bool = option(default=False)
     weight_decay: float | None = option(default=None, low=0.0)
+    decays: str = option(default="all", choices=("all", "kernels"))
     schedule: Schedule | None = option(default=None)
+    clip: float | None = option(default=None, above=0.0)
 
     def build(self, steps_per_epoch: int, epochs: int) -> keras.optimizers.Optimizer:
         return keras.optimizers.SGD(
@@ -200,4 +206,5 @@ class SGD(Optimizer):
             momentum=self.momentum,
             nesterov=self.nesterov,
             weight_decay=self.weight_decay,
+            global_clipnorm=self.clip,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from keras_adv.attacks import Attack
 from keras_adv.averaging import EMA
 from keras_adv.batches import AUGMENTS
 from keras_adv.defenses import Critic, Defense
@@ -30,6 +31,7 @@ class Recipe(Spec):
             "mixed_float16", or "auto", bfloat16 where the machine has units for it. What is saved computes in
             float32.
         average: of the weights, that is served instead of the last ones; None: the last ones.
+        best: the attack by which the best epoch is chosen on held-out images; None: the last epoch.
         normalize: subtract the mean of the training images and divide by their deviation, inside the model.
         validation: share of the training images that is held out; 0 trains on all.
         seed: of weights, order and random starts.
@@ -46,6 +48,7 @@ class Recipe(Spec):
     augment: str = option(default="none", choices=AUGMENTS)
     precision: str = option(default="float32", choices=PRECISIONS)
     average: EMA | None = option(default=None)
+    best: Attack | None = option(default=None)
     normalize: bool = option(default=False)
     validation: float = option(default=0.1, low=0.0, high=0.9)
     seed: int = option(default=0, low=0, high=2**31 - 1)

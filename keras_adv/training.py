@@ -165,6 +165,7 @@ def _fit(
         augment=recipe.augment,
         precision=recipe.precision,
         average=recipe.average,
+        best=recipe.best,
         seed=recipe.seed,
         verbose=verbose,
     )

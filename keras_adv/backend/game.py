@@ -115,7 +115,7 @@ class BaseGame(keras.Model):
         for move in moves:
             if move.name not in self.optimizers:
                 made = move.optimizer.build(steps_per_epoch, epochs)
-                if "net" in move.learns and (left := self.defense.undecayed(Net(self.predictor))):
+                if left := self._undecayed(move):
                     made.exclude_from_weight_decay(left)
                 if any(layer.compute_dtype == "float16" for layer in self.predictor._flatten_layers()):
                     made = keras.optimizers.LossScaleOptimizer(made)  # small gradients vanish in float16
@@ -130,6 +130,12 @@ class BaseGame(keras.Model):
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             **options,
         )
+
+    def _undecayed(self, move: Any) -> list[keras.Variable]:
+        """The weights that the weight decay of a move leaves alone."""
+        small = getattr(move.optimizer, "decays", "all") == "kernels"
+        left = [v for v in self.variables_of(move) if small and len(v.shape) < 2]
+        return left + (self.defense.undecayed(Net(self.predictor)) if "net" in move.learns else [])
 
     def play_only(self, moves: tuple[Any, ...]) -> None:
         """From the next step on plays these moves, all of which were given to `compile_moves`."""

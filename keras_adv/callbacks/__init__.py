@@ -1,6 +1,7 @@
 """Keras callbacks of a run: resume, history, the course of the epochs, and two that stop what has gone
 wrong."""
 
+from keras_adv.callbacks.best import BEST_EPOCH, BestEpoch
 from keras_adv.callbacks.checkpoint import Checkpoint, History
 from keras_adv.callbacks.collapse import BEST_WEIGHTS, BestWeights, StopOnCollapse
 from keras_adv.callbacks.course import EpochOrder, PhaseChange, StopOnNaN
@@ -8,6 +9,6 @@ from keras_adv.callbacks.progress import Progress
 from keras_adv.callbacks.stopping import StopAfterStep
 
 __all__ = [
-    "BEST_WEIGHTS", "BestWeights", "Checkpoint", "EpochOrder", "History", "PhaseChange", "Progress",
-    "StopAfterStep", "StopOnCollapse", "StopOnNaN",
+    "BEST_EPOCH", "BEST_WEIGHTS", "BestEpoch", "BestWeights", "Checkpoint", "EpochOrder", "History",
+    "PhaseChange", "Progress", "StopAfterStep", "StopOnCollapse", "StopOnNaN",
 ]  # fmt: skip

@@ -21,10 +21,11 @@ class BestWeights(keras.layers.Layer):
 
     Args:
         net: whose weights to keep.
+        name: under which the game holds it.
     """
 
-    def __init__(self, net: keras.Model) -> None:
-        super().__init__(name=BEST_WEIGHTS)
+    def __init__(self, net: keras.Model, name: str = BEST_WEIGHTS) -> None:
+        super().__init__(name=name)
         fixed: dict[str, Any] = {"initializer": "zeros", "trainable": False}
         self.best = self.add_weight(shape=(), name="best", **fixed)
         self.epoch = self.add_weight(shape=(), dtype="int32", name="epoch", **fixed)

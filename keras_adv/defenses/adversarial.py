@@ -12,7 +12,8 @@ from keras_adv.defenses.crafting import (
     attack_passes,
     run_both,
 )
-from keras_adv.losses import cross_entropy, hits
+from keras_adv.defenses.label_smoothing import smooth_cross_entropy
+from keras_adv.losses import hits
 from keras_adv.optimizers import Adam, Optimizer
 from keras_adv.registry import option, register, tunable
 from keras_adv.threats import Linf
@@ -31,6 +32,8 @@ class Adversarial(PairedDefense):
         mix: weight of the adversarial images.
         statistics: whose statistics batch normalisation uses and keeps: "joint" (both kinds of images are one
             batch), "clean" or "each" (`crafting.STATISTICS`); without effect if mix is 1.
+        smoothing: label smoothing, the share of the target that goes to all classes alike (Szegedy et al.,
+            arXiv:1512.00567); at most 0.2 helps (arXiv:2010.00467), more hides gradients.
         drop: fall of the accuracy under a PGD of 5 steps, from its best, that ends the training with the best
             weights (see `fast`); for attacks of one step, which can collapse. None: no check.
         optimizer: of the classifier.
@@ -44,6 +47,7 @@ class Adversarial(PairedDefense):
     reference = "arXiv:1706.06083"
     attack: Attack = option(default=PGD(threat=Linf(eps=0.1), steps=10))
     mix: float = tunable(default=1.0, lowest=0.3, highest=1.0, above=0.0, high=1.0)
+    smoothing: float = option(default=0.0, low=0.0, high=0.9)
     drop: float | None = option(default=None, above=0.0, high=1.0)
     optimizer: Optimizer = option(default=Adam())
 
@@ -70,14 +74,17 @@ class Adversarial(PairedDefense):
         terms = ("adversarial",) if self.mix == 1 else ("adversarial", "cross_entropy")
         return (self.classifier_move(*terms, loss=self._loss),)
 
+    def _fit(self, logits: Tensor, y: Tensor) -> Tensor:
+        return smooth_cross_entropy(logits, y, self.smoothing)
+
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
         net, y = nets["net"], batch["y"]
         if self.mix == 1:
             logits = net.logits(batch["adversarial"], mode="training")
-            return {"adversarial": cross_entropy(logits, y), ACCURACY: hits(logits, y)}
+            return {"adversarial": self._fit(logits, y), ACCURACY: hits(logits, y)}
         clean, moved = run_both(net.logits, batch["x"], batch["adversarial"], self.statistics)
         return {
-            "adversarial": self.mix * cross_entropy(moved, y),
-            "cross_entropy": (1 - self.mix) * cross_entropy(clean, y),
+            "adversarial": self.mix * self._fit(moved, y),
+            "cross_entropy": (1 - self.mix) * self._fit(clean, y),
             ACCURACY: hits(clean, y),
         }

@@ -7,7 +7,7 @@ from keras import ops
 from keras_adv.arrays import Tensor
 from keras_adv.backend import ACCURACY
 from keras_adv.defenses.base import Batch, Defense, Move, Nets
-from keras_adv.losses import hits, pick
+from keras_adv.losses import cross_entropy, hits, pick
 from keras_adv.optimizers import Adam, Optimizer
 from keras_adv.registry import option, register, tunable
 
@@ -27,6 +27,15 @@ def smoothed_cross_entropy(logits: Tensor, y: Tensor, alpha: float) -> Tensor:
     own = pick(log_p, y)
     others = (ops.sum(log_p, axis=1) - own) / (logits.shape[1] - 1)
     return -alpha * own - (1.0 - alpha) * others
+
+
+def smooth_cross_entropy(logits: Tensor, y: Tensor, epsilon: float) -> Tensor:
+    """(B,) the same in Szegedy et al.'s terms: a share epsilon of the target goes to all classes alike. 0 is
+    the cross-entropy itself."""
+    if not epsilon:
+        return cross_entropy(logits, y)
+    classes = logits.shape[1]
+    return smoothed_cross_entropy(logits, y, 1.0 - epsilon * (classes - 1) / classes)
 
 
 @register("defense", "label_smoothing")
