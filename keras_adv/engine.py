@@ -126,7 +126,7 @@ class Run:
         asked = StopAfterStep()
         try:
             with asked.listening():
-                game.fit(self.feed.source, callbacks=[*callbacks, asked], **self.feed.options, **options)
+                game.fit(self.feed.source(), callbacks=[*callbacks, asked], **self.feed.options, **options)
                 asked.stop_if_asked()  # after its last step, too
         except LookupError as error:  # TensorFlow names the operation
             if "gradient registry" not in str(error):

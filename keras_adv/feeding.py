@@ -10,7 +10,8 @@ import keras
 import numpy as np
 
 from keras_adv import validate
-from keras_adv.batches import Batches
+from keras_adv.backend import in_graph
+from keras_adv.batches import PAD, Batches, in_bytes
 from keras_adv.data import Split
 from keras_adv.defenses import Defense
 from keras_adv.fingerprint import fingerprint
@@ -20,7 +21,6 @@ class Feed:
     """Training data, checked.
 
     Attributes:
-        source: what `fit` iterates.
         steps: batches an epoch.
         sample: images and labels that are at hand: all of arrays, else the first batch.
         identity: what tells these data from others, for a checkpoint.
@@ -28,19 +28,25 @@ class Feed:
     """
 
     def __init__(self, source: Any, steps: int, sample: Split, identity: str, **options: Any) -> None:
-        self.source, self.steps, self.sample = source, steps, sample
+        self.batches, self.steps, self.sample = source, steps, sample
         self.identity, self.options = identity, options
 
     @property
     def ordered(self) -> Batches | None:
         """The batches of arrays, whose order is set for each epoch."""
-        return self.source if isinstance(self.source, Batches) else None
+        return self.batches if isinstance(self.batches, Batches) else None
+
+    def source(self) -> Any:
+        """What `fit` iterates."""
+        if self.ordered is None:
+            return self.batches
+        return in_graph(self.ordered, in_bytes(self.ordered.images), PAD)
 
     def some(self, count: int) -> Iterator[Split]:
         """Images and labels of so many batches, at most an epoch's."""
-        batches: Any = self.source
+        batches: Any = self.batches
         if isinstance(batches, keras.utils.PyDataset):
-            batches = (self.source[number] for number in range(self.steps))
+            batches = (self.batches[number] for number in range(self.steps))
         for batch in itertools.islice(iter(batches), min(count, self.steps)):
             yield batch[0], batch[1]
 
@@ -91,12 +97,11 @@ class Given:
                 "sample_weight", f"none with {defense.name}, which adds images", "weights"
             )
         rows = defense.batch_rows(labels)
-        batches = Batches((images, labels), self.batch_size, seed, augment, rows, weights, self.steps)
-        whole = len(images) // batches.batch
+        whole = len(images) // min(self.batch_size, len(images))
         if self.steps is not None and self.steps > whole:
-            raise validate.invalid(
-                "steps_per_epoch", f"at most the {whole} batches of the images", self.steps
-            )
+            allowed = f"at most the {whole} batches of the images"
+            raise validate.invalid("steps_per_epoch", allowed, self.steps)
+        batches = Batches((images, labels), self.batch_size, seed, augment, rows, weights, self.steps)
         return Feed(batches, len(batches), (x, y), fingerprint(x, y, *([] if weights is None else [weights])))
 
     def _stream(self, first: Any, defense: Defense, shape: Any, classes: int, augment: str) -> Feed:

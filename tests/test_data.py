@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from keras_adv import InvalidInput, data
-from keras_adv.batches import Batches, crop_flip
 
 
 def test_digits_are_real_and_split_without_overlap(digits):
@@ -37,27 +36,6 @@ def test_bytes_become_floats_and_grey_images_get_a_channel(tmp_path):
     loaded = data.load(str(tmp_path / "b.npz"))
     assert loaded.shape == (5, 5, 1) and loaded.train[1].shape == (11,)
     np.testing.assert_allclose(loaded.test[0][..., 0], x / 255, rtol=1e-6)
-
-
-def test_an_epoch_shows_each_image_once_in_an_order_of_its_own(digits):
-    batches = Batches(digits.train, 431, seed=1)
-    assert len(batches) == 3
-    orders = []
-    for epoch in (0, 1, 0):
-        batches.set_epoch(epoch)
-        orders.append(np.concatenate([batches[i][0] for i in range(3)]))
-    assert sorted(i.tobytes() for i in orders[0]) == sorted(i.tobytes() for i in digits.train[0])
-    np.testing.assert_array_equal(orders[0], orders[2])
-    assert not np.array_equal(orders[0], orders[1])
-
-
-def test_crop_flip_moves_whole_images():
-    x = np.zeros((64, 8, 8, 1), "float32")
-    x[:, 3, 5] = 1
-    out = crop_flip(x, np.random.default_rng(0))
-    assert out.shape == x.shape and set(np.unique(out)) <= {0.0, 1.0}
-    assert (out.sum((1, 2, 3)) <= 1).all() and out.sum() > 40
-    assert len({o.tobytes() for o in out}) > 20
 
 
 def test_statistics_are_of_the_training_images(digits):

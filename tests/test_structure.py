@@ -38,10 +38,11 @@ LAYERS = [
         "averaging",
         "precision",
     ),
+    ("artifact", "card", "card_schema", "zoo"),
     ("attacks",),
     ("defenses", "evaluation"),
-    ("recipes", "callbacks", "artifact", "feeding", "engine", "fit"),
-    ("card", "card_schema", "run_folder", "training", "serving", "zoo", "pages", "tuning", "bench"),
+    ("recipes", "callbacks", "feeding", "engine", "fit"),
+    ("run_folder", "training", "serving", "pages", "tuning", "bench"),
     ("cli",),
 ]
 FREE = {"backend", "data", "serving"}

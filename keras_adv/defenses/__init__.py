@@ -17,6 +17,7 @@ from keras_adv.defenses.mart import Mart
 from keras_adv.defenses.mat import MAT
 from keras_adv.defenses.mmc import MMC
 from keras_adv.defenses.parseval import Parseval
+from keras_adv.defenses.rslad import RSLAD
 from keras_adv.defenses.standard import Standard
 from keras_adv.defenses.trades import Trades
 from keras_adv.defenses.vat import VAT
@@ -27,6 +28,7 @@ __all__ = [
     "MAD",
     "MAT",
     "MMC",
+    "RSLAD",
     "VAT",
     "Adversarial",
     "Critic",
