@@ -1,10 +1,11 @@
 """Cost of attacks or of training steps: python scripts/bench.py
-attacks|training|gradient|jacobians|refill|memory
+attacks|training|feed|gradient|jacobians|refill|memory
 
 attacks, training: over their floor, the bare forward and backward passes that each needs, timed in the same
-process, alternating. gradient: the input gradient of attacks over the model's own. jacobians: cheaper forms
-of the Jacobian penalties over the full second-order one, and how their gradients agree. refill: an evaluation
-with refilled slots over one with fixed batches. memory: GiB above the model.
+process, alternating. feed: an epoch whose batches are made in the graph, over one with Keras' generator.
+gradient: the input gradient of attacks over the model's own. jacobians: cheaper forms of the Jacobian
+penalties over the full second-order one, and how their gradients agree. refill: an evaluation with refilled
+slots over one with fixed batches. memory: GiB above the model.
 """
 
 import os
@@ -37,6 +38,7 @@ def main() -> None:
     titles = {
         "attacks": (f"attacks, {network}: time over the floor of bare passes", "ratio"),
         "training": (f"training, {network}: time over the floor of bare passes", "ratio"),
+        "feed": ("an epoch's batches from the graph over a generator's, LeNet, digits", "ratio"),
         "gradient": (f"input gradient of attacks over the model's own, {network}", "ratio"),
         "jacobians": ("training steps over the full second-order Jacobian's, LeNet 28x28", "ratio"),
         "refill": ("PGD-40 with refilled slots over fixed batches", "ratio"),
@@ -52,7 +54,9 @@ def main() -> None:
         if MODEL.value and WHAT in ("attacks", "gradient", "refill", "training")
         else {}
     )
-    options |= {"only": ONLY.value} if ONLY.value and WHAT in ("attacks", "memory", "training") else {}
+    options |= (
+        {"only": ONLY.value} if ONLY.value and WHAT in ("attacks", "feed", "memory", "training") else {}
+    )
     title, unit = titles[WHAT]
     table = Table(title=title)
     for column in ("name", "passes", unit, "seconds"):

@@ -6,8 +6,9 @@ the machine otherwise idle.
 
 from keras_adv.bench.attack_cost import attacks
 from keras_adv.bench.evaluation_cost import memory, refill
+from keras_adv.bench.feed_cost import feed
 from keras_adv.bench.input_gradient import gradient
 from keras_adv.bench.jacobian_forms import jacobians
 from keras_adv.bench.step_cost import training
 
-__all__ = ["attacks", "gradient", "jacobians", "memory", "refill", "training"]
+__all__ = ["attacks", "feed", "gradient", "jacobians", "memory", "refill", "training"]
