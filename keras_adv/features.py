@@ -27,10 +27,27 @@ def with_features(model: keras.layers.Layer, run: Callable[[], Any]) -> tuple[Te
         InvalidInput: the model has no layer named "features" and no Dense layer, or the pass calls none.
     """
     named, watched = _watched(model)
-    seen: list[Tensor] = []
+    seen, returned = _calls(watched, run, named)
+    if not seen:
+        raise _without(model)
+    return seen[-1][0], returned
+
+
+def last_layer(model: keras.Model, layers: list[keras.layers.Layer]) -> keras.layers.Layer:
+    """Which of these layers of a functional model is called last. The order in which Keras lists them is not
+    that of the calls."""
+    images = ops.zeros((1, *model.input_shape[1:]))
+    return _calls(layers, lambda: model(images), output=True)[0][-1][1]
+
+
+def _calls(
+    watched: list[keras.layers.Layer], run: Callable[[], Any], output: bool
+) -> tuple[list[tuple[Tensor, keras.layers.Layer]], Any]:
+    """((what a layer returned, or else its input; the layer) for each call, what `run` returns)."""
+    seen: list[tuple[Tensor, keras.layers.Layer]] = []
     kept = [(layer, vars(layer).get("call")) for layer in watched]
     for layer in watched:
-        vars(layer)["call"] = _seeing(layer.call, seen, output=named)
+        vars(layer)["call"] = _seeing(layer, seen, output)
     try:
         returned = run()
     finally:
@@ -38,9 +55,7 @@ def with_features(model: keras.layers.Layer, run: Callable[[], Any]) -> tuple[Te
             vars(layer).pop("call")
             if call is not None:
                 vars(layer)["call"] = call
-    if not seen:
-        raise _without(model)
-    return seen[-1], returned
+    return seen, returned
 
 
 def has_features(model: keras.layers.Layer) -> bool:
@@ -63,10 +78,12 @@ def _watched(model: keras.layers.Layer) -> tuple[bool, list[keras.layers.Layer]]
     return named, layers
 
 
-def _seeing(call: Callable[..., Tensor], seen: list[Tensor], output: bool) -> Callable[..., Tensor]:
+def _seeing(layer: keras.layers.Layer, seen: list[Any], output: bool) -> Callable[..., Tensor]:
+    call = layer.call
+
     def watched(*args: Any, **options: Any) -> Tensor:
         returned = call(*args, **options)
-        seen.append(returned if output else (*args, *options.values())[0])
+        seen.append((returned if output else (*args, *options.values())[0], layer))
         return returned
 
     return watched
@@ -104,8 +121,10 @@ def feature_size(net: keras.Model) -> int:
 def _symbolic(net: keras.Model) -> Any:
     """The features as a tensor of the net's own graph, or None where it has none that reaches them."""
     named, watched = _watched(net)
-    layer = watched[-1]
-    if not getattr(net, "inputs", None) or all(layer is not own for own in net.layers):
+    if not getattr(net, "inputs", None):
+        return None
+    layer = last_layer(net, watched)
+    if all(layer is not own for own in net.layers):
         return None
     try:
         return layer.output if named else layer.input
@@ -113,28 +132,50 @@ def _symbolic(net: keras.Model) -> Any:
         return None
 
 
+class _Reached(Exception):
+    """The features are there; what follows them need not run."""
+
+
 @keras.saving.register_keras_serializable(package="keras_adv")
 class Encoder(keras.Model):
     """`encoder` of a model whose graph Keras does not know. It learns what `net` learns, but for a Dense
-    layer that is given the features.
+    layer that is given the features, which it does not run.
 
     Args:
-        net: the classifier, whose very layers these are.
+        net: the classifier, a functional model around it, whose very layers these are.
     """
 
     def __init__(self, net: keras.Model, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.net = net
-        named, watched = _watched(net)
-        self._behind = None if named else watched[-1]
+        self._named, watched = _watched(net)
+        self._layer = last_layer(net, watched)
         self.built = True
 
     def call(self, images: Tensor, training: bool = False) -> Tensor:
-        return flatten(with_features(self.net, lambda: self.net(images, training=training))[0])
+        seen: list[Tensor] = []
+        layer, call = self._layer, self._layer.call
+
+        def stop(*args: Any, **options: Any) -> Any:
+            seen.append(call(*args, **options) if self._named else (*args, *options.values())[0])
+            raise _Reached
+
+        kept = vars(layer).get("call")
+        vars(layer)["call"] = stop
+        try:
+            self.net(images, training=training)
+        except Exception:  # Keras may wrap it
+            if not seen:
+                raise
+        finally:
+            vars(layer).pop("call")
+            if kept is not None:
+                vars(layer)["call"] = kept
+        return flatten(seen[0])
 
     @property
     def trainable_variables(self) -> list[Any]:
-        behind = set() if self._behind is None else {id(v) for v in self._behind.variables}
+        behind = set() if self._named else {id(v) for v in self._layer.variables}
         return [v for v in self.net.trainable_variables if id(v) not in behind]
 
     def get_config(self) -> dict[str, Any]:

@@ -75,7 +75,8 @@ class Given:
         elif y is None:
             allowed = "labels (N,), or `x` a tf.data.Dataset, a keras.utils.PyDataset or a generator"
             raise validate.invalid("y", allowed, None)
-        self.images = np.asarray(x if self.first is None else self.first[0])
+        given = x if self.first is None else self.first[0]
+        self.images = validate.as_array("x", given, "images of shape (N, H, W, C)")
 
     def checked(
         self, defense: Defense, net: keras.Model, shape: tuple[int, ...], seed: int, augment: str
@@ -90,12 +91,15 @@ class Given:
             return self._stream(self.first, defense, shape, classes, augment)
         x = validate.images(self.x, shape=shape)
         y = validate.labels(self.y, len(x), classes)
-        weights = _weights(y, classes, self.sample_weight, self.class_weight)
         images, labels = defense.extend_data(net, x, y)
+        weights = _weights(y, self.sample_weight)
         if weights is not None and len(images) != len(x):
             raise validate.unusable(
                 "sample_weight", f"none with {defense.name}, which adds images", "weights"
             )
+        if self.class_weight is not None:
+            by_class = _table(self.class_weight, classes)[labels]
+            weights = by_class if weights is None else weights * by_class
         rows = defense.batch_rows(labels)
         whole = len(images) // min(self.batch_size, len(images))
         if self.steps is not None and self.steps > whole:
@@ -117,8 +121,9 @@ class Given:
         if self.steps is None and known is None:
             allowed = "given for data that do not say how many they are"
             raise validate.invalid("steps_per_epoch", allowed, None)
-        if self.class_weight is not None and hasattr(self.x, "__next__"):
-            allowed = "None with a generator, which yields weights itself"
+        _weights(labels, first[2] if len(first) == 3 else None, "the weights of `x`")
+        if self.class_weight is not None and (hasattr(self.x, "__next__") or len(first) == 3):
+            allowed = "None with a generator, or with batches that have weights"
             raise validate.unusable("class_weight", allowed, "weights")
         if self.class_weight is not None:
             options["class_weight"] = dict(_class_weights(self.class_weight, classes))
@@ -134,7 +139,9 @@ def held_out(given: Any, shape: tuple[int, ...], classes: int) -> Any:
     if given is None:
         return None
     if is_stream(given) and not hasattr(given, "__next__"):
-        (x, y, *_), found = first_batch(given)
+        if _endless(given):
+            raise validate.unusable("validation_data", "data with an end", "data without")
+        (x, y, *rest), found = first_batch(given)
     elif isinstance(given, (tuple, list)) and len(given) in (2, 3):
         (x, y, *rest), found = given, None
     else:
@@ -142,7 +149,14 @@ def held_out(given: Any, shape: tuple[int, ...], classes: int) -> Any:
         raise validate.invalid("validation_data", allowed, type(given).__name__)
     images = validate.images(x, "validation_data", shape)
     labels = validate.labels(y, len(images), classes, "validation_data")
-    return (images, labels, *rest) if found is None else found
+    weights = [_weights(labels, one, "the weights of `validation_data`") for one in rest]
+    return (images, labels, *weights) if found is None else found
+
+
+def _endless(given: Any) -> bool:
+    if isinstance(given, keras.utils.PyDataset):
+        return given.num_batches is None
+    return hasattr(given, "cardinality") and int(given.cardinality()) == -1
 
 
 def is_stream(x: Any) -> bool:
@@ -177,22 +191,26 @@ def _batch(given: Any) -> tuple[Any, ...]:
     return tuple(np.asarray(part) for part in given)
 
 
-def _weights(y: np.ndarray, classes: int, given: Any, by_class: Any) -> np.ndarray | None:
-    """(N,) float32 product of the weights of the images and of their classes."""
-    if given is None and by_class is None:
+def _weights(y: np.ndarray, given: Any, name: str = "sample_weight") -> np.ndarray | None:
+    """(N,) float32, or None. Raises InvalidInput."""
+    if given is None:
         return None
-    weights = np.ones(len(y), "float32")
-    if given is not None:
-        weights = validate.as_array("sample_weight", given, f"numbers of shape ({len(y)},)").astype("float32")
-        if weights.shape != y.shape or not (np.isfinite(weights).all() and (weights >= 0).all()):
-            allowed = f"finite numbers of at least 0, of shape ({len(y)},)"
-            raise validate.unusable("sample_weight", allowed, f"shape {weights.shape}")
-    if by_class is not None:
-        table = np.ones(classes, "float32")
-        for number, weight in _class_weights(by_class, classes).items():
-            table[number] = weight
-        weights = weights * table[y]
+    allowed = f"finite numbers of at least 0, of shape ({len(y)},)"
+    weights = validate.as_array(name, given, allowed)
+    if weights.size != len(y) or weights.dtype.kind not in "biuf":
+        raise validate.unusable(name, allowed, f"{weights.dtype} of shape {weights.shape}")
+    weights = weights.reshape(-1).astype("float32")
+    if not (np.isfinite(weights).all() and (weights >= 0).all()):
+        raise validate.unusable(name, allowed, "numbers below 0 or not finite")
     return weights
+
+
+def _table(given: Any, classes: int) -> np.ndarray:
+    """(classes,) float32: the weight of each class."""
+    table = np.ones(classes, "float32")
+    for number, weight in _class_weights(given, classes).items():
+        table[number] = weight
+    return table
 
 
 def _class_weights(given: Any, classes: int) -> Mapping[int, float]:

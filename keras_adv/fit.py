@@ -18,6 +18,7 @@ from keras_adv.classifier import as_functional, check_logits, check_model
 from keras_adv.defenses import Defense
 from keras_adv.engine import Run
 from keras_adv.feeding import Given, held_out
+from keras_adv.fingerprint import fingerprint
 from keras_adv.optimizers import ready
 from keras_adv.precision import PRECISIONS, computing_in, fitting
 
@@ -35,7 +36,7 @@ def defend(
     sample_weight: Any = None,
     class_weight: Mapping[int, float] | None = None,
     validation_data: Any = None,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
+    callbacks: Sequence[keras.callbacks.Callback] | keras.callbacks.Callback | None = None,
     optimizer: keras.optimizers.Optimizer | str | None = None,
     augment: str = "none",
     precision: str = "float32",
@@ -63,12 +64,14 @@ def defend(
         y: integer labels (N,); None with batches.
         epochs: passes over the data.
         batch_size: images a step; images that fill no whole batch are left out, others in each epoch.
-        steps_per_epoch: steps that count as an epoch; None: all there are. Needed for data without an end.
+        steps_per_epoch: steps that count as an epoch; None: all there are. Needed for data that do not say
+            how many batches they have: generators, and datasets without an end or of unknown length.
         sample_weight: (N,) what the terms of an image are multiplied by.
         class_weight: class -> what the terms of its images are multiplied by; 1 where it names none.
         validation_data: (images, labels), with weights or not, or a dataset, for clean loss and accuracy
             after each epoch.
-        callbacks: Keras callbacks; a `keras_adv.callbacks.Checkpoint` among them makes the run resumable.
+        callbacks: Keras callbacks, or one; a `keras_adv.callbacks.Checkpoint` among them makes the run
+            resumable.
         optimizer: in place of the defense's own for the classifier: a Keras optimizer, its name, or a spec,
             "sgd(learning_rate=0.1, schedule=cosine())". None: the defense's.
         augment: "none" or "crop_flip", of arrays.
@@ -113,18 +116,24 @@ def defend(
     held = held_out(validation_data, shape, classes)
     if chooser and (chooser.contract != "bounded" or chooser.guided):
         raise validate.unusable("best", "a bounded attack without guides", chooser.name)
-    if chooser and not isinstance(held, tuple):
-        allowed = "(images, labels), by which the best epoch is chosen"
+    if chooser and not (isinstance(held, tuple) and len(held) == 2):
+        allowed = "(images, labels) without weights, by which the best epoch is chosen"
         raise validate.unusable("validation_data", allowed, type(validation_data).__name__)
     other = None if optimizer is None else ready(optimizer)
     check_logits(model.predict(validate.images(data.images[:100], shape=shape), verbose=0))
     if not model.trainable_variables:
         raise validate.unusable("model", "one with weights to train", f"{model.name}, which has none")
-    _check_callbacks(callbacks)
+    validate.one_of("verbose", verbose, (0, 1, 2, "auto"))
+    given = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else [*(callbacks or ())]
+    _check_callbacks(given)
+    if chooser:
+        chooser(model, *(part[:2] for part in held))  # what the model cannot take is told now
     wrapped = as_functional(model, shape)
     served = chosen.predictor(wrapped)
     feed = data.checked(chosen, served, shape, seed, augment)
-    settings = {"batch_size": batch_size, "augment": augment, "seed": seed}
+    settings = {"batch_size": batch_size, "augment": augment, "seed": seed, "steps": feed.steps}
+    if class_weight:
+        settings["class_weight"] = str(sorted(class_weight.items()))
     if (computes := fitting(precision)) != "float32":
         settings["precision"] = computes
     if averaging:
@@ -132,13 +141,13 @@ def defend(
     if other:
         settings["optimizer"] = other.identity
     if chooser:
-        settings["best"] = registry.spec(chooser, full=True)
+        settings["best"] = f"{registry.spec(chooser, full=True)} on {fingerprint(*held)}"
     run = Run(chosen, feed, epochs, settings, averaging, other, chooser)
     result = model if served is wrapped else served
     with computing_in(served, computes) as resting:
         game = run.game(served, seed)
         game.at_rest = functools.partial(_at_rest, resting, result)
-        run.play(game, held, callbacks, verbose)
+        run.play(game, held, given, verbose)
     result.history = getattr(game, "history", None) or keras.callbacks.History()
     return result
 

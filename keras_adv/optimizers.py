@@ -139,9 +139,12 @@ def ready(optimizer: Any) -> Ready:
     """What stands for a Keras optimizer, its Keras name, or a spec of this package.
 
     Raises:
-        InvalidInput: it is none of them.
+        InvalidInput: it is none of them, or has been used.
     """
     if isinstance(optimizer, keras.optimizers.Optimizer):
+        if optimizer.built or optimizer.use_ema:
+            allowed = "a new one, without use_ema (see `average`)"
+            raise validate.unusable("optimizer", allowed, f"{optimizer.name}, used or averaging")
         return Ready(optimizer)
     known = registry.registered("optimizer")
     if isinstance(optimizer, str) and "(" not in optimizer and optimizer not in known:

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from keras_adv import environment
+from keras_adv.features import last_layer
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "auto")
 
@@ -38,8 +39,8 @@ def computing_in(model: keras.Model, policy: str) -> Iterator[Callable[[], Any]]
         yield contextlib.nullcontext
         return
     layers = list(model._flatten_layers(include_self=False))
-    leaves = [n for n in layers if not list(n._flatten_layers(include_self=False))]
-    layers = [n for n in layers if n is not leaves[-1]]
+    last = last_layer(model, [n for n in layers if not list(n._flatten_layers(include_self=False))])
+    layers = [n for n in layers if n is not last]
     before = [n.dtype_policy for n in layers]
 
     @contextlib.contextmanager

@@ -16,7 +16,7 @@ from keras_adv.models import MLP
 SHAPE, CLASSES = (4, 4, 1), 3
 RNG = np.random.default_rng(0)
 X, Y = RNG.random((60, *SHAPE)).astype("float32"), (np.arange(60) % CLASSES).astype("int32")
-DEFENSE = "adversarial(attack=fgsm(threat=linf(eps=0.05)))"
+DEFENSE = "standard()"
 
 
 def small():
@@ -59,7 +59,7 @@ def test_early_stopping_stops_and_gives_the_best_weights_back(monitor):
 def test_the_log_and_the_history_have_loss_and_accuracy(tmp_path):
     log = tmp_path / "log.csv"
     options = {"callbacks": [keras.callbacks.CSVLogger(log)], "validation_data": (X, Y), "batch_size": 60}
-    served = trained(small(), "standard()", **options)
+    served = trained(small(), **options)
     with log.open(newline="") as file:
         rows = list(csv.DictReader(file))
     names = {"loss", "accuracy", "cross_entropy", "val_loss", "val_accuracy"}
@@ -105,6 +105,13 @@ class Subclassed(keras.Model):
         return self.head(self.hidden(self.flat(x)))
 
 
+class HeadLast(Subclassed):
+    def __init__(self):
+        keras.Model.__init__(self)
+        self.flat, self.hidden = keras.layers.Flatten(), keras.layers.Dense(8, activation="tanh")
+        self.head = keras.layers.Dense(CLASSES)
+
+
 def sequential():
     layers = [keras.layers.Flatten(), keras.layers.Dense(8, "tanh"), keras.layers.Dense(CLASSES)]
     return keras.Sequential([keras.Input(SHAPE), *layers])
@@ -124,8 +131,12 @@ ON_FEATURES = {
 """Defenses that look at the features, and how wide these then are."""
 
 
-@pytest.mark.parametrize("make", [sequential, nested, Subclassed])
-@pytest.mark.parametrize("defense", ON_FEATURES)
+OTHERS = [
+    pytest.param(one, make, marks=pytest.mark.slow) for one in ON_FEATURES for make in (sequential, nested)
+]
+
+
+@pytest.mark.parametrize(("defense", "make"), [*((one, Subclassed) for one in ON_FEATURES), *OTHERS])
 def test_the_input_of_the_last_dense_layer_is_the_features_of_any_model(defense, make):
     model = make()
     before = [np.array(w) for w in model.get_weights()]
@@ -137,10 +148,49 @@ def test_the_input_of_the_last_dense_layer_is_the_features_of_any_model(defense,
         assert any((a != b).any() for a, b in zip(before, model.get_weights(), strict=True))
 
 
-def test_the_head_behind_the_features_is_not_the_encoders():
-    net = keras_adv.classifier.as_functional(Subclassed(), SHAPE)
-    learned = keras_adv.features.encoder(net).trainable_variables
-    assert [tuple(v.shape) for v in learned] == [(16, 8), (8,)]
+@pytest.mark.parametrize("make", [sequential, nested, Subclassed, HeadLast])
+def test_the_head_behind_the_features_is_not_the_encoders(make):
+    net = keras_adv.classifier.as_functional(make(), SHAPE)
+    encoder = keras_adv.features.encoder(net)
+    assert sorted(tuple(v.shape) for v in encoder.trainable_variables) == [(8,), (16, 8)]
+    assert encoder(X[:5]).shape == (5, 8)
+    with keras_adv.precision.computing_in(net, "mixed_bfloat16"):
+        half = {n.compute_dtype for n in net._flatten_layers() if isinstance(n, keras.layers.Dense)}
+        assert (
+            half == {"bfloat16", "float32"} and keras.backend.standardize_dtype(net(X[:5]).dtype) == "float32"
+        )
+
+
+def test_afd_moves_what_is_before_the_features_by_its_encoders_move():
+    model = HeadLast()
+    net = keras_adv.classifier.as_functional(model, SHAPE)
+    game = keras_adv.backend.Game(net, keras_adv.registry.parse("defense", "afd(attack=fgsm())"))
+    moves = game.defense.moves()
+    game.compile_moves(moves, 3, 1)
+    game.play_only(moves[-1:])
+    before = [np.array(v) for v in (model.hidden.kernel, model.head.kernel)]
+    game.fit(X, Y, batch_size=20, verbose=0)
+    assert (np.array(model.hidden.kernel) != before[0]).any()
+    np.testing.assert_array_equal(model.head.kernel, before[1])
+
+
+def test_an_optimizer_that_has_been_used_is_refused():
+    optimizer = keras.optimizers.SGD(0.05)
+    trained(small(), epochs=1, optimizer=optimizer)
+    with pytest.raises(InvalidInput, match="`optimizer` must be a new one"):
+        trained(small(), epochs=1, optimizer=optimizer)
+
+
+def test_a_loss_that_is_scaled_already_is_not_scaled_twice():
+    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.05))
+    served = trained(small(), epochs=8, optimizer=optimizer, precision="mixed_float16")
+    assert served.history.history["loss"][-1] < served.history.history["loss"][0]
+
+
+def test_callbacks_may_be_none_or_one():
+    notes = keras.callbacks.History()
+    assert trained(small(), epochs=1, callbacks=notes).history.history == notes.history
+    trained(small(), epochs=1, callbacks=None)
 
 
 class Signal(keras.callbacks.Callback):
@@ -180,7 +230,7 @@ def test_progress_is_told_in_lines_where_no_bar_is_drawn(capsys, monkeypatch):
     monkeypatch.setattr(keras_adv.callbacks.progress, "EVERY", 0.0)
     trained(small(), epochs=1, verbose="auto")
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "compiling a training step of adversarial ..."
+    assert lines[0] == "compiling a training step of standard ..."
     assert any(line.startswith("epoch 1/1: step 2 of 3, 0:00:0") and "loss" in line for line in lines)
 
 

@@ -71,6 +71,14 @@ def test_what_is_served_is_the_best_epoch_and_measures_as_it_was_logged(run):
     assert robust == pytest.approx(max(served.history.history["val_robust_accuracy"]))
 
 
+def test_weights_that_keras_puts_back_are_not_those_of_the_best_epoch(run):
+    stop = keras.callbacks.EarlyStopping("loss", patience=9, min_delta=10.0, restore_best_weights=True)
+    served, held = run(stop)  # puts the first epoch back in the end
+    again = keras_adv.attacks.PGD(threat="linf(eps=0.1)", steps=3)(served, *held)
+    robust = 1 - np.asarray(again.success).mean()
+    assert robust == pytest.approx(max(served.history.history["val_robust_accuracy"]))
+
+
 def test_an_average_is_chosen_among_once_it_has_begun(run):
     weights = Weights()
     served, _ = run(weights, average="ema(decay=0.9, start=0.4)")  # from the second of the five epochs on

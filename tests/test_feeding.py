@@ -12,7 +12,7 @@ SHAPE, CLASSES, BATCH, EPOCHS = (4, 4, 1), 3, 10, 2
 RNG = np.random.default_rng(0)
 X, Y = RNG.random((40, *SHAPE)).astype("float32"), (np.arange(40) % CLASSES).astype("int32")
 STEPS = len(X) // BATCH
-DEFENSE = "adversarial(attack=pgd(threat=linf(eps=0.1), steps=2), optimizer=sgd(learning_rate=0.05))"
+DEFENSE = "standard(optimizer=sgd(learning_rate=0.05))"
 
 
 class InOrder(keras.utils.PyDataset):
@@ -58,7 +58,7 @@ def in_order():
 def test_a_dataset_and_a_generator_train_as_a_pydataset_does(in_order):
     same(trained(generator(), steps_per_epoch=STEPS), in_order)
     same(trained(dataset()), in_order)
-    assert sorted(in_order.history.history) == ["accuracy", "adversarial", "loss"]
+    assert sorted(in_order.history.history) == ["accuracy", "cross_entropy", "loss"]
 
 
 def test_weights_of_images_multiply_their_terms():
@@ -70,6 +70,22 @@ def test_weights_of_images_multiply_their_terms():
     zero = trained(InOrder(0 * weights))
     same(zero, MLP(units=(8,)).build(SHAPE, CLASSES))
     assert any((a != b).any() for a, b in zip(given.get_weights(), zero.get_weights(), strict=True))
+
+
+def test_weights_and_labels_in_a_column_are_those_in_a_row():
+    weights = RNG.random(40).astype("float32")
+    row, column = InOrder(weights), InOrder(weights)
+    column.parts = (X, Y[:, None], weights[:, None])
+    same(trained(row), trained(column))
+
+
+def test_the_loss_is_a_mean_over_images_where_batches_are_of_different_sizes():
+    def batches():
+        yield X[:30], Y[:30]
+        yield X[30:], Y[30:]
+
+    found = trained(batches(), steps_per_epoch=2, epochs=1).history.history
+    assert found["loss"][0] == pytest.approx(found["cross_entropy"][0], rel=1e-5)
 
 
 def test_weights_of_classes_are_weights_of_their_images():
@@ -92,6 +108,10 @@ def test_validation_data_may_be_a_dataset():
     assert arrays["val_loss"] == pytest.approx(stream["val_loss"], rel=1e-5)
     with pytest.raises(InvalidInput, match="`validation_data` must be"):
         trained(X, Y, validation_data=generator())
+    with pytest.raises(InvalidInput, match="`validation_data` must be data with an end"):
+        trained(X, Y, validation_data=dataset().repeat())
+    with pytest.raises(InvalidInput, match="the weights of `validation_data`"):
+        trained(X, Y, validation_data=(X, Y, np.ones(7)))
 
 
 @pytest.mark.parametrize(
@@ -105,6 +125,9 @@ def test_validation_data_may_be_a_dataset():
         (InOrder(), {"defense": "deepfool_training()"}, "`x` must be arrays for deepfool_training"),
         (generator(), {}, "`steps_per_epoch` must be given"),
         (generator(), {"steps_per_epoch": 4, "class_weight": {0: 1.0}}, "`class_weight` must be None"),
+        (InOrder(np.full(40, np.nan)), {}, "the weights of `x`"),
+        (InOrder(np.ones(40)), {"class_weight": {0: 1.0}}, "`class_weight` must be None"),
+        (X, {"y": Y, "verbose": "loud"}, "`verbose` must be"),
         (iter([]), {"steps_per_epoch": 4}, "`x` must be data with at least one batch"),
         (iter([X]), {"steps_per_epoch": 1}, r"batches of \(images, labels\)"),
         (X, {"y": Y, "class_weight": {5: 1.0}}, "`class_weight` must be"),

@@ -95,6 +95,14 @@ class BaseGame(keras.Model):
         with self.at_rest() as model:
             model.load_weights(filepath, **options)
 
+    def get_weights(self) -> list[Any]:
+        """The weights of the predictor: what `EarlyStopping` keeps of an epoch."""
+        return list(self.predictor.get_weights())
+
+    def set_weights(self, weights: list[Any]) -> None:
+        """Puts weights into the predictor."""
+        self.predictor.set_weights(weights)
+
     def save_state(self, filepath: Any) -> None:
         """Saves all that a run needs to go on: weights of all players, optimizers, counters, streams."""
         super().save_weights(filepath, overwrite=True)
@@ -117,7 +125,8 @@ class BaseGame(keras.Model):
                 made = move.optimizer.build(steps_per_epoch, epochs)
                 if left := self._undecayed(move):
                     made.exclude_from_weight_decay(left)
-                if any(layer.compute_dtype == "float16" for layer in self.predictor._flatten_layers()):
+                half = any(layer.compute_dtype == "float16" for layer in self.predictor._flatten_layers())
+                if half and not isinstance(made, keras.optimizers.LossScaleOptimizer):
                     made = keras.optimizers.LossScaleOptimizer(made)  # small gradients vanish in float16
                 made.build(self.variables_of(move))
                 self.optimizers[move.name] = made
@@ -172,8 +181,8 @@ class BaseGame(keras.Model):
         Raises:
             InvalidInput: the defense does not return what it declares (found while the step is compiled).
         """
-        x, y = ops.cast(x, "float32"), ops.cast(y, "int32")
-        given = {} if weight is None else {WEIGHT: ops.cast(weight, "float32")}
+        x, y = ops.cast(x, "float32"), ops.reshape(ops.cast(y, "int32"), (-1,))
+        given = {} if weight is None else {WEIGHT: ops.reshape(ops.cast(weight, "float32"), (-1,))}
         seed, nets, logged = self._step({"x": x, "y": y, **given}, self.make_move)
         self._check_statistics(nets["net"])
         self.defense.after_step(self.players, seed)
@@ -204,7 +213,8 @@ class BaseGame(keras.Model):
                 self.trackers[name].update_state(values)
             logged |= dict.fromkeys(found)
         if lowered:
-            self.trackers[LOSS].update_state(sum(lowered))
+            count = ops.cast(ops.shape(batch["y"])[0], "float32")
+            self.trackers[LOSS].update_state(sum(lowered), sample_weight=count)
         return seed, nets, [*([LOSS] if lowered else []), *logged]
 
     def gather_statistics(self, batches: Any) -> None:
@@ -218,7 +228,7 @@ class BaseGame(keras.Model):
             return
         run = self.statistics_step()
         for x, y in batches:
-            run(ops.cast(x, "float32"), ops.cast(y, "int32"))
+            run(ops.cast(x, "float32"), ops.reshape(ops.cast(y, "int32"), (-1,)))
 
     def statistics_step(self) -> Callable[[Any, Any], None]:
         """One compiled step of `gather_statistics`."""

@@ -72,5 +72,7 @@ class BestEpoch(keras.callbacks.Callback):
             return
         before = self.net.get_weights()
         self.average.restore(self.net)
-        yield
-        self.net.set_weights(before)
+        try:
+            yield
+        finally:
+            self.net.set_weights(before)

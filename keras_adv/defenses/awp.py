@@ -31,7 +31,7 @@ class AWP(Defense):
     comes first, at w, then v from x'; v is a constant for the gradient. Norms are over a whole kernel; biases
     and the scales of normalisation stay. As in the authors' code both passes are in training mode, so batch
     normalisation uses the statistics of the batch; the pass for v (their proxy) leaves the running statistics
-    alone, the pass at w + v moves them.
+    alone, the pass at w + v moves them. Weights of images count in L, not in the search for v.
 
     The defaults are for small images such as the digits; the presets awp_cifar_adversarial and
     awp_cifar_trades are the paper's.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_adv import zoo
@@ -11,7 +12,7 @@ from keras_adv.attacks import PGD
 from keras_adv.attacks.objectives import Objective
 from keras_adv.attacks.task import Task
 from keras_adv.backend import ACCURACY
-from keras_adv.classifier import check_model
+from keras_adv.classifier import check_logits, check_model
 from keras_adv.defenses.base import Batch, Move, Nets
 from keras_adv.defenses.crafting import PairedDefense, adversarial_images, attack_passes, run_both
 from keras_adv.losses import hits, kl_divergence
@@ -62,12 +63,11 @@ class RSLAD(PairedDefense):
     optimizer: Optimizer = option(default=Adam())
 
     def networks(self, net: keras.Model) -> dict[str, keras.layers.Layer]:
-        teacher = keras.models.clone_model(net) if self.teacher is None else zoo.open(self.teacher)
-        if self.teacher is None:
-            teacher.set_weights(net.get_weights())
+        teacher = _copy(net) if self.teacher is None else zoo.open(self.teacher)
         if check_model(teacher) != check_model(net):
             shape, classes = check_model(net)
             raise unusable("teacher", f"a net of images {shape} and {classes} classes", str(self.teacher))
+        check_logits(teacher.predict(np.random.default_rng(0).random((8, *net.input_shape[1:])), verbose=0))
         teacher.trainable = False
         return {"teacher": teacher}
 
@@ -89,6 +89,18 @@ class RSLAD(PairedDefense):
             "adversarial_kl": self.weight * kl_divergence(batch["soft"], moved),
             ACCURACY: hits(clean, batch["y"]),
         }
+
+
+def _copy(net: keras.Model) -> keras.Model:
+    """Another net with the same weights."""
+    try:
+        made = keras.models.clone_model(net)
+    except TypeError as error:  # a subclass that cannot be made from a config
+        raise unusable(
+            "teacher", "given for a net that Keras cannot copy", f"None, and {net.name}"
+        ) from error
+    made.set_weights(net.get_weights())
+    return made
 
 
 preset(

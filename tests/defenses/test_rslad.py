@@ -71,6 +71,10 @@ def test_a_teacher_of_other_images_or_classes_is_refused(student, tmp_path):
         RSLAD(teacher="standard_mlp_mnist").networks(student)
     with pytest.raises(InvalidInput, match="Did you mean"):
         RSLAD(teacher="standard_lenet_digit").networks(student)
+    with pytest.raises(InvalidInput, match="must return logits"):
+        softened = keras.Sequential([student, keras.layers.Softmax()])
+        softened.save(tmp_path / "soft.keras")
+        RSLAD(teacher=str(tmp_path / "soft.keras")).networks(student)
     file = tmp_path / "own.keras"
     student.save(file)
     teacher = RSLAD(teacher=str(file)).networks(student)["teacher"]
