@@ -121,9 +121,10 @@ def test_losses_that_compare_with_the_clean_image_break_the_net(loss, net, digit
 
 def test_a_model_without_features_says_so(digits):
     inputs = keras.Input(digits.shape)
-    model = keras.Model(inputs, keras.layers.Dense(10)(keras.layers.Flatten()(inputs)))
+    maps = keras.layers.Conv2D(10, 3)(inputs)  # and no Dense layer
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(maps))
     x = digits.test[0][:8]
-    with pytest.raises(InvalidInput, match="features"):
+    with pytest.raises(InvalidInput, match="named 'features', or a Dense layer"):
         attack(model, x, model.predict(x, verbose=0).argmax(1), "pgd(loss='features')")
 
 

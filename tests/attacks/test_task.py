@@ -87,5 +87,5 @@ def test_a_task_says_where_its_goal_is_reached():
 
 
 def test_a_function_has_no_features():
-    with pytest.raises(InvalidInput, match="a layer named 'features'"):
+    with pytest.raises(InvalidInput, match="where its features are asked for"):
         task_of(lambda v: v, np.zeros((2, 2, 2, 1))).features(None)

@@ -155,7 +155,7 @@ def test_gradient_of_every_move_equals_finite_differences(name, number, smooth):
     assert slope == pytest.approx(want, rel=0.03, abs=2e-4)
 
 
-LIKE_ANOTHER = ("awp", "deepfool_training", "dropout", "fast", "label_smoothing", "mart", "vat")
+LIKE_ANOTHER = ("awp", "deepfool_training", "dropout", "fast", "label_smoothing", "mart", "rslad", "vat")
 """Their steps are those of another, of adversarial or standard training mostly: their short runs are slow."""
 RUNS = [pytest.param(name, marks=pytest.mark.slow) if name in LIKE_ANOTHER else name for name in NAMES]
 
