@@ -91,12 +91,11 @@ class Given:
             return self._stream(self.first, defense, shape, classes, augment)
         x = validate.images(self.x, shape=shape)
         y = validate.labels(self.y, len(x), classes)
-        images, labels = defense.extend_data(net, x, y)
         weights = _weights(y, self.sample_weight)
+        images, labels = defense.extend_data(net, x, y)
         if weights is not None and len(images) != len(x):
-            raise validate.unusable(
-                "sample_weight", f"none with {defense.name}, which adds images", "weights"
-            )
+            allowed = f"None with {defense.name}, which adds images"
+            raise validate.unusable("sample_weight", allowed, "weights")
         if self.class_weight is not None:
             by_class = _table(self.class_weight, classes)[labels]
             weights = by_class if weights is None else weights * by_class
