@@ -3,8 +3,10 @@ Dense layer is given."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -35,7 +37,12 @@ def with_features(model: keras.layers.Layer, run: Callable[[], Any]) -> tuple[Te
 
 def last_layer(model: keras.Model, layers: list[keras.layers.Layer]) -> keras.layers.Layer:
     """Which of these layers of a functional model is called last. The order in which Keras lists them is not
-    that of the calls."""
+    that of the calls.
+
+    Cost: a forward pass of one image, where there are several.
+    """
+    if len(layers) == 1:
+        return layers[0]
     images = ops.zeros((1, *model.input_shape[1:]))
     return _calls(layers, lambda: model(images), output=True)[0][-1][1]
 
@@ -45,17 +52,30 @@ def _calls(
 ) -> tuple[list[tuple[Tensor, keras.layers.Layer]], Any]:
     """((what a layer returned, or else its input; the layer) for each call, what `run` returns)."""
     seen: list[tuple[Tensor, keras.layers.Layer]] = []
-    kept = [(layer, vars(layer).get("call")) for layer in watched]
-    for layer in watched:
-        vars(layer)["call"] = _seeing(layer, seen, output)
-    try:
+
+    def see(layer: keras.layers.Layer, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        returned = call(*args, **options)
+        seen.append((returned if output else (*args, *options.values())[0], layer))
+        return returned
+
+    with _calling(watched, see):
         returned = run()
+    return seen, returned
+
+
+@contextlib.contextmanager
+def _calling(layers: list[keras.layers.Layer], instead: Callable[..., Any]) -> Iterator[None]:
+    """While the context is open, a call of one of the layers is `instead(layer, its own call, ...)`."""
+    kept = [(layer, vars(layer).get("call")) for layer in layers]
+    for layer in layers:
+        vars(layer)["call"] = functools.partial(instead, layer, layer.call)
+    try:
+        yield
     finally:
         for layer, call in kept:
             vars(layer).pop("call")
             if call is not None:
                 vars(layer)["call"] = call
-    return seen, returned
 
 
 def has_features(model: keras.layers.Layer) -> bool:
@@ -76,17 +96,6 @@ def _watched(model: keras.layers.Layer) -> tuple[bool, list[keras.layers.Layer]]
     if not layers:
         raise _without(model)
     return named, layers
-
-
-def _seeing(layer: keras.layers.Layer, seen: list[Any], output: bool) -> Callable[..., Tensor]:
-    call = layer.call
-
-    def watched(*args: Any, **options: Any) -> Tensor:
-        returned = call(*args, **options)
-        seen.append((returned if output else (*args, *options.values())[0], layer))
-        return returned
-
-    return watched
 
 
 def _without(model: keras.layers.Layer) -> validate.InvalidInput:
@@ -154,23 +163,17 @@ class Encoder(keras.Model):
 
     def call(self, images: Tensor, training: bool = False) -> Tensor:
         seen: list[Tensor] = []
-        layer, call = self._layer, self._layer.call
 
-        def stop(*args: Any, **options: Any) -> Any:
+        def stop(layer: keras.layers.Layer, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
             seen.append(call(*args, **options) if self._named else (*args, *options.values())[0])
             raise _Reached
 
-        kept = vars(layer).get("call")
-        vars(layer)["call"] = stop
-        try:
-            self.net(images, training=training)
-        except Exception:  # Keras may wrap it
-            if not seen:
-                raise
-        finally:
-            vars(layer).pop("call")
-            if kept is not None:
-                vars(layer)["call"] = kept
+        with _calling([self._layer], stop):
+            try:
+                self.net(images, training=training)
+            except Exception:  # Keras may wrap it
+                if not seen:
+                    raise
         return flatten(seen[0])
 
     @property

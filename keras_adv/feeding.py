@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -117,7 +118,7 @@ class Given:
             allowed = f"arrays for {defense.name}, which looks at the whole set"
             raise validate.unusable("x", allowed, "batches")
         known, options = _length(self.x), dict[str, Any]()
-        if self.steps is None and known is None:
+        if self.steps is None and known in (None, math.inf):
             allowed = "given for data that do not say how many they are"
             raise validate.invalid("steps_per_epoch", allowed, None)
         _weights(labels, first[2] if len(first) == 3 else None, "the weights of `x`")
@@ -128,8 +129,9 @@ class Given:
             options["class_weight"] = dict(_class_weights(self.class_weight, classes))
         if self.steps is not None:
             options["steps_per_epoch"] = self.steps
-        steps = self.steps or known or 0
-        return Feed(self.x, steps, (images, labels), f"{steps} batches of a stream", **options)
+        steps = int(self.steps or known or 0)
+        identity = f"{steps} batches of a stream, weights of classes {options.get('class_weight')}"
+        return Feed(self.x, steps, (images, labels), identity, **options)
 
 
 def held_out(given: Any, shape: tuple[int, ...], classes: int) -> Any:
@@ -138,7 +140,7 @@ def held_out(given: Any, shape: tuple[int, ...], classes: int) -> Any:
     if given is None:
         return None
     if is_stream(given) and not hasattr(given, "__next__"):
-        if _endless(given):
+        if _length(given) == math.inf:
             raise validate.unusable("validation_data", "data with an end", "data without")
         (x, y, *rest), found = first_batch(given)
     elif isinstance(given, (tuple, list)) and len(given) in (2, 3):
@@ -150,12 +152,6 @@ def held_out(given: Any, shape: tuple[int, ...], classes: int) -> Any:
     labels = validate.labels(y, len(images), classes, "validation_data")
     weights = [_weights(labels, one, "the weights of `validation_data`") for one in rest]
     return (images, labels, *weights) if found is None else found
-
-
-def _endless(given: Any) -> bool:
-    if isinstance(given, keras.utils.PyDataset):
-        return given.num_batches is None
-    return hasattr(given, "cardinality") and int(given.cardinality()) == -1
 
 
 def is_stream(x: Any) -> bool:
@@ -221,11 +217,9 @@ def _class_weights(given: Any, classes: int) -> Mapping[int, float]:
     return given
 
 
-def _length(x: Any) -> int | None:
-    """Batches of a stream; None where it has no end or does not say."""
+def _length(x: Any) -> float | None:
+    """Batches of a stream: infinity without an end, None where it does not say."""
     if isinstance(x, keras.utils.PyDataset):
-        return x.num_batches
-    if hasattr(x, "cardinality"):
-        count = int(x.cardinality())
-        return count if count > 0 else None
-    return None
+        return math.inf if x.num_batches is None else x.num_batches
+    count = int(x.cardinality()) if hasattr(x, "cardinality") else -2
+    return math.inf if count == -1 else None if count < 0 else count

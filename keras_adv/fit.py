@@ -114,11 +114,6 @@ def defend(
     data = Given(x, y, sample_weight, class_weight, batch_size, steps_per_epoch)
     shape, classes = check_model(model, data.images)
     held = held_out(validation_data, shape, classes)
-    if chooser and (chooser.contract != "bounded" or chooser.guided):
-        raise validate.unusable("best", "a bounded attack without guides", chooser.name)
-    if chooser and not (isinstance(held, tuple) and len(held) == 2):
-        allowed = "(images, labels) without weights, by which the best epoch is chosen"
-        raise validate.unusable("validation_data", allowed, type(validation_data).__name__)
     other = None if optimizer is None else ready(optimizer)
     check_logits(model.predict(validate.images(data.images[:100], shape=shape), verbose=0))
     if not model.trainable_variables:
@@ -127,13 +122,11 @@ def defend(
     given = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else [*(callbacks or ())]
     _check_callbacks(given)
     if chooser:
-        chooser(model, *(part[:2] for part in held))  # what the model cannot take is told now
+        _check_choice(chooser, model, held)
     wrapped = as_functional(model, shape)
     served = chosen.predictor(wrapped)
     feed = data.checked(chosen, served, shape, seed, augment)
     settings = {"batch_size": batch_size, "augment": augment, "seed": seed, "steps": feed.steps}
-    if class_weight:
-        settings["class_weight"] = str(sorted(class_weight.items()))
     if (computes := fitting(precision)) != "float32":
         settings["precision"] = computes
     if averaging:
@@ -150,6 +143,16 @@ def defend(
         run.play(game, held, given, verbose)
     result.history = getattr(game, "history", None) or keras.callbacks.History()
     return result
+
+
+def _check_choice(best: Attack, model: keras.Model, held_out: Any) -> None:
+    """Raises InvalidInput where the attack cannot choose an epoch by these data."""
+    if best.contract != "bounded" or best.guided:
+        raise validate.unusable("best", "a bounded attack without guides", best.name)
+    if not isinstance(held_out, tuple) or len(held_out) != 2:
+        allowed = "(images, labels) without weights, by which the best epoch is chosen"
+        raise validate.unusable("validation_data", allowed, type(held_out).__name__)
+    best(model, *(part[:2] for part in held_out))  # what the model cannot take is told now
 
 
 @contextlib.contextmanager

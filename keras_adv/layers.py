@@ -115,8 +115,8 @@ def replace_head(net: keras.Model, head: Callable[..., Tensor], scale: float, di
         why = "this net's features are never negative and reach only the first centre"
         raise validate.invalid("dim", f"the width of a linear layer: {why}", dim)
     inputs = keras.Input(net.input_shape[1:], name="images")
-    last_layer = keras.layers.Identity(name=NAME) if dim is None else keras.layers.Dense(dim, name=NAME)
-    phi = last_layer(body(inputs))
+    linear = keras.layers.Identity(name=NAME) if dim is None else keras.layers.Dense(dim, name=NAME)
+    phi = linear(body(inputs))
     centres = simplex(classes, phi.shape[-1], scale).astype("float32")
     return keras.Model(inputs, head(phi, centres), name=net.name)
 

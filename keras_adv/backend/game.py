@@ -181,9 +181,7 @@ class BaseGame(keras.Model):
         Raises:
             InvalidInput: the defense does not return what it declares (found while the step is compiled).
         """
-        x, y = ops.cast(x, "float32"), ops.reshape(ops.cast(y, "int32"), (-1,))
-        given = {} if weight is None else {WEIGHT: ops.reshape(ops.cast(weight, "float32"), (-1,))}
-        seed, nets, logged = self._step({"x": x, "y": y, **given}, self.make_move)
+        seed, nets, logged = self._step(x, y, self.make_move, weight)
         self._check_statistics(nets["net"])
         self.defense.after_step(self.players, seed)
         for observer in self.observers.values():
@@ -192,14 +190,17 @@ class BaseGame(keras.Model):
         return {name: self.trackers[name].result() for name in logged}
 
     def _step(
-        self, batch: dict[str, Tensor], make: Callable[..., Any]
+        self, x: Tensor, y: Tensor, make: Callable[..., Any], weight: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Net], list[str]]:
         """Prepares the batch and has each move made in order. Returns the seed, the networks and what is
         logged."""
         self.step_count.assign(self.step_count.value + 1)
         seed = noise.fold(ops.convert_to_tensor(self.seed, "uint32"), self.step_count.value)
         nets = {name: Net(player) for name, player in self.players.items()}
-        batch = {**batch, **self.defense.prepare(nets, batch["x"], batch["y"], seed)}
+        batch = {"x": ops.cast(x, "float32"), "y": ops.reshape(ops.cast(y, "int32"), (-1,))}
+        if weight is not None:
+            batch[WEIGHT] = ops.reshape(ops.cast(weight, "float32"), (-1,))
+        batch |= self.defense.prepare(nets, batch["x"], batch["y"], seed)
         batch = {name: ops.stop_gradient(value) for name, value in batch.items()}
         lowered, logged = [], dict[str, None]()
         for number, move in enumerate(self.moves):
@@ -228,7 +229,7 @@ class BaseGame(keras.Model):
             return
         run = self.statistics_step()
         for x, y in batches:
-            run(ops.cast(x, "float32"), ops.reshape(ops.cast(y, "int32"), (-1,)))
+            run(x, y)
 
     def statistics_step(self) -> Callable[[Any, Any], None]:
         """One compiled step of `gather_statistics`."""

@@ -116,7 +116,7 @@ class Game(BaseGame):
         def step(values: list[Tensor], x: Tensor, y: Tensor) -> list[Tensor]:
             mapping = zip(variables, values, strict=True)
             with keras.StatelessScope(state_mapping=list(mapping)) as scope:
-                self._step({"x": x, "y": y}, self.terms_of)
+                self._step(x, y, self.terms_of)
                 return [scope.get_current_value(v) for v in variables]
 
         def run(x: Any, y: Any) -> None:

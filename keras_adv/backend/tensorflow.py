@@ -187,7 +187,7 @@ class Game(BaseGame):
     def statistics_step(self) -> Callable[[Any, Any], None]:
         @tf.function(autograph=False)
         def step(x: Tensor, y: Tensor) -> None:
-            self._step({"x": x, "y": y}, self.terms_of)
+            self._step(x, y, self.terms_of)
 
         return lambda x, y: step(tf.convert_to_tensor(x), tf.convert_to_tensor(y))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -11,8 +11,7 @@ import numpy as np
 
 from keras_adv.attacks import Attack
 from keras_adv.averaging import Averaged
-from keras_adv.backend import FrozenNet, compile
-from keras_adv.callbacks.collapse import BestWeights
+from keras_adv.callbacks.collapse import BestWeights, robust_accuracy
 
 BEST_EPOCH = "best_epoch"
 """Name under which a `Game` holds the weights of its best epoch."""
@@ -40,19 +39,8 @@ class BestEpoch(keras.callbacks.Callback):
         self, attack: Attack, net: keras.Model, x: np.ndarray, y: np.ndarray, average: Averaged | None
     ) -> None:
         super().__init__()
-        self.net, self.x, self.y, self.average = net, x, y, average
-        frozen = FrozenNet(net)
-        self._attack: Callable[..., Any] = compile(
-            lambda images, labels: attack(frozen, images, labels).success, net
-        )
-
-    def accuracy(self) -> float:
-        """Share of the images that the attack does not fool."""
-        fooled = [
-            np.asarray(self._attack(self.x[rows], self.y[rows]))
-            for rows in np.array_split(np.arange(len(self.x)), -(-len(self.x) // BATCH))
-        ]
-        return 1.0 - float(np.concatenate(fooled).mean())
+        self.net, self.average = net, average
+        self.accuracy = robust_accuracy(attack, net, x, y, BATCH)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         kept: BestWeights = self.model.players[BEST_EPOCH]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_adv.attacks import Attack
 from keras_adv.backend import FrozenNet, compile
 from keras_adv.defenses.base import CollapseGuard
 
@@ -48,6 +50,23 @@ class BestWeights(keras.layers.Layer):
         net.set_weights([ops.convert_to_numpy(copy) for copy in self.copies])
 
 
+def robust_accuracy(attack: Attack, net: keras.Model, x: Any, y: Any, batch_size: int) -> Callable[[], float]:
+    """What measures the share of the images that an attack, with the same random start each time, does not
+    fool, by the weights that the net then has; compiled once.
+
+    Args:
+        attack: a bounded attack.
+        net: the classifier.
+        x: images.
+        y: labels.
+        batch_size: images at a time, at most.
+    """
+    frozen = FrozenNet(net)
+    run = compile(lambda images, labels: attack(frozen, images, labels).success, net)
+    parts = np.array_split(np.arange(len(x)), -(-len(x) // batch_size))
+    return lambda: 1.0 - float(np.mean(np.concatenate([np.asarray(run(x[rows], y[rows])) for rows in parts])))
+
+
 class StopOnCollapse(keras.callbacks.Callback):
     """After each epoch measures the accuracy under an attack, `pgd_accuracy` in the logs; when it has
     collapsed, restores the best epoch and ends the training.
@@ -65,14 +84,8 @@ class StopOnCollapse(keras.callbacks.Callback):
 
     def __init__(self, guard: CollapseGuard, net: keras.Model, x: Any, y: Any) -> None:
         super().__init__()
-        frozen = FrozenNet(net)
         self.net, self.drop = net, guard.drop
-        self.x, self.y = x[: guard.images], y[: guard.images]
-        self._attack = compile(lambda images, labels: guard.attack(frozen, images, labels).success, net)
-
-    def accuracy(self) -> float:
-        """Share of the images that the attack, with the same random start each time, does not fool."""
-        return 1.0 - float(np.mean(np.asarray(self._attack(self.x, self.y))))
+        self.accuracy = robust_accuracy(guard.attack, net, x[: guard.images], y[: guard.images], guard.images)
 
     def on_train_begin(self, logs: Any = None) -> None:
         if int(self._best.collapsed):
