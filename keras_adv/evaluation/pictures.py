@@ -22,8 +22,9 @@ def curves(rows: list[dict[str, float]], path: Path) -> None:
     left.set(xlabel="epoch", ylabel="loss and its terms", yscale="log")
     right.set(xlabel="epoch", ylabel="accuracy")
     for axes in (left, right):
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.legend(fontsize=7)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        axes.set_xlim(0.5, max(row["epoch"] for row in rows) + 1.5)
+        axes.legend(fontsize=7, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.15))  # covers no line
     figure.savefig(path, dpi=110)
 
 
