@@ -70,6 +70,8 @@ class ModelCard:
         for row in self.results["attacks"]:
             registry.parse("attack", row["spec"])
             registry.parse("attack", row["full_spec"])
+        if "certified" in self.results:
+            registry.parse("threat", self.results["certified"]["threat"])
 
     def check_images(self, data: str, split: str, n: int) -> None:
         """Raises InvalidInput unless the card was measured on `n` images of this split of these data."""
@@ -78,7 +80,8 @@ class ModelCard:
             raise invalid("data, split, n", f"the card's {ours}", theirs)
 
     def with_attacks(self, results: dict[str, Any]) -> ModelCard:
-        """The card with the rows of `results` added; a row replaces the one of the same attack.
+        """The card with the rows of `results` added; a row replaces the one of the same attack, and a
+        certified accuracy the one before.
 
         Raises:
             InvalidInput: the clean accuracy is another, so the images or the model are.
@@ -88,7 +91,8 @@ class ModelCard:
             if results[name] != old[name]:
                 raise invalid(name, f"the card's, {old[name]}", results[name])
         rows = {_attack_of(row): row for row in [*old["attacks"], *results["attacks"]]}
-        return dataclasses.replace(self, results={**old, "attacks": [*rows.values()]})
+        proof = {name: results[name] for name in ("certified",) if name in results}
+        return dataclasses.replace(self, results={**old, "attacks": [*rows.values()], **proof})
 
     def markdown(self) -> str:
         """The card for people."""
@@ -101,6 +105,7 @@ class ModelCard:
             f"- data: {self.data['name']}, {self.data['split']} split, n = {clean['n']}",
             f"- clean accuracy: {clean['clean_accuracy']:.2%} "
             f"(95% interval {_span(clean['clean_interval'])})",
+            *([f"- {_proved(clean['certified'])}"] if "certified" in clean else []),
             f"- parameters: {self.parameters:,}; artifact {self.bytes / 2**20:.2f} MiB; "
             f"trained in {self.seconds:.0f} s",
             f"- reference: {self.reference or 'none'}",
@@ -136,6 +141,11 @@ class ModelCard:
 def _attack_of(row: dict[str, Any]) -> str:
     """The full spec of a row's attack in today's form, so that rows of older cards compare equal."""
     return registry.spec(registry.parse("attack", row["full_spec"]), full=True)
+
+
+def _proved(row: dict[str, Any]) -> str:
+    held = f"{row['accuracy']:.2%} (95% interval {_span(row['interval'])})"
+    return f"certified accuracy under `{row['threat']}`, by interval bounds: {held}"
 
 
 def _shell(text: str) -> str:

@@ -51,11 +51,18 @@ class _Row(TypedDict):
     flags: NotRequired[list[str]]
 
 
+class _Certified(TypedDict):
+    threat: Spec
+    accuracy: Share
+    interval: Interval
+
+
 class _Results(TypedDict):
     n: Annotated[int, Field(ge=1)]
     clean_accuracy: Share
     clean_interval: Interval
     attacks: list[_Row]
+    certified: NotRequired[_Certified]
     flags: NotRequired[list[str]]
     model: NotRequired[str]
     data: NotRequired[str]

@@ -35,6 +35,12 @@ BEST_OF = 1000
 """Held-out images, the first ones, by which the best epoch is chosen."""
 
 
+def depends_on_length(phases: Sequence[Phase], average: EMA | None) -> bool:
+    """Whether the first steps of a training are others when it has more epochs."""
+    scheduled = (getattr(m.optimizer, "schedule", None) is not None for p in phases for m in p.moves)
+    return average is not None or any(scheduled)
+
+
 @dataclass(frozen=True)
 class Run:
     """What a training consists of.
@@ -143,9 +149,9 @@ class Run:
         game.gather_statistics(self.feed.some(enough))
 
     def _identity(self, game: Game) -> dict[str, Any]:
-        """What a run is, so that a checkpoint of another is refused. Its length counts where a rate depends
-        on it."""
-        scheduled = any(getattr(move.optimizer, "schedule", None) is not None for move in game.moves)
+        """What a run is, so that a checkpoint of another is refused. Its length counts where a rate or the
+        average depends on it."""
+        timed = depends_on_length(self._phases, self.average)
         return {
             "defense": registry.spec(self.defense, full=True),
             "network": [list(v.shape) for v in game.predictor.weights],
@@ -153,5 +159,5 @@ class Run:
             **{
                 name: value if isinstance(value, str) else int(value) for name, value in self.settings.items()
             },
-            **({"epochs": int(self.epochs)} if scheduled else {}),
+            **({"epochs": int(self.epochs)} if timed else {}),
         }

@@ -14,12 +14,14 @@ from keras_adv import artifact, data, environment, files, registry, validate, zo
 from keras_adv.attacks import Attack
 from keras_adv.callbacks import Checkpoint, History
 from keras_adv.card import ModelCard
-from keras_adv.evaluation import attack, audit, evaluate, pictures
+from keras_adv.engine import depends_on_length
+from keras_adv.evaluation import attack, audit, certified, evaluate, pictures
 from keras_adv.fingerprint import sha256
 from keras_adv.fit import defend
 from keras_adv.recipes import Recipe
 from keras_adv.run_folder import claim_folder
 from keras_adv.serving.export import export
+from keras_adv.threats import Threat
 
 ATTACKS = (
     "pgd(threat=linf(eps=0.1))",
@@ -39,16 +41,19 @@ def train(
     split: str = "test",
     n: int = 1000,
     half: bool = False,
+    certify: Threat | str | None = None,
+    extend: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = "auto",
 ) -> ModelCard:
     """Trains, exports and measures a model; a run that was interrupted continues from its last epoch.
 
     A run that is finished is not repeated: its card is returned, whatever the attacks; `evaluate` measures
-    more.
+    more. With `extend` it goes on to more epochs, and ends as a run of so many from the start would have.
 
     Writes into `out`: model.keras, saved_model/1/, history.csv, tensorboard/, curves.png, examples.png,
-    recipe.txt, and last card.json and README.md. The measurement is of model.keras as read back from disk.
+    recipe.txt, and last card.json and README.md. The measurement is of model.keras as read back from disk. In
+    backup/ stays what more epochs would go on from, about three times the weights; it may be deleted.
 
     Args:
         recipe: a recipe or its spec.
@@ -58,6 +63,9 @@ def train(
         n: at most this many images are attacked.
         half: round the trained weights to float16 and keep them so in model.keras, half the bytes; what is
             measured and served are the rounded weights, in float32.
+        certify: "linf(eps=0.3)": also measure the certified accuracy (see `keras_adv.evaluate`).
+        extend: `out` may also be of the same recipe with fewer epochs. Not where the length of the run counts
+            from its first step: with a schedule of the rate, or an average of the last weights.
         callbacks: of Keras, beside the run's own: MLflow's or Weights & Biases', say.
         verbose: as in `keras_adv.defend`.
 
@@ -76,25 +84,50 @@ def train(
     validate.number("n", n, low=1, whole=True)
     out = Path(out)
     spec = registry.spec(chosen)
-    if (out / "card.json").is_file():
+    if (out / "card.json").is_file() and not (extend and _is_of_another(out, chosen)):
         claim_folder(out, spec)
         return ModelCard.read(out)
     loaded = data.load(chosen.data, chosen.validation)
     if not len(loaded.split(split)[0]):
         raise validate.invalid("split", "'train' or 'test' for a recipe with validation=0", split)
     net = _build(chosen, loaded)
-    claim_folder(out, spec)
+    if certify is not None:
+        certified.check(net, certify)
+    claim_folder(out, spec, extend)
     with files.sole_use(out):
         seconds = _fit(net, chosen, loaded, out, half, callbacks, verbose)
         export(out / "model.keras", out / "saved_model" / "1")
         x, y = (part[:n] for part in loaded.split(split))
         source = {"name": loaded.name, "split": split, "shape": list(loaded.shape), "classes": loaded.classes}
         card = _measure(
-            chosen, out, x, y, attacks, source=source, seconds=round(seconds, 1), verbose=verbose != 0
+            chosen,
+            out,
+            x,
+            y,
+            attacks,
+            certify=certify,
+            source=source,
+            seconds=round(seconds, 1),
+            verbose=verbose != 0,
         )
         card.save(out)
-        Checkpoint(out / "backup").clear()
     return card
+
+
+def _is_of_another(out: Path, recipe: Recipe) -> bool:
+    """Whether a finished run is of another recipe, and can go on to more epochs.
+
+    Raises:
+        InvalidInput: it cannot.
+    """
+    if ModelCard.read(out).recipe == registry.spec(recipe, full=True):
+        return False
+    if depends_on_length(recipe.defense.phases(recipe.epochs), recipe.average):
+        allowed = "a recipe without an average and without a schedule of the rate, to extend a run"
+        raise validate.unusable("recipe", allowed, registry.spec(recipe))
+    if not Checkpoint(out / "backup").latest()[0]:
+        raise validate.unusable("out", "a folder that still has its backup/, to extend it", str(out))
+    return True
 
 
 def _measure(
@@ -104,6 +137,7 @@ def _measure(
     y: np.ndarray,
     attacks: Sequence[Attack | str],
     *,
+    certify: Threat | str | None,
     source: dict[str, Any],
     seconds: float,
     verbose: bool,
@@ -112,7 +146,7 @@ def _measure(
     file = out / "model.keras"
     model = artifact.read(file)
     probe = artifact.probe(model)
-    results = evaluate(model, x, y, attacks, verbose=verbose)
+    results = evaluate(model, x, y, attacks, verbose=verbose, certify=certify)
     _picture(model, x[:200], y[:200], out)
     return ModelCard(
         name=recipe.title,
@@ -169,6 +203,7 @@ def _fit(
         seed=recipe.seed,
         verbose=verbose,
     )
+    (out / "card.json").unlink(missing_ok=True)  # of the model that is replaced
     artifact.write(served, file, half)
     pictures.curves(history.rows, out / "curves.png")
     return history.earlier + time.perf_counter() - started

@@ -9,6 +9,7 @@ from typing import Any
 import keras_tuner
 
 from keras_adv import files, registry, validate
+from keras_adv.callbacks import Checkpoint
 from keras_adv.card import ModelCard
 from keras_adv.recipes import Recipe
 from keras_adv.run_folder import claim_folder
@@ -29,6 +30,7 @@ class RecipeTuner(keras_tuner.Tuner):
         recipe = _draw(self.recipe, trial.hyperparameters)
         try:
             card = train(recipe, self.folder(trial), attacks=ATTACKS, split="validation", verbose=0)
+            Checkpoint(self.folder(trial) / "backup").clear()
         except FloatingPointError as error:  # it is out of the race; the others go on
             raise keras_tuner.errors.FailedTrialError(f"{registry.spec(recipe)}: {error}") from error
         except Exception as error:  # KerasTuner would go on with the next trial

@@ -26,9 +26,12 @@ ATTACK = flags.DEFINE_multi_string(
     "attack", ["pgd(threat=linf(eps=0.1), steps=40)", "deepfool()"], f"one of {cli.names('attack')}"
 )
 ADAPTIVE = flags.DEFINE_multi_string("adaptive", [], "threat: also the attack on the model's own defense")
+CERTIFY = flags.DEFINE_string("certify", None, "threat: also the certified accuracy, linf(eps=0.3) say")
 TARGETS = flags.DEFINE_enum("targets", None, list(goals.WORDS), "class to reach; none: any mistake will do")
 BATCH = flags.DEFINE_integer("batch_size", 256, "images at a time", lower_bound=1)
 SEED = flags.DEFINE_integer("seed", 0, "of random starts", lower_bound=0)
+SHARD = flags.DEFINE_string("shard", None, "2/8: attack the second of eight parts alone; --out keeps it")
+MERGE = flags.DEFINE_bool("merge", False, "put together what --out has of all shards")
 OUT = flags.DEFINE_string("out", None, "folder for results.json; none is written without it")
 CARD = flags.DEFINE_bool("card", False, "add what is measured to the card of --model, a run folder")
 
@@ -38,6 +41,10 @@ def main() -> None:
         raise validate.invalid("model", "a run folder, with --card", MODEL.value)
     if CARD.value and TARGETS.value:
         raise validate.invalid("targets", "none, with --card", TARGETS.value)
+    if (SHARD.value or MERGE.value) and not OUT.value:
+        raise validate.invalid("out", "a folder, with --shard or --merge", OUT.value)
+    if SHARD.value and (MERGE.value or CARD.value):
+        raise validate.invalid("shard", "none, with --merge or --card", SHARD.value)
     attacks = [registry.parse("attack", spec) for spec in ATTACK.value]
     if ADAPTIVE.value:
         recipe = registry.parse("recipe", cli.card_of(MODEL.value).recipe)
@@ -53,12 +60,13 @@ def main() -> None:
         if file.is_dir():
             raise validate.invalid("out", "a folder whose results.json is a file", OUT.value)
     options = {"targets": TARGETS.value, "batch_size": BATCH.value, "seed": SEED.value, "resume": partial}
+    options |= {"certify": CERTIFY.value, "shard": SHARD.value, "merge": MERGE.value}
     results = keras_adv.evaluate(model, x, y, attacks, verbose=True, **options)
     results = {"model": MODEL.value, "data": DATA.value, "targets": TARGETS.value, **results}
     cli.show(table(results, f"{MODEL.value} on {DATA.value}"))
     if CARD.value:
         cli.card_of(MODEL.value).with_attacks(results).save(Path(MODEL.value))
-    if OUT.value:
+    if OUT.value and not SHARD.value:
         files.write_text(file, json.dumps(results, indent=1) + "\n")
         journal.clear(partial)
         print(file)

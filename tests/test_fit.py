@@ -196,8 +196,11 @@ def test_what_keras_would_add_to_the_loss_is_added():
     ("spec", "watched"),
     [
         ("fast()", True),
-        ("adversarial(attack=fgsm(), drop=0.2)", True),
-        ("adversarial(attack=fgsm())", False),
+        ("adversarial(attack=fgsm())", True),
+        ("adversarial(attack=fgsm(), drop=None)", False),
+        ("trades(attack=pgd(steps=1, random_start=False, jitter=0.001, loss='kl'))", True),
+        ("nuat()", True),
+        ("mart()", False),
         ("standard()", False),
     ],
 )

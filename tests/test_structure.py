@@ -36,6 +36,8 @@ LAYERS = [
         "batches",
         "optimizers",
         "averaging",
+        "ramps",
+        "intervals",
         "precision",
     ),
     ("artifact", "card", "card_schema", "zoo"),

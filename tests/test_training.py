@@ -1,6 +1,7 @@
 """The main job, end to end, at small scale."""
 
 import json
+import shutil
 
 import pytest
 
@@ -14,6 +15,7 @@ RECIPE = (
     "recipe(defense=adversarial(attack=fgsm(threat=linf(eps=0.1))), model=mlp(units=(32,)), epochs=3, "
     "normalize=True)"
 )
+SHORT = Recipe(defense="standard()", model="mlp(units=(8,))", epochs=2)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,7 @@ def test_run_folder_is_complete(run):
     names = {p.name for p in out.iterdir()}
     assert names == {
         ".lock", "model.keras", "saved_model", "card.json", "README.md", "history.csv", "tensorboard",
-        "curves.png", "examples.png", "recipe.txt",
+        "curves.png", "examples.png", "recipe.txt", "backup",
     }  # fmt: skip
     assert len((out / "history.csv").read_text().splitlines()) == 4
 
@@ -57,6 +59,41 @@ def test_a_finished_run_is_not_trained_again(run):
     before = (out / "model.keras").stat().st_mtime_ns
     assert keras_adv.train(RECIPE, out, verbose=0) == card
     assert (out / "model.keras").stat().st_mtime_ns == before
+
+
+def test_a_finished_run_goes_on_to_more_epochs_as_if_it_had_been_so_long(tmp_path, monkeypatch):
+    for name, instead in (("audit", []), ("export", None), ("_picture", None)):  # not looked at here
+        monkeypatch.setattr(training, name, lambda *_, instead=instead: instead)
+    options = {"attacks": [], "n": 40, "verbose": 0}
+    short, longer, out = SHORT, SHORT.replace(epochs=3), tmp_path / "run"
+    keras_adv.train(short, out, **options)
+    with pytest.raises(InvalidInput, match="of the same recipe"):
+        keras_adv.train(longer, out, **options)
+    with pytest.raises(InvalidInput, match="of the same recipe"):
+        keras_adv.train(longer.replace(seed=1), out, extend=True, **options)
+    with pytest.raises(InvalidInput, match="of the same recipe"):
+        keras_adv.train(short.replace(epochs=1), out, extend=True, **options)
+    card = keras_adv.train(longer, out, extend=True, **options)
+    assert zoo.verify(out) == card == keras_adv.train(longer, out, extend=True, **options)
+    whole = keras_adv.train(longer, tmp_path / "whole", **options)
+    assert (card.recipe, card.results, card.probe) == (whole.recipe, whole.results, whole.probe)
+    assert len((out / "history.csv").read_text().splitlines()) == 4
+
+
+def test_a_run_that_cannot_go_on_is_left_as_it_is(tmp_path, monkeypatch):
+    for name, instead in (("audit", []), ("export", None), ("_picture", None)):
+        monkeypatch.setattr(training, name, lambda *_, instead=instead: instead)
+    timed = SHORT.replace(defense="standard(optimizer=sgd(schedule=cosine()))")
+    for name, recipe in (("timed", timed), ("bare", SHORT)):
+        card = keras_adv.train(recipe, tmp_path / name, attacks=[], n=40, verbose=0)
+        if name == "bare":
+            shutil.rmtree(tmp_path / name / "backup")
+        with pytest.raises(
+            InvalidInput, match="without an average and without" if name == "timed" else "backup"
+        ):
+            keras_adv.train(recipe.replace(epochs=3), tmp_path / name, extend=True, verbose=0)
+        assert zoo.verify(tmp_path / name) == card
+        assert keras_adv.train(recipe, tmp_path / name, verbose=0) == card
 
 
 def test_publish_verify_and_load(run, tmp_path, monkeypatch, digits):

@@ -77,6 +77,7 @@ class BaseGame(keras.Model):
             keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
         ]
         self._mean = PerExample()
+        self.steps_per_epoch = 1
         self.at_rest: Callable[[], Any] = lambda: contextlib.nullcontext(self.predictor)
         self.built = True
 
@@ -120,6 +121,7 @@ class BaseGame(keras.Model):
         Moves of one player share an optimizer, so that a later phase goes on with the momentum of the one
         before. Keras' own `optimizer`, which callbacks turn, is the classifier's where a move learns it.
         """
+        self.steps_per_epoch = steps_per_epoch
         for move in moves:
             if move.name not in self.optimizers:
                 made = move.optimizer.build(steps_per_epoch, epochs)
@@ -197,6 +199,9 @@ class BaseGame(keras.Model):
         self.step_count.assign(self.step_count.value + 1)
         seed = noise.fold(ops.convert_to_tensor(self.seed, "uint32"), self.step_count.value)
         nets = {name: Net(player) for name, player in self.players.items()}
+        for net in nets.values():
+            net.step = self.step_count.value
+            net.epoch = ops.cast(net.step - 1, "float32") / self.steps_per_epoch
         batch = {"x": ops.cast(x, "float32"), "y": ops.reshape(ops.cast(y, "int32"), (-1,))}
         if weight is not None:
             batch[WEIGHT] = ops.reshape(ops.cast(weight, "float32"), (-1,))

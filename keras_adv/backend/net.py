@@ -35,6 +35,8 @@ class Net:
     Attributes:
         passes: the mode of every pass so far, of this net and of those derived from it.
         tracks: whether mode "training" moves what the model stores; where not, it is mode "untracked".
+        step: () int32, the number of the step that the net is trained in, from 1; 0 outside of a training.
+        epoch: () float32, the passes over the data before that step, with their fraction.
     """
 
     def __init__(
@@ -43,10 +45,13 @@ class Net:
         self.model, self.is_frozen, self.given = model, frozen, given
         self.passes: list[Mode] = []
         self.tracks = True
+        self.step: Tensor | int = 0
+        self.epoch: Tensor | float = 0.0
 
     def _derived(self, frozen: bool, given: list[Tensor] | None, tracks: bool = True) -> Net:
         other = Net(self.model, frozen, given)
         other.passes, other.tracks = self.passes, self.tracks and tracks
+        other.step, other.epoch = self.step, self.epoch
         return other
 
     @property

@@ -10,12 +10,14 @@ from keras_adv.defenses.deepfool_training import DeepFoolTraining
 from keras_adv.defenses.double_backprop import DoubleBackprop
 from keras_adv.defenses.dropout import Dropout
 from keras_adv.defenses.fast import Fast
+from keras_adv.defenses.ibp import IBP
 from keras_adv.defenses.label_smoothing import LabelSmoothing
 from keras_adv.defenses.mad import MAD
 from keras_adv.defenses.margin import Margin
 from keras_adv.defenses.mart import Mart
 from keras_adv.defenses.mat import MAT
 from keras_adv.defenses.mmc import MMC
+from keras_adv.defenses.nuat import NuAT
 from keras_adv.defenses.parseval import Parseval
 from keras_adv.defenses.rslad import RSLAD
 from keras_adv.defenses.standard import Standard
@@ -25,6 +27,7 @@ from keras_adv.defenses.vat import VAT
 __all__ = [
     "AFD",
     "AWP",
+    "IBP",
     "MAD",
     "MAT",
     "MMC",
@@ -42,6 +45,7 @@ __all__ = [
     "Margin",
     "Mart",
     "Move",
+    "NuAT",
     "Parseval",
     "Standard",
     "Trades",

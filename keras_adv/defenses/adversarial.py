@@ -34,8 +34,8 @@ class Adversarial(PairedDefense):
             batch), "clean" or "each" (`crafting.STATISTICS`); without effect if mix is 1.
         smoothing: label smoothing, the share of the target that goes to all classes alike (Szegedy et al.,
             arXiv:1512.00567); at most 0.2 helps (arXiv:2010.00467), more hides gradients.
-        drop: fall of the accuracy under a PGD of 5 steps, from its best, that ends the training with the best
-            weights (see `fast`); for attacks of one step, which can collapse. None: no check.
+        drop: for an attack of one step, which can collapse: fall of the accuracy under a PGD of 5 steps, from
+            its best, that ends the training with the best weights (see `fast`). None: no check.
         optimizer: of the classifier.
 
     Cost a step: the attack's, and 1 forward-backward pass on x' (another on x if mix < 1).
@@ -48,17 +48,12 @@ class Adversarial(PairedDefense):
     attack: Attack = option(default=PGD(threat=Linf(eps=0.1), steps=10))
     mix: float = tunable(default=1.0, lowest=0.3, highest=1.0, above=0.0, high=1.0)
     smoothing: float = option(default=0.0, low=0.0, high=0.9)
-    drop: float | None = option(default=None, above=0.0, high=1.0)
+    drop: float | None = option(default=0.2, above=0.0, high=1.0)
     optimizer: Optimizer = option(default=Adam())
 
-    def check(self) -> None:
-        if self.drop is not None:
-            self.attack.threat.radius()
-
     def collapse_guard(self) -> CollapseGuard | None:
-        if self.drop is None:
-            return None
-        return CollapseGuard(PGD(threat=self.attack.threat, steps=5, step_size=0.25), self.drop, images=128)
+        found = super().collapse_guard()
+        return None if self.drop is None or found is None else found._replace(drop=self.drop)
 
     @property
     def statistics_passes(self) -> int:

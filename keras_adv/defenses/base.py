@@ -12,7 +12,7 @@ from keras import ops
 
 from keras_adv import registry, validate
 from keras_adv.arrays import Tensor
-from keras_adv.attacks import APGD, PDPGD, PGD, Attack, Worst
+from keras_adv.attacks import APGD, PDPGD, PGD, Attack, BoundedAttack, Worst
 from keras_adv.attacks.host import HostAttack
 from keras_adv.attacks.objectives import CrossEntropy, MarginObjective, Objective, Scaled
 from keras_adv.backend import Net
@@ -62,6 +62,11 @@ class CollapseGuard(NamedTuple):
     images: int
 
 
+def single_step_guard(threat: Threat, drop: float = 0.2, images: int = 128, steps: int = 5) -> CollapseGuard:
+    """What watches a training whose attack takes one step: a PGD of `steps` steps of eps / 4."""
+    return CollapseGuard(PGD(threat=threat, steps=steps, step_size=0.25), drop, images)
+
+
 class Phase(NamedTuple):
     """A stretch of training that plays the same moves up to (not including) epoch `until`."""
 
@@ -109,7 +114,12 @@ class Defense(Spec):
         return ()
 
     def collapse_guard(self) -> CollapseGuard | None:
-        """How to watch the training for catastrophic overfitting, or None."""
+        """How to watch the training for catastrophic overfitting, or None: where an attack of one step makes
+        the images."""
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            attack = getattr(self, field.name)
+            if isinstance(attack, BoundedAttack) and attack.rounds == 1:
+                return single_step_guard(attack.threat)
         return None
 
     def adapt_model(self, model: Architecture) -> Architecture:

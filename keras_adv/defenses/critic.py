@@ -17,6 +17,7 @@ from keras_adv.layers import Noise
 from keras_adv.losses import cross_entropy, hits, pick, predicted_class
 from keras_adv.numerics.linearise import logit_differences, nearest_class
 from keras_adv.optimizers import Adam, Drop, Optimizer
+from keras_adv.ramps import Ramp, now
 from keras_adv.registry import option, preset, register, tunable
 from keras_adv.validate import invalid
 
@@ -96,8 +97,8 @@ class Critic(Defense):
             "(no defense 0.157 / 0.148 / 0.207)",
         }
     )
-    weight: float = tunable(default=2.0, lowest=0.05, highest=5.0, log=True)
-    cycle: float = tunable(default=0.5, lowest=0.01, highest=2.0, log=True)
+    weight: float | Ramp = tunable(default=2.0, lowest=0.05, highest=5.0, log=True)
+    cycle: float | Ramp = tunable(default=0.5, lowest=0.01, highest=2.0, log=True)
     penalty: float = tunable(default=3.0, lowest=1.0, highest=30.0, log=True)
     attack: HighConfidence = option(default=ASCENT)
     decay: float = option(default=0.5, low=0.0, high=1.0)
@@ -194,8 +195,8 @@ class Critic(Defense):
         z = logits(x, mode="training")
         return {
             "cross_entropy": cross_entropy(z, batch["y"]),
-            "fooling": self.weight * masked_term(moved, ops.softplus(-score)),
-            "cycle": self.cycle * masked_term(moved, error),
+            "fooling": now(self.weight, nets["net"]) * masked_term(moved, ops.softplus(-score)),
+            "cycle": now(self.cycle, nets["net"]) * masked_term(moved, error),
             ACCURACY: hits(z, batch["y"]),
         }
 

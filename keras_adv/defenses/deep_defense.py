@@ -14,6 +14,7 @@ from keras_adv.defenses.base import Batch, Defense, Move, Nets
 from keras_adv.losses import cross_entropy, hits, predicted_class
 from keras_adv.numerics.linearise import differences_to_rivals, nearest_class
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
+from keras_adv.ramps import Ramp, now
 from keras_adv.registry import option, preset, register, tunable
 from keras_adv.threats import L2
 from keras_adv.validate import invalid
@@ -97,7 +98,7 @@ class DeepDefense(Defense):
             ),
         }
     )
-    weight: float = tunable(default=15.0, lowest=1.0, highest=50.0, log=True)
+    weight: float | Ramp = tunable(default=15.0, lowest=1.0, highest=50.0, log=True)
     c: float = tunable(default=10.0, lowest=5.0, highest=500.0, log=True)
     d: float = tunable(default=5.0, lowest=1.0, highest=20.0, log=True)
     steps: int = option(default=3, low=1)
@@ -138,7 +139,7 @@ class DeepDefense(Defense):
         known = batch["size"] > TINY  # a black image, or the first of all, which is the mean, has no rho
         rho = ops.where(known, l2_norm(delta) / ops.where(known, batch["size"], 1.0), 0.0)
         cost = ops.where(correct, ops.exp(-self.c * rho), ops.exp(ops.minimum(self.d * rho, CAP)))
-        terms = {"cross_entropy": cross_entropy(logits, y), "fragility": self.weight * cost}
+        terms = {"cross_entropy": cross_entropy(logits, y), "fragility": now(self.weight, net) * cost}
         return {**terms, "rho": rho, ACCURACY: hits(logits, y)}
 
     def perturbation(self, net: Net, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ from keras_adv.defenses.base import Batch, Defense, Move, Nets
 from keras_adv.defenses.standard import clean_loss
 from keras_adv.losses import cross_entropy
 from keras_adv.optimizers import Adam, Optimizer
+from keras_adv.ramps import Ramp, now
 from keras_adv.registry import option, register, tunable
 
 
@@ -30,7 +31,7 @@ class DoubleBackprop(Defense):
     """
 
     reference = "Drucker & Le Cun, IEEE Trans. Neural Networks 3(6), 1992"
-    weight: float = tunable(default=0.1, lowest=1e-3, highest=10.0, log=True)
+    weight: float | Ramp = tunable(default=0.1, lowest=1e-3, highest=10.0, log=True)
     of: str = option(default="loss", choices=("loss", "logits"))
     optimizer: Optimizer = option(default=Adam())
 
@@ -43,7 +44,7 @@ class DoubleBackprop(Defense):
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
         slopes = self._slopes(nets, batch)
         size = square_norm(slopes)
-        return {"slope": self.weight * size, **clean_loss(nets, batch)}
+        return {"slope": now(self.weight, nets["net"]) * size, **clean_loss(nets, batch)}
 
     def _slopes(self, nets: Nets, batch: Batch) -> Tensor:
         """(B, ...) of the loss, (B, K, ...) of the logits."""

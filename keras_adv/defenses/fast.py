@@ -12,7 +12,7 @@ from keras_adv.attacks.objectives import CrossEntropy
 from keras_adv.attacks.task import Examples
 from keras_adv.backend import FrozenNet, value_and_grad
 from keras_adv.defenses.adversarial import Adversarial
-from keras_adv.defenses.base import Batch, CollapseGuard, Defense, Move, Nets
+from keras_adv.defenses.base import Batch, CollapseGuard, Defense, Move, Nets, single_step_guard
 from keras_adv.optimizers import SGD, Adam, OneCycle, Optimizer
 from keras_adv.registry import option, preset, register, tunable
 from keras_adv.threats import Linf, Threat
@@ -93,8 +93,7 @@ class Fast(Defense):
         return self._training.moves()
 
     def collapse_guard(self) -> CollapseGuard:
-        watch = PGD(threat=self.threat, steps=self.steps, step_size=0.25)
-        return CollapseGuard(watch, self.drop, self.images)
+        return single_step_guard(self.threat, self.drop, self.images, self.steps)
 
 
 preset(

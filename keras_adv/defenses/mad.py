@@ -27,6 +27,7 @@ from keras_adv.defenses.pairs import Partners
 from keras_adv.features import feature_size
 from keras_adv.losses import hits
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
+from keras_adv.ramps import Ramp, now
 from keras_adv.registry import option, preset, register, tunable
 from keras_adv.threats import Linf
 
@@ -94,9 +95,9 @@ class MAD(PairedDefense):
         }
     )
     alpha: float = tunable(default=0.8, lowest=0.6, highest=1.0, above=0.0, high=1.0)
-    siamese: float = tunable(default=1.0, lowest=0.1, highest=10.0, log=True)
-    variance: float = tunable(default=0.1, lowest=1e-3, highest=1.0, log=True)
-    jacobian: float = tunable(default=0.01, lowest=1e-4, highest=1.0, log=True)
+    siamese: float | Ramp = tunable(default=1.0, lowest=0.1, highest=10.0, log=True)
+    variance: float | Ramp = tunable(default=0.1, lowest=1e-3, highest=1.0, log=True)
+    jacobian: float | Ramp = tunable(default=0.01, lowest=1e-4, highest=1.0, log=True)
     same: float = option(default=0.5, low=0.0, high=1.0)
     squared: bool = option(default=False)
     rvl: str = option(default="mean", choices=("mean", "sum", "repo"))
@@ -154,7 +155,8 @@ class MAD(PairedDefense):
         if self.siamese:
             alike = ops.cast(first["y"] == second["y"], "float32")
             miss = cosine(one["features"], other["features"]) - alike
-            terms["siamese"] = self.siamese * (ops.square(miss) if self.squared else ops.abs(miss))
+            miss = ops.square(miss) if self.squared else ops.abs(miss)
+            terms["siamese"] = now(self.siamese, nets["net"]) * miss
         found = {name: ops.repeat(terms[name], 2) for name in self._terms}
         both = ops.reshape(ops.stack([one[ACCURACY], other[ACCURACY]], axis=1), (-1,))
         return {**found, ACCURACY: both}
@@ -172,9 +174,9 @@ class MAD(PairedDefense):
             found["adversarial"] = self.mix * smoothed_cross_entropy(seen, y, self.alpha)
         found[ACCURACY] = hits(logits, y)
         if self.variance:
-            found["variance"] = self.variance * spread(z, y, logits.shape[1], self.rvl)
+            found["variance"] = now(self.variance, net) * spread(z, y, logits.shape[1], self.rvl)
         if self.jacobian:
-            found["jacobian"] = self.jacobian * self._slope(net, batch)
+            found["jacobian"] = now(self.jacobian, net) * self._slope(net, batch)
         return found
 
     def _rows(self, net: Net) -> int:

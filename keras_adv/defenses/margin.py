@@ -14,6 +14,7 @@ from keras_adv.defenses.base import Batch, Defense, Move, Nets
 from keras_adv.losses import cross_entropy, hits, multiclass_hinge
 from keras_adv.numerics.linearise import differences_to_rivals
 from keras_adv.optimizers import SGD, Adam, Drop, Milestones, Optimizer
+from keras_adv.ramps import Ramp, now
 from keras_adv.registry import option, preset, register, tunable
 from keras_adv.threats import L2, Linf, Threat
 
@@ -47,7 +48,7 @@ class Margin(Defense):
             "MNIST LeNet, l2: rho = mean |r|/|x| by DeepFool": "0.217 +- 0.006 (base 0.154)",
         }
     )
-    weight: float = tunable(default=0.1, lowest=1e-3, highest=1.0, log=True)
+    weight: float | Ramp = tunable(default=0.1, lowest=1e-3, highest=1.0, log=True)
     threat: Threat = option(default=L2())
     squared: bool | None = option(default=None)
     candidates: int | None = option(default=None, low=1)
@@ -78,7 +79,7 @@ class Margin(Defense):
         )
         if not net.unchanged_by_training:
             logits = net.logits(x, mode="training")
-        size = self.weight * self._size(slope)
+        size = now(self.weight, net) * self._size(slope)
         return {self.loss: fit(logits, y), "sensitivity": size, ACCURACY: hits(logits, y)}
 
     def _steepest(self, gaps: Tensor, seen: Any, slopes: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from keras_adv.defenses.crafting import (
 )
 from keras_adv.losses import hits, kl_divergence, log_odds_against, wrong_classes
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
+from keras_adv.ramps import Ramp, now
 from keras_adv.registry import option, preset, register, tunable
 from keras_adv.threats import Linf
 
@@ -57,7 +58,7 @@ class Mart(PairedDefense):
     reported = MappingProxyType(
         {"CIFAR-10 WRN-28-10 and 500,000 more images, linf 8/255: clean / AutoAttack": "87.50% / 56.29%"}
     )
-    weight: float = tunable(default=5.0, lowest=0.5, highest=10.0, log=True)
+    weight: float | Ramp = tunable(default=5.0, lowest=0.5, highest=10.0, log=True)
     attack: Attack = option(default=PGD(threat=Linf(eps=0.1), steps=5))
     optimizer: Optimizer = option(default=Adam())
 
@@ -76,7 +77,7 @@ class Mart(PairedDefense):
         unsure = ops.sigmoid(log_odds_against(clean, y))  # 1 - p_y, exact also where p_y rounds to 1
         return {
             "boosted_cross_entropy": boosted_cross_entropy(moved, y),
-            "kl": self.weight * kl_divergence(clean, moved) * unsure,
+            "kl": now(self.weight, nets["net"]) * kl_divergence(clean, moved) * unsure,
             ACCURACY: hits(clean, y),
         }
 

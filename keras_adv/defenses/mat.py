@@ -23,6 +23,7 @@ from keras_adv.defenses.crafting import (
 from keras_adv.layers import centres_of, dot_head, replace_head
 from keras_adv.losses import hits, pick
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
+from keras_adv.ramps import Ramp, last, now
 from keras_adv.registry import option, preset, register, tunable
 from keras_adv.threats import Linf
 
@@ -157,8 +158,8 @@ class MAT(PairedDefense):
             "CIFAR-10 / MNIST, mean l2 by DDN": "2.750 / 4.723 (no defense 0.134 / 0.357)",
         }
     )
-    alpha: float = tunable(default=1.0, lowest=0.1, highest=10.0, log=True)
-    beta: float = tunable(default=1.0, lowest=0.5, highest=8.0, log=True)
+    alpha: float | Ramp = tunable(default=1.0, lowest=0.1, highest=10.0, log=True)
+    beta: float | Ramp = tunable(default=1.0, lowest=0.5, highest=8.0, log=True)
     attack: PGD = option(default=ASCENT)
     dim: int | None = option(default=64, low=2)
     scale: float = option(default=1.0, above=0.0)
@@ -174,7 +175,7 @@ class MAT(PairedDefense):
     def objectives(self) -> tuple[Objective, ...]:
         """The loss of the training itself, with the terms and weights that it has, and the margin of the
         cosines."""
-        return MATLoss(alpha=self.alpha, beta=self.beta), CosineMargin()
+        return MATLoss(alpha=last(self.alpha), beta=last(self.beta)), CosineMargin()
 
     def predictor(self, net: keras.Model) -> keras.Model:
         return replace_head(net, dot_head, self.scale, self.dim)
@@ -205,9 +206,9 @@ class MAT(PairedDefense):
         cos = pick(angles, batch["y"])
         terms = {"ftc": 1.0 - cos}
         if self.alpha:
-            terms["so"] = self.alpha * second_order(phi, cos)
+            terms["so"] = now(self.alpha, net) * second_order(phi, cos)
         if self.beta:
-            terms["bibo"] = self.beta * cosine_distance(phi, other)
+            terms["bibo"] = now(self.beta, net) * cosine_distance(phi, other)
         return {**terms, "feature_norm": safe_norm(phi), ACCURACY: hits(angles, batch["y"])}
 
 

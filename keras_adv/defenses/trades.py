@@ -19,6 +19,7 @@ from keras_adv.defenses.crafting import (
 )
 from keras_adv.losses import cross_entropy, hits, kl_divergence
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
+from keras_adv.ramps import Ramp, last, now
 from keras_adv.registry import option, preset, register, tunable
 from keras_adv.threats import Linf
 
@@ -72,7 +73,7 @@ class Trades(PairedDefense):
             "MNIST SmallCNN, linf 0.3: clean / PGD-40": "99.48% / 96.07% (AutoAttack: 92.81%)",
         }
     )
-    weight: float = tunable(default=3.0, lowest=0.5, highest=10.0, log=True)
+    weight: float | Ramp = tunable(default=3.0, lowest=0.5, highest=10.0, log=True)
     attack: PGD = option(default=ASCENT)
     optimizer: Optimizer = option(default=Adam())
 
@@ -80,7 +81,7 @@ class Trades(PairedDefense):
         check_start(self.attack, "kl")
 
     def objectives(self) -> tuple[Objective, ...]:
-        return KL(), TradesLoss(weight=self.weight)
+        return KL(), TradesLoss(weight=last(self.weight))
 
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
         return {"adversarial": adversarial_images(self.attack, nets["net"], x, y, seed)}
@@ -95,7 +96,7 @@ class Trades(PairedDefense):
         clean, moved = run_both(nets["net"].logits, batch["x"], batch["adversarial"], self.statistics)
         return {
             "cross_entropy": cross_entropy(clean, batch["y"]),
-            "kl": self.weight * kl_divergence(clean, moved),
+            "kl": now(self.weight, nets["net"]) * kl_divergence(clean, moved),
             ACCURACY: hits(clean, batch["y"]),
         }
 

@@ -13,6 +13,7 @@ from keras_adv.defenses.base import Batch, Move, Nets
 from keras_adv.defenses.crafting import PairedDefense, run_both
 from keras_adv.losses import cross_entropy, hits, kl_divergence
 from keras_adv.optimizers import Adam, Drop, Optimizer
+from keras_adv.ramps import Ramp, now
 from keras_adv.registry import option, preset, register, tunable
 from keras_adv.threats import L2
 
@@ -52,7 +53,7 @@ class VAT(PairedDefense):
             ),
         }
     )
-    weight: float = tunable(default=1.0, lowest=0.1, highest=10.0, log=True)
+    weight: float | Ramp = tunable(default=1.0, lowest=0.1, highest=10.0, log=True)
     eps: float = tunable(default=0.5, lowest=0.1, highest=10.0, log=True)
     xi: float = option(default=1e-2, above=0.0)
     power: int = option(default=1, low=1)
@@ -84,7 +85,7 @@ class VAT(PairedDefense):
         change = kl_divergence(ops.stop_gradient(z), moved)
         return {
             "cross_entropy": cross_entropy(z, batch["y"]),
-            "divergence": self.weight * change,
+            "divergence": now(self.weight, nets["net"]) * change,
             ACCURACY: hits(z, batch["y"]),
         }
 

@@ -37,6 +37,10 @@ class ImageSet(NamedTuple):
         """(N,) bool: whether the clean image is classified as its label says."""
         return np.asarray(predicted_class(self.logits)) == self.y
 
+    def take(self, rows: np.ndarray) -> ImageSet:
+        """The set of these images alone."""
+        return self._replace(x=self.x[rows], y=self.y[rows], logits=self.logits[rows])
+
     @property
     def classes(self) -> int:
         """Number of classes of the model."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ from scipy import stats
 from keras_adv import registry, validate
 from keras_adv.arrays import in_float32
 from keras_adv.attacks import Attack
-from keras_adv.evaluation import goals
-from keras_adv.evaluation.image_set import classify
+from keras_adv.evaluation import certified, goals
+from keras_adv.evaluation.image_set import ImageSet, classify
 from keras_adv.evaluation.masking import flags_of, result_flags
 from keras_adv.evaluation.runner import Result, attack_examples
+from keras_adv.threats import Linf, Threat
 from keras_adv.validate import invalid
 
 
@@ -92,6 +94,9 @@ def evaluate(
     seed: int = 0,
     verbose: bool = False,
     resume: Path | str | None = None,
+    certify: Threat | str | None = None,
+    shard: str | None = None,
+    merge: bool = False,
 ) -> dict[str, Any]:
     """Clean accuracy and one row for each attack (see `summary` for the definitions).
 
@@ -105,13 +110,21 @@ def evaluate(
         seed: of random starts.
         verbose: show progress.
         resume: folder for what is finished: the same call, killed and made again, goes on.
+        certify: "linf(eps=0.3)": also count the images of which interval bounds prove that no attack in this
+            ball succeeds; 0 but for nets that were trained for it (`ibp`). None: do not.
+        shard: "2/8": attack the second of eight parts of the images alone, and tell of these; `resume` keeps
+            their results. Parts may run at the same time, on several machines that share that folder.
+        merge: attack nothing: put together what `resume` has of all shards. It is what the call without
+            `shard` would tell, but for the seconds and the rounding of float32 in batches of another size.
 
     Returns:
         {"n", "clean_accuracy", "clean_interval", "attacks": [a `summary` for each attack], "flags"}, fit for
         JSON; flags are sentences that put the figures in doubt, of the model and, in its row, of an attack.
+        With `certify` also "certified": {"threat", "accuracy", "interval"}.
 
     Raises:
-        InvalidInput: as `attack`; every attack is parsed before the first one starts.
+        InvalidInput: as `attack`; every attack is parsed before the first one starts. `merge` before all
+            shards have ended.
 
     >>> import keras_adv
     >>> model = keras_adv.zoo.load("critic_lenet_digits")
@@ -124,7 +137,11 @@ def evaluate(
     listed = [attacks] if isinstance(attacks, (str, Attack)) else attacks
     chosen = [registry.parse("attack", a) for a in listed]
     folder = None if resume is None else validate.output_folder(resume, "resume")
+    if folder is None and (shard is not None or merge):
+        raise invalid("resume", "a folder, with `shard` or `merge`", resume)
     images = classify(model, x, y, batch_size, seed)
+    mine = shard_rows(shard, len(images.x))
+    ball = None if certify is None else certified.check(model, certify)
     for one in chosen:
         goals.check_goal(one, images, targets)
     rows = []
@@ -132,10 +149,21 @@ def evaluate(
         for one in chosen:
             tick = functools.partial(_tick, bar, bar.add_task(one.name, total=len(images.x)))
             examples = goals.make_examples(one, images, seed, None, targets)
-            result = attack_examples(model, images, examples, one, batch_size, progress=tick, folder=folder)
+            result = attack_examples(
+                model,
+                images,
+                examples,
+                one,
+                batch_size,
+                progress=tick,
+                folder=folder,
+                only=mine,
+                finished=merge,
+            ).take(mine)
             tick(len(images.x), len(images.x))
-            rows.append(summary(one, result, images.x))
+            rows.append(summary(one, result, images.x[mine]))
             rows[-1]["flags"] = result_flags(model, result)
+    images = images.take(mine)
     count = int(images.correct.sum())
     return {
         "n": len(images.x),
@@ -143,7 +171,29 @@ def evaluate(
         "clean_interval": interval(count, len(images.x)),
         "attacks": rows,
         "flags": flags_of(model, images),
+        **({} if ball is None else {"certified": _certified(model, images, ball, batch_size)}),
     }
+
+
+def shard_rows(shard: str | None, n: int) -> np.ndarray:
+    """(N,) bool, the images of a shard "k/of", every of-th from the k-th on; None: all.
+
+    Raises:
+        InvalidInput: no such shard, or one without images.
+    """
+    if shard is None:
+        return np.full(n, True)
+    found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", str(shard))
+    k, of = map(int, found.groups()) if found else (0, 0)
+    if not 1 <= k <= of <= n:
+        raise invalid("shard", f"of the form 2/8, the second of eight, at most {n} for so many images", shard)
+    return np.arange(n) % of == k - 1
+
+
+def _certified(model: keras.Model, images: ImageSet, threat: Linf, batch_size: int) -> dict[str, Any]:
+    held = int(certified.certified(model, images, threat, batch_size).sum())
+    n = len(images.x)
+    return {"threat": registry.spec(threat), "accuracy": held / n, "interval": interval(held, n)}
 
 
 def _tick(bar: Progress, task: TaskID, done: int, total: int) -> None:
@@ -152,9 +202,11 @@ def _tick(bar: Progress, task: TaskID, done: int, total: int) -> None:
 
 def table(results: dict[str, Any], title: str = "") -> Table:
     """The results as a rich table."""
+    proof = results.get("certified")
+    proved = [f"certified under {proof['threat']}: {proof['accuracy']:.2%}"] if proof else []
     made = Table(
         title=escape(title) or None,
-        caption=f"clean accuracy {results['clean_accuracy']:.2%}, n = {results['n']}",
+        caption=", ".join([f"clean accuracy {results['clean_accuracy']:.2%}, n = {results['n']}", *proved]),
     )
     for column in ("attack", "robust acc", "success", "mean norm", "median", "passes", "seconds"):
         made.add_column(column, justify="left" if column == "attack" else "right", overflow="fold")

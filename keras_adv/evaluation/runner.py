@@ -57,6 +57,16 @@ class Result(NamedTuple):
     parts: dict[str, int]
     verdicts: np.ndarray | None = None
 
+    def take(self, rows: np.ndarray) -> Result:
+        """The result of these images alone; `parts` are only known of all."""
+        kept: dict[str, Any] = {
+            name: None if (v := getattr(self, name)) is None else v[rows] for name in _PER_IMAGE
+        }
+        return self._replace(**kept, parts=self.parts if rows.all() else {})
+
+
+_PER_IMAGE = ("images", "clean", "success", "distance", "passes", "verdicts")
+
 
 @in_float32()
 def attack(
@@ -126,10 +136,20 @@ def attack_examples(
     progress: Progress | None = None,
     folder: Path | None = None,
     started: float | None = None,
+    only: np.ndarray | None = None,
+    finished: bool = False,
 ) -> Result:
-    """`attack` on what is checked and classified already: `examples` (NumPy) are those of `images`."""
+    """`attack` on what is checked and classified already: `examples` (NumPy) are those of `images`.
+
+    Args:
+        only: (N,) bool, which images are attacked; None: all.
+        finished: whether nothing is attacked, and `folder` must have all that would be.
+
+    Raises:
+        InvalidInput: it has not.
+    """
     started = time.perf_counter() if started is None else started
-    run = _Run(model, images, examples, attack, batch_size, progress)
+    run = _Run(model, images, examples, attack, batch_size, progress, only, finished)
     for number, part in enumerate(attack.parts(images.classes)):
         run.part(number, part, folder)
     return run.result(time.perf_counter() - started)
@@ -146,8 +166,11 @@ class _Run:
         attack: Attack,
         batch_size: int,
         progress: Progress | None,
+        only: np.ndarray | None,
+        finished: bool,
     ) -> None:
         self.model, self.attack, self.examples = model, attack, examples
+        self.only, self.finished = np.full(len(images.y), True) if only is None else only, finished
         self.batch_size, self.progress, self.classes = batch_size, progress, images.classes
         self.images, self.clean, self.logits = images.x.copy(), images.correct, images.logits
         self.random = images.random
@@ -158,8 +181,8 @@ class _Run:
 
     @property
     def standing(self) -> np.ndarray:
-        """The rows of the images that are still classified correctly."""
-        return np.flatnonzero(self.clean & ~self.success)
+        """The rows of the images that are to be attacked and are still classified correctly."""
+        return np.flatnonzero(self.only & self.clean & ~self.success)
 
     def part(self, number: int, part: Attack, folder: Path | None) -> None:
         """Runs one part."""
@@ -198,6 +221,9 @@ class _Run:
             queue = queue[~np.isin(queue, known.rows)]
             if wanted.any():
                 yield known.take(wanted)
+        if self.finished and len(queue):
+            found = f"{len(queue)} images without a result of {part}"
+            raise validate.unusable("resume", "a folder with the results of all shards", found)
         if isinstance(part, HostAttack):
             search = compiled.host_search(self.model, part)
             run = host_batches(search, examples, queue, self.batch_size)

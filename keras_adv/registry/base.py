@@ -22,6 +22,8 @@ class Spec:
     kind: ClassVar[str]
     name: ClassVar[str]
     reference: ClassVar[str] = ""
+    positional: ClassVar[tuple[str, ...]] = ()
+    """Options that a string may give without their names, in this order."""
 
     def __post_init__(self) -> None:
         known = hints(type(self))

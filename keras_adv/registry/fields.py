@@ -71,7 +71,9 @@ def check_field(field: dataclasses.Field[Any], hint: Any, value: Any, owner: str
         raise validate.invalid(field.name, f"{words} (option of {owner})", value)
     if field.metadata.get("choices") is not None:
         validate.one_of(field.name, value, field.metadata["choices"])
-    for one in value if isinstance(value, tuple) else (value,):
+    # a spec that stands for a number has the limits of the field, too
+    numbers = getattr(value, "numbers", value)
+    for one in numbers if isinstance(numbers, tuple) else (numbers,):
         if isinstance(one, (int, float)) and not isinstance(one, bool):
             validate.number(field.name, one, **field.metadata.get("rule", {}))
 

@@ -10,9 +10,8 @@ import ast
 import dataclasses
 import difflib
 import operator
-import typing
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from keras_adv import validate
@@ -33,8 +32,8 @@ def parse(kind: str, value: Any) -> Any:
     20
 
     Args:
-        kind: "attack", "average", "defense", "model", "objective", "optimizer", "recipe", "schedule" or
-            "threat".
+        kind: "attack", "average", "defense", "model", "objective", "optimizer", "ramp", "recipe",
+            "schedule" or "threat".
         value: a spec string, or an object of that kind.
 
     Raises:
@@ -111,16 +110,17 @@ def _value(node: ast.expr, kinds: tuple[str, ...] = ()) -> Any:
             raise validate.invalid("spec", "free of division by zero", ast.unparse(node))
         return _ARITHMETIC[type(node.op)](left, right)
     if isinstance(node, ast.Name):
-        return _build(node.id, kinds, [])
+        return _build(node.id, kinds, {})
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and _has_plain_options(node):
-        return _build(node.func.id, kinds, node.keywords)
+        return _build(node.func.id, kinds, {str(k.arg): k.value for k in node.keywords}, node.args)
     raise validate.invalid("spec", "made of name(option=value), numbers and words", ast.unparse(node))
 
 
 def _has_plain_options(node: ast.Call) -> bool:
-    """Whether a call has nothing but name=value, each name once."""
+    """Whether a call has nothing but values and then name=value, each name once."""
     names = [keyword.arg for keyword in node.keywords]
-    return not node.args and None not in names and len(set(names)) == len(names)
+    starred = any(isinstance(argument, ast.Starred) for argument in node.args)
+    return not starred and None not in names and len(set(names)) == len(names)
 
 
 def _numeric(node: ast.expr) -> Any:
@@ -130,18 +130,23 @@ def _numeric(node: ast.expr) -> Any:
     return value
 
 
-def _build(name: str, kinds: tuple[str, ...], keywords: list[ast.keyword]) -> Any:
+def _build(
+    name: str, kinds: tuple[str, ...], options: dict[str, ast.expr], unnamed: Sequence[ast.expr] = ()
+) -> Any:
     start = next((found for kind in kinds if (found := find(kind, name)) is not None), None)
     if start is None:
         raise _unknown(name, kinds)
     cls = start if isinstance(start, type) else type(start)
     known, arguments = hints(cls), {}
     fields = [f.name for f in dataclasses.fields(cls)]
-    for keyword in keywords:
-        option = typing.cast(str, keyword.arg)
+    first = getattr(cls, "positional", ())[: len(unnamed)]
+    if len(first) < len(unnamed) or not options.keys().isdisjoint(first):
+        found = f"{name}({', '.join(map(ast.unparse, unnamed))}, ...)"
+        raise validate.invalid("spec", "made of name(option=value), numbers and words", found)
+    for option, node in {**dict(zip(first, unnamed, strict=True)), **options}.items():
         if option not in fields:
             validate.one_of(f"option of {name}", option, fields)
-        arguments[option] = _value(keyword.value, kinds_of(known[option]))
+        arguments[option] = _value(node, kinds_of(known[option]))
     return cls(**arguments) if start is cls else start.replace(**arguments)
 
 

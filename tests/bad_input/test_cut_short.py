@@ -99,7 +99,8 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been_killed(tmp_path, mo
         keras_adv.train(CUT, out, attacks=["fgsm()"], n=8, verbose=0)
     assert begun == [3, 4, 5]
     assert {p.name for p in out.iterdir()} >= {"model.keras", "card.json", "README.md", "curves.png"}
-    assert not (out / "backup").exists() and not list(out.glob("*part*"))
+    assert {p.name for p in (out / "backup").iterdir()} == {"epoch-0006.json", "epoch-0006.weights.h5"}
+    assert not list(out.glob("*part*"))
     assert registry.spec(registry.parse("recipe", zoo.verify(out).recipe)) == CUT
 
     monkeypatch.setattr(TRAIN, "export", enough)  # comes after model.keras

@@ -155,7 +155,17 @@ def test_gradient_of_every_move_equals_finite_differences(name, number, smooth):
     assert slope == pytest.approx(want, rel=0.03, abs=2e-4)
 
 
-LIKE_ANOTHER = ("awp", "deepfool_training", "dropout", "fast", "label_smoothing", "mart", "rslad", "vat")
+LIKE_ANOTHER = (
+    "awp",
+    "deepfool_training",
+    "dropout",
+    "fast",
+    "label_smoothing",
+    "mart",
+    "nuat",
+    "rslad",
+    "vat",
+)
 """Their steps are those of another, of adversarial or standard training mostly: their short runs are slow."""
 RUNS = [pytest.param(name, marks=pytest.mark.slow) if name in LIKE_ANOTHER else name for name in NAMES]
 
@@ -246,7 +256,9 @@ def weights_after_plain_steps(spec):
 WITHOUT_WEIGHT = (
     "adversarial(attack=pgd(threat=linf(eps=0.0)))",
     "deep_defense(weight=0.0, steps=1)",
+    "ibp(weight=0.0)",
     "margin(weight=0.0, loss='cross_entropy')",
+    "nuat(weight=0.0)",
     "vat(weight=0.0)",
 )
 
