@@ -31,7 +31,12 @@ class Averaged(keras.layers.Layer):
         self.decay, self.begin = decay, begin
         self.copies = [
             self.add_weight(
-                shape=v.shape, dtype=v.dtype, initializer="zeros", trainable=False, name=f"copy_{n}"
+                shape=v.shape,
+                dtype=v.dtype,
+                initializer="zeros",
+                trainable=False,
+                name=f"copy_{n}",
+                aggregation="only_first_replica",
             )
             for n, v in enumerate(_averaged(net))
         ]

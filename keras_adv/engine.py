@@ -124,7 +124,7 @@ class Run:
             )
         if self.best:
             game.observers[BEST_EPOCH].restore(served)
-        elif self.average and not (guard and int(game.observers[BEST_WEIGHTS].collapsed)):
+        elif self.average and not (guard and game.observers[BEST_WEIGHTS].is_over):
             game.observers[AVERAGED].restore(served)
             self._gather_statistics(game)
 

@@ -13,6 +13,7 @@ from keras_adv import registry, validate
 from keras_adv.arrays import in_float32
 from keras_adv.attacks import Attack
 from keras_adv.averaging import EMA
+from keras_adv.backend import device_count, sharing
 from keras_adv.batches import AUGMENTS
 from keras_adv.classifier import as_functional, check_logits, check_model
 from keras_adv.defenses import Defense
@@ -59,6 +60,9 @@ def defend(
             (B, K). Trained weights are a start like any other, so this also fine-tunes. Defenses that look at
             features take the input of the last Dense layer, or the output of a layer named "features".
         defense: a defense or its spec, "critic(weight=0.5)".
+            Made in the scope of a `tf.distribute` strategy or of a `keras.distribution`, it is trained on
+            several devices: a step is that of one device with the same batch, batch normalisation and random
+            starts included (but the variance of `mad` is of each share).
         x: images (N, H, W, C) in [0, 1]; or batches (images, labels) or (images, labels, weights) from a
             tf.data.Dataset, a keras.utils.PyDataset or a generator, in their own order and augmentation.
         y: integer labels (N,); None with batches.
@@ -111,6 +115,8 @@ def defend(
     averaging: EMA | None = None if average is None else registry.parse("average", average)
     chooser: Attack | None = None if best is None else registry.parse("attack", best)
     validate.seed(seed)
+    if batch_size % (devices := device_count(model)):
+        raise validate.invalid("batch_size", f"a multiple of the {devices} devices that share it", batch_size)
     data = Given(x, y, sample_weight, class_weight, batch_size, steps_per_epoch)
     shape, classes = check_model(model, data.images)
     held = held_out(validation_data, shape, classes)
@@ -123,8 +129,9 @@ def defend(
     _check_callbacks(given)
     if chooser:
         _check_choice(chooser, model, held)
-    wrapped = as_functional(model, shape)
-    served = chosen.predictor(wrapped)
+    with sharing(model):
+        wrapped = as_functional(model, shape)
+        served = chosen.predictor(wrapped)
     feed = data.checked(chosen, served, shape, seed, augment)
     settings = {"batch_size": batch_size, "augment": augment, "seed": seed, "steps": feed.steps}
     if (computes := fitting(precision)) != "float32":
@@ -137,7 +144,7 @@ def defend(
         settings["best"] = f"{registry.spec(chooser, full=True)} on {fingerprint(*held)}"
     run = Run(chosen, feed, epochs, settings, averaging, other, chooser)
     result = model if served is wrapped else served
-    with computing_in(served, computes) as resting:
+    with computing_in(served, computes) as resting, sharing(served):
         game = run.game(served, seed)
         game.at_rest = functools.partial(_at_rest, resting, result)
         run.play(game, held, given, verbose)

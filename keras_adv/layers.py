@@ -11,6 +11,7 @@ from keras import ops
 
 from keras_adv import noise, validate
 from keras_adv.arrays import Tensor
+from keras_adv.backend import batch_numbers
 from keras_adv.features import NAME, encoder
 from keras_adv.numerics.simplex import simplex
 
@@ -35,7 +36,7 @@ class Noise(keras.layers.Layer):
 
     def call(self, inputs: Tensor) -> Tensor:
         state = ops.cast(self.generator.next(), "uint32")
-        keys = noise.seeds(noise.fold(state[0], state[1]), ops.arange(ops.shape(inputs)[0]))
+        keys = noise.seeds(noise.fold(state[0], state[1]), batch_numbers(inputs))
         drawn = noise.normal(keys, tuple(inputs.shape[1:]))
         return inputs + self.stddev * ops.cast(drawn, inputs.dtype)
 

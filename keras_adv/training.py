@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_adv import artifact, data, environment, files, registry, validate, zoo
+from keras_adv import artifact, backend, data, environment, files, registry, validate, zoo
 from keras_adv.attacks import Attack
 from keras_adv.callbacks import Checkpoint, History
 from keras_adv.card import ModelCard
@@ -43,6 +44,7 @@ def train(
     half: bool = False,
     certify: Threat | str | None = None,
     extend: bool = False,
+    distribute: str = "none",
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = "auto",
 ) -> ModelCard:
@@ -66,6 +68,9 @@ def train(
         certify: "linf(eps=0.3)": also measure the certified accuracy (see `keras_adv.evaluate`).
         extend: `out` may also be of the same recipe with fewer epochs. Not where the length of the run counts
             from its first step: with a schedule of the rate, or an average of the last weights.
+        distribute: "mirrored" (TensorFlow) or "data_parallel" (JAX): all devices of this machine train
+            together; the batch is divided among them. No part of the recipe, for one device would train the
+            same.
         callbacks: of Keras, beside the run's own: MLflow's or Weights & Biases', say.
         verbose: as in `keras_adv.defend`.
 
@@ -90,12 +95,15 @@ def train(
     loaded = data.load(chosen.data, chosen.validation)
     if not len(loaded.split(split)[0]):
         raise validate.invalid("split", "'train' or 'test' for a recipe with validation=0", split)
-    net = _build(chosen, loaded)
-    if certify is not None:
-        certified.check(net, certify)
-    claim_folder(out, spec, extend)
-    with files.sole_use(out):
-        seconds = _fit(net, chosen, loaded, out, half, callbacks, verbose)
+    devices = contextlib.nullcontext() if distribute == "none" else backend.on_devices(distribute)
+    with contextlib.ExitStack() as held:
+        with devices:
+            net = _build(chosen, loaded)
+            if certify is not None:
+                certified.check(net, certify)
+            claim_folder(out, spec, extend)
+            held.enter_context(files.sole_use(out))
+            seconds = _fit(net, chosen, loaded, out, half, callbacks, verbose)
         export(out / "model.keras", out / "saved_model" / "1")
         x, y = (part[:n] for part in loaded.split(split))
         source = {"name": loaded.name, "split": split, "shape": list(loaded.shape), "classes": loaded.classes}

@@ -22,6 +22,9 @@ ATTACK = flags.DEFINE_multi_string("attack", list(ATTACKS), f"what to measure wi
 ADAPTIVE = flags.DEFINE_multi_string("adaptive", [], "threat: also the attack made for the defense itself")
 N = flags.DEFINE_integer("n", 1000, "test images that are attacked, at most", lower_bound=1)
 CERTIFY = flags.DEFINE_string("certify", None, "threat: also the certified accuracy, linf(eps=0.3) say")
+DISTRIBUTE = flags.DEFINE_enum(
+    "distribute", "none", ["none", "mirrored", "data_parallel"], "train on all devices of this machine"
+)
 EXTEND = flags.DEFINE_bool("extend", False, "--out may be a finished run of fewer epochs: go on from there")
 HALF = flags.DEFINE_bool("half", False, "round the trained weights to float16: a file of half the bytes")
 PUBLISH = flags.DEFINE_bool("publish", False, "copy the finished run into the zoo")
@@ -31,7 +34,13 @@ def main() -> None:
     recipe = cli.recipe_from_flags()
     out = OUT.value or f"runs/{recipe.title}"
     attacks = [*ATTACK.value, *(recipe.defense.adaptive_attack(threat) for threat in ADAPTIVE.value)]
-    options = {"n": N.value, "half": HALF.value, "certify": CERTIFY.value, "extend": EXTEND.value}
+    options = {
+        "n": N.value,
+        "half": HALF.value,
+        "certify": CERTIFY.value,
+        "extend": EXTEND.value,
+        "distribute": DISTRIBUTE.value,
+    }
     card = keras_adv.train(recipe, out, attacks=attacks, **options)
     cli.show(table(card.results, card.name))
     for finding in card.audit:

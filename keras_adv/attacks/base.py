@@ -14,7 +14,7 @@ from keras import ops
 
 from keras_adv.arrays import Tensor, flatten, never
 from keras_adv.attacks.task import Examples, Task, as_logits
-from keras_adv.backend import separate_graph, where_rows
+from keras_adv.backend import batch_numbers, separate_graph, where_rows
 from keras_adv.numerics.rows import update_rows
 from keras_adv.registry import Spec
 from keras_adv.threats import Threat
@@ -232,8 +232,7 @@ class Attack(Spec):
         return ops.stop_gradient(self.threat.project(self.candidate(state), x, task.eps))
 
     def _training_task(self, logits: Any, x: Tensor, y: Tensor, seeds: Tensor, target: Tensor | None) -> Task:
-        numbers = ops.arange(ops.shape(x)[0], dtype="int32")
-        return Task(logits, Examples(x, y, numbers, seeds, self.threat.radii(x), target))
+        return Task(logits, Examples(x, y, batch_numbers(x), seeds, self.threat.radii(x), target))
 
     def verify(self, task: Task, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The images that the attack offers, put into ball and box, and the model's decision on exactly

@@ -12,7 +12,7 @@ from keras import ops
 
 from keras_adv import noise
 from keras_adv.arrays import Logits, Tensor, zeros_per_image
-from keras_adv.backend import FrozenNet
+from keras_adv.backend import FrozenNet, batch_numbers
 from keras_adv.losses import margin, predicted_class
 from keras_adv.validate import InvalidInput
 
@@ -50,7 +50,7 @@ class Examples(NamedTuple):
     def of_batch(cls, x: Tensor, y: Tensor, seed: Any = 0, **goals: Any) -> Examples:
         """The examples of a whole set: image i has number i and draws from (seed, i). `goals` are further
         fields."""
-        numbers = ops.arange(ops.shape(x)[0], dtype="int32")
+        numbers = batch_numbers(x)
         return cls(x, ops.cast(y, "int32"), numbers, noise.seeds(seed, numbers), **goals)
 
     def take(self, rows: Any) -> Examples:

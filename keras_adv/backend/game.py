@@ -67,7 +67,9 @@ class BaseGame(keras.Model):
         self.predictor = net = defense.predictor(net)
         self.observers = observers or {}
         self.players = {"net": net, **defense.networks(net), **self.observers}
-        self.step_count = self.add_weight(shape=(), initializer="zeros", dtype="int32", trainable=False)
+        self.step_count = self.add_weight(
+            shape=(), initializer="zeros", dtype="int32", trainable=False, aggregation="only_first_replica"
+        )
         self.optimizers: dict[str, keras.optimizers.Optimizer] = {}
         # under other names than those of `clean_metrics`, which Keras would take them for
         self.trackers = {name: keras.metrics.Mean(name=f"trained_{name}") for name in (LOSS, ACCURACY)}
@@ -264,19 +266,23 @@ class BaseGame(keras.Model):
         weighted = {} if weight is None else {name: weight * terms[name] for name in move.terms}
         return {**terms, **weighted}
 
-    def total_loss(self, move: Any, nets: dict[str, Net], batch: dict[str, Tensor]) -> tuple[Tensor, Any]:
+    def total_loss(
+        self, move: Any, nets: dict[str, Net], batch: dict[str, Tensor], devices: int = 1
+    ) -> tuple[Tensor, Any]:
         """(what the move lowers; its terms and monitors, and that as `LOSS`): the sum of the means of its
         terms, and what Keras' `fit` would add for the networks that it learns: the regularizers of their
         weights and, for the classifier, what its layers add for the clean images (`add_loss`, activity
-        regularizers; one more forward-backward pass, only for a net that has such layers)."""
+        regularizers; one more forward-backward pass, only for a net that has such layers).
+
+        Of several devices each lowers its part of what is logged: the sum of the parts is what one device
+        would lower."""
         terms = self.terms_of(move, nets, batch)
         total = sum(self._mean(ops.zeros_like(terms[name]), terms[name]) for name in move.terms)
         for name in move.learns:
             # of the other networks the input is not known
-            total = total + sum(
-                nets[name].added_losses(batch["x"]) if name == "net" else nets[name].penalties()
-            )
-        return total, {**terms, LOSS: total}
+            added = nets[name].added_losses(batch["x"]) if name == "net" else nets[name].penalties()
+            total = total + sum(added) / devices
+        return total, {**terms, LOSS: total * devices}
 
     def _check_statistics(self, net: Net) -> None:
         """Raises InvalidInput unless a step has as many passes of mode "training" as the defense declares.

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_adv.attacks import Attack
 from keras_adv.averaging import Averaged
@@ -46,7 +47,7 @@ class BestEpoch(keras.callbacks.Callback):
         kept: BestWeights = self.model.players[BEST_EPOCH]
         with self._averaged():
             accuracy = self.accuracy()
-            if accuracy >= float(kept.best):
+            if accuracy >= kept.accuracy:
                 kept.keep(self.net, accuracy, epoch)
         if logs is not None:
             logs[ROBUST_ACCURACY] = accuracy
@@ -54,7 +55,9 @@ class BestEpoch(keras.callbacks.Callback):
     @contextlib.contextmanager
     def _averaged(self) -> Iterator[None]:
         """While the context is open, the net has the average of its weights, where there is one."""
-        begun = self.average is not None and int(self.model.step_count) > self.average.begin
+        begun = (
+            self.average is not None and int(ops.convert_to_numpy(self.model.step_count)) > self.average.begin
+        )
         if not begun or self.average is None:
             yield
             return

@@ -45,6 +45,16 @@ class BestWeights(keras.layers.Layer):
         for copy, value in zip(self.copies, net.get_weights(), strict=True):
             copy.assign(value)
 
+    @property
+    def accuracy(self) -> float:
+        """That of the best epoch."""
+        return float(ops.convert_to_numpy(self.best))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the training has collapsed."""
+        return bool(ops.convert_to_numpy(self.collapsed))
+
     def restore(self, net: keras.Model) -> None:
         """Puts the best weights back into `net`."""
         net.set_weights([ops.convert_to_numpy(copy) for copy in self.copies])
@@ -88,13 +98,13 @@ class StopOnCollapse(keras.callbacks.Callback):
         self.accuracy = robust_accuracy(guard.attack, net, x[: guard.images], y[: guard.images], guard.images)
 
     def on_train_begin(self, logs: Any = None) -> None:
-        if int(self._best.collapsed):
+        if self._best.is_over:
             self.model.stop_training = True
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         kept = self._best
-        if not int(kept.collapsed):
-            accuracy, best = self.accuracy(), float(kept.best)
+        if not kept.is_over:
+            accuracy, best = self.accuracy(), kept.accuracy
             if logs is not None:
                 logs["pgd_accuracy"] = accuracy
             if accuracy >= best:
@@ -102,9 +112,10 @@ class StopOnCollapse(keras.callbacks.Callback):
             if best - accuracy <= self.drop:
                 return
             kept.collapsed.assign(1)
+            back = int(ops.convert_to_numpy(kept.epoch)) + 1
             warnings.warn(
                 f"Catastrophic overfitting in epoch {epoch + 1}: accuracy under PGD on training images fell "
-                f"from {best:.1%} to {accuracy:.1%}. The weights of epoch {int(kept.epoch) + 1} are restored "
+                f"from {best:.1%} to {accuracy:.1%}. The weights of epoch {back} are restored "
                 "and training ends here. A smaller `step`, or adversarial(...) with more steps, avoids it.",
                 RuntimeWarning,
                 stacklevel=2,

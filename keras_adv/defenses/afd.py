@@ -12,7 +12,7 @@ from keras_adv import noise
 from keras_adv.arrays import Tensor, l2_norm
 from keras_adv.attacks import PGD, Attack
 from keras_adv.attacks.objectives import FeatureDistance, Objective
-from keras_adv.backend import ACCURACY, Mode, value_and_grad
+from keras_adv.backend import ACCURACY, Mode, batch_numbers, value_and_grad
 from keras_adv.defenses.base import Batch, Move, Nets
 from keras_adv.defenses.crafting import (
     PairedDefense,
@@ -113,7 +113,7 @@ class AFD(PairedDefense):
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
         batch = {"adversarial": adversarial_images(self.attack, nets["net"], x, y, seed)}
         if self.penalty:
-            seeds = noise.seeds(seed, ops.arange(ops.shape(x)[0]))
+            seeds = noise.seeds(seed, batch_numbers(x))
             batch["between"] = noise.uniform(noise.fold(seeds, 1), (1,))
         return batch
 

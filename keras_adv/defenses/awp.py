@@ -9,7 +9,7 @@ from keras_adv import registry, validate
 from keras_adv.arrays import Tensor, l2_norm
 from keras_adv.attacks import PGD
 from keras_adv.attacks.objectives import Objective
-from keras_adv.backend import value_and_grad
+from keras_adv.backend import device_mean, value_and_grad
 from keras_adv.defenses.adversarial import Adversarial
 from keras_adv.defenses.base import Batch, Defense, Move, Nets, Phase
 from keras_adv.defenses.trades import Trades
@@ -85,7 +85,9 @@ class AWP(Defense):
 
         values = net.frozen.values
         _, _, slopes = value_and_grad(loss, values)
-        pairs = [(w, g) for w, g in zip(values, slopes, strict=True) if len(w.shape) > 1]
+        kernels = [place for place, w in enumerate(values) if len(w.shape) > 1]
+        means = device_mean([slopes[place] for place in kernels])
+        pairs = zip([values[place] for place in kernels], means, strict=True)
         # as a batch of one: the direction of a tiny gradient does not vanish when squared
         return [self.gamma * l2_norm(w[None]) * L2().steepest(g[None])[0] for w, g in pairs]
 

@@ -15,7 +15,7 @@ from keras_adv.arrays import Tensor
 from keras_adv.attacks import APGD, PDPGD, PGD, Attack, BoundedAttack, Worst
 from keras_adv.attacks.host import HostAttack
 from keras_adv.attacks.objectives import CrossEntropy, MarginObjective, Objective, Scaled
-from keras_adv.backend import Net
+from keras_adv.backend import Net, batch_sum
 from keras_adv.models import Architecture
 from keras_adv.optimizers import Optimizer
 from keras_adv.registry import Spec
@@ -221,5 +221,5 @@ class Defense(Spec):
 def masked_term(mask: Tensor, term: Tensor) -> Tensor:
     """A (B,) term whose mean over the batch is its mean over the images in `mask`; 0 where there are none."""
     mask = ops.cast(mask, term.dtype)
-    count = ops.cast(ops.shape(term)[0], term.dtype)
-    return ops.where(mask > 0, term, 0.0) * count / ops.maximum(ops.sum(mask), 1.0)
+    count, among = batch_sum(ops.ones_like(mask)), batch_sum(mask)
+    return ops.where(mask > 0, term, 0.0) * count / ops.maximum(among, 1.0)

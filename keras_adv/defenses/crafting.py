@@ -13,7 +13,7 @@ from keras import ops
 from keras_adv import noise, validate
 from keras_adv.arrays import Tensor
 from keras_adv.attacks import PGD, Attack
-from keras_adv.backend import FrozenNet, Mode, Net
+from keras_adv.backend import FrozenNet, Mode, Net, batch_numbers
 from keras_adv.defenses.base import Defense
 from keras_adv.registry import option
 
@@ -92,7 +92,7 @@ def adversarial_images(
         seed: () uint32; image i of the batch draws from (seed, i).
         target: (B,) int32 classes to reach, or None.
     """
-    seeds = noise.seeds(seed, ops.arange(ops.shape(x)[0]))
+    seeds = noise.seeds(seed, batch_numbers(x))
     return attack.perturb(FrozenNet(net), x, ops.cast(y, "int32"), seeds, target)
 
 

@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_adv.arrays import Tensor, l2_norm, square_norm
 from keras_adv.attacks import HighConfidence
-from keras_adv.backend import ACCURACY, value_and_grad
+from keras_adv.backend import ACCURACY, batch_sum, value_and_grad
 from keras_adv.defenses.base import Batch, Defense, Move, Nets, Phase, masked_term
 from keras_adv.defenses.standard import clean_loss
 from keras_adv.layers import Noise
@@ -40,14 +40,17 @@ class ClassMeans(keras.layers.Layer):
         super().__init__(name="class_means")
         self.decay = decay
         self.means = self.add_weight(
-            shape=(classes,), initializer=keras.initializers.Constant(initial), trainable=False
+            shape=(classes,),
+            initializer=keras.initializers.Constant(initial),
+            trainable=False,
+            aggregation="only_first_replica",
         )
         self.built = True
 
     def call(self, values: Tensor, labels: Tensor) -> Tensor:
         hot = ops.one_hot(labels, self.means.shape[0], dtype=values.dtype)
-        count = ops.sum(hot, axis=0)
-        batch = ops.sum(hot * values[:, None], axis=0) / ops.maximum(count, 1.0)
+        count = batch_sum(hot)
+        batch = batch_sum(hot * values[:, None]) / ops.maximum(count, 1.0)
         old = ops.convert_to_tensor(self.means)
         new = ops.where(count > 0, self.decay * old + (1.0 - self.decay) * batch, old)
         self.means.assign(new)

@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from keras_adv.arrays import TINY, Tensor, expand_like, l2_norm, square_norm
-from keras_adv.backend import ACCURACY, Net, chosen_grad
+from keras_adv.backend import ACCURACY, Net, batch_sum, chosen_grad
 from keras_adv.defenses.base import Batch, Defense, Move, Nets
 from keras_adv.losses import cross_entropy, hits, predicted_class
 from keras_adv.numerics.linearise import differences_to_rivals, nearest_class
@@ -31,14 +31,15 @@ class MeanImage(keras.layers.Layer):
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__(name="mean_image")
-        self.mean = self.add_weight(shape=shape, initializer="zeros", trainable=False)
-        self.count = self.add_weight(shape=(), initializer="zeros", trainable=False)
+        fixed: dict[str, Any] = {"initializer": "zeros", "aggregation": "only_first_replica"}
+        self.mean = self.add_weight(shape=shape, trainable=False, **fixed)
+        self.count = self.add_weight(shape=(), trainable=False, **fixed)
         self.built = True
 
     def call(self, x: Tensor) -> Tensor:
-        old, more = ops.convert_to_tensor(self.mean), ops.cast(ops.shape(x)[0], "float32")
+        old, more = ops.convert_to_tensor(self.mean), batch_sum(ops.ones_like(x[:, 0, 0, 0]))
         count = ops.convert_to_tensor(self.count) + more
-        new = old + (ops.mean(x, axis=0) - old) * (more / count)
+        new = old + (batch_sum(x) / more - old) * (more / count)
         self.count.assign(count)
         self.mean.assign(new)
         return new

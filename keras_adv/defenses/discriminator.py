@@ -39,7 +39,13 @@ class SpectralDense(keras.layers.Layer):
         self.bias = None
         if self.use_bias:
             self.bias = self.add_weight(shape=(self.units,), initializer="zeros", name="bias")
-        self.u = self.add_weight(shape=(self.units,), initializer="random_normal", trainable=False, name="u")
+        self.u = self.add_weight(
+            shape=(self.units,),
+            initializer="random_normal",
+            trainable=False,
+            name="u",
+            aggregation="only_first_replica",
+        )
         for _ in range(15):  # a start near the singular vector, as in PyTorch
             self.u.assign(self._iterate()[0])
 

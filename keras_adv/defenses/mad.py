@@ -14,7 +14,7 @@ from keras import ops
 from keras_adv import noise
 from keras_adv.arrays import Tensor, flatten, l2_norm
 from keras_adv.attacks import PGD, Attack
-from keras_adv.backend import ACCURACY, Net, jacobian
+from keras_adv.backend import ACCURACY, Net, batch_numbers, jacobian
 from keras_adv.defenses.base import Batch, Move, Nets
 from keras_adv.defenses.crafting import (
     PairedDefense,
@@ -116,7 +116,7 @@ class MAD(PairedDefense):
         return 2 if self.attack is None else 2 * super().statistics_passes  # of each branch
 
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
-        keys, batch = noise.seeds(seed, ops.arange(ops.shape(x)[0])), {}
+        keys, batch = noise.seeds(seed, batch_numbers(x)), {}
         if self.jacobian_of != "softmax_sum":
             drawn = noise.fold(keys, 2)
             if self.projections is None:

@@ -13,7 +13,7 @@ from keras_adv.arrays import Tensor
 from keras_adv.attacks import PGD, Attack
 from keras_adv.attacks.objectives import Objective
 from keras_adv.attacks.task import Task
-from keras_adv.backend import ACCURACY
+from keras_adv.backend import ACCURACY, batch_numbers
 from keras_adv.defenses.base import Batch, Defense, Move, Nets
 from keras_adv.defenses.crafting import adversarial_images, attack_passes
 from keras_adv.layers import distance_head, replace_head
@@ -92,7 +92,7 @@ class MMC(Defense):
             return {}
         net, target = nets["net"], None
         if self.targeted:
-            seeds = noise.seeds(seed, ops.arange(ops.shape(x)[0]))
+            seeds = noise.seeds(seed, batch_numbers(x))
             target = wrong_class(ops.cast(y, "int32"), seeds, net.model.output_shape[-1])
         return {"images": adversarial_images(self.attack, net, x, y, seed, target)}
 

@@ -10,7 +10,7 @@ from keras_adv import noise
 from keras_adv.arrays import Tensor
 from keras_adv.attacks.objectives import CrossEntropy
 from keras_adv.attacks.task import Examples, Task
-from keras_adv.backend import ACCURACY, FrozenNet, value_and_grad
+from keras_adv.backend import ACCURACY, FrozenNet, batch_numbers, value_and_grad, whole_batch
 from keras_adv.defenses.base import Batch, CollapseGuard, Move, Nets, single_step_guard
 from keras_adv.defenses.crafting import PairedDefense, run_both
 from keras_adv.losses import cross_entropy, hits
@@ -27,7 +27,8 @@ def nuclear_norm(matrix: Tensor) -> Tensor:
     With M = U S V' the norm is <U V', M>, and U V', taken over the singular values above 0, its gradient.
     Cost: a singular value decomposition, which is not differentiated.
     """
-    u, sizes, v = ops.svd(ops.stop_gradient(matrix), full_matrices=False)
+    u, sizes, v = ops.svd(whole_batch(matrix), full_matrices=False)
+    u = ops.take(u, batch_numbers(matrix), axis=0)  # of several devices each has its share of the rows
     kept = ops.where(sizes > 1e-6 * ops.max(sizes), 1.0, 0.0)
     return ops.sum(ops.stop_gradient(ops.matmul(u * kept, v)) * matrix, axis=1)
 
@@ -43,7 +44,7 @@ class NuAT(PairedDefense):
 
     The weight rises from 0, as in the authors' code, where the attack sees the norm in every second batch
     only (`alternate`). One step can collapse: see `Defense.collapse_guard`. With `sample_weight` the share of
-    each image in the norm is weighted; on several devices each takes the norm of its own images.
+    each image in the norm is weighted.
 
     Args:
         weight: lambda; authors: up to 4.5 on CIFAR-10.

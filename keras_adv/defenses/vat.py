@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_adv import noise
 from keras_adv.arrays import Tensor, flatten
-from keras_adv.backend import ACCURACY, value_and_grad, where_rows
+from keras_adv.backend import ACCURACY, batch_numbers, value_and_grad, where_rows
 from keras_adv.defenses.base import Batch, Move, Nets
 from keras_adv.defenses.crafting import PairedDefense, run_both
 from keras_adv.losses import cross_entropy, hits, kl_divergence
@@ -62,7 +62,7 @@ class VAT(PairedDefense):
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
         logits = nets["net"].frozen.logits
         z = logits(x)
-        seeds = noise.seeds(seed, ops.arange(ops.shape(x)[0]))
+        seeds = noise.seeds(seed, batch_numbers(x))
         d = L2().steepest(noise.normal(seeds, tuple(x.shape[1:])))
 
         def change(v: Tensor) -> tuple[Tensor, None]:
