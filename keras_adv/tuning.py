@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,21 @@ from keras_adv.recipes import Recipe
 from keras_adv.run_folder import claim_folder
 from keras_adv.training import train
 
+ENVIRONMENT = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
+"""What tells a process of a search on several of them who it is, and where the chief is."""
 OBJECTIVES = ("robust", "clean", "norm")
 ATTACKS = ("pgd(threat=linf(eps=0.1), steps=20)", "deepfool()")
+
+
+class RecipeOracle(keras_tuner.oracles.RandomSearchOracle):
+    """Random search whose first trial is the recipe itself, and which knows all fields before it: so workers
+    that ask at the same time draw what one after the other would."""
+
+    def populate_space(self, trial_id: str) -> Any:
+        if int(trial_id):
+            return super().populate_space(trial_id)
+        values = {field.name: field.default for field in self.hyperparameters.space}
+        return {"status": keras_tuner.engine.trial.TrialStatus.RUNNING, "values": values}
 
 
 class RecipeTuner(keras_tuner.Tuner):
@@ -24,7 +38,8 @@ class RecipeTuner(keras_tuner.Tuner):
 
     def __init__(self, recipe: Recipe, out: Path, **kwargs: Any) -> None:
         self.recipe, self.out = recipe, out
-        super().__init__(directory=str(out), project_name="tuner", **kwargs)
+        name = f"tuner_{os.environ['KERASTUNER_TUNER_ID']}" if role() == "worker" else "tuner"
+        super().__init__(directory=str(out), project_name=name, **kwargs)
 
     def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
         recipe = _draw(self.recipe, trial.hyperparameters)
@@ -44,6 +59,22 @@ class RecipeTuner(keras_tuner.Tuner):
     def load_model(self, trial: Any) -> Any:
         """Not kept in memory: the model of a trial is trial_<id>/model.keras."""
         raise NotImplementedError
+
+
+def role() -> str:
+    """ "alone", or by KerasTuner's variables of the environment the "chief" of a search on several processes
+    or a "worker".
+
+    Raises:
+        InvalidInput: some of them are set and others are not.
+    """
+    given = {name: os.environ.get(name) for name in ENVIRONMENT}
+    if not any(given.values()):
+        return "alone"
+    if not all(given.values()):
+        missing = [name for name, value in given.items() if not value]
+        raise validate.unusable("environment", f"with all of {', '.join(ENVIRONMENT)}", f"no {missing[0]}")
+    return "chief" if "chief" in str(given[ENVIRONMENT[0]]) else "worker"
 
 
 def scores(card: ModelCard) -> dict[str, float]:
@@ -76,6 +107,12 @@ def search(
 ) -> list[dict[str, Any]]:
     """Searches the tunable fields of a recipe by random search; the first trial is the recipe itself.
 
+    On several processes or machines KerasTuner's own chief hands out the trials: the same call in each, with
+    `ENVIRONMENT` set, KERASTUNER_TUNER_ID=chief in one and another word in each worker, and `out` a folder
+    that all of them see. The chief trains nothing; when all workers are done it writes the leaderboard. A
+    worker that died goes on by its own command. What they say to each other is not encrypted: in a private
+    network only.
+
     Args:
         recipe: where to start; `registry.tunables(recipe)` lists what varies.
         out: folder for the trials, best_recipe.txt and leaderboard.json. A second call goes on with it.
@@ -85,7 +122,7 @@ def search(
         seed: of the search.
 
     Returns:
-        The leaderboard, best first: {"trial", "recipe", "robust", "norm", "clean"}.
+        The leaderboard, best first: {"trial", "recipe", "robust", "norm", "clean"}; of a worker an empty one.
 
     Raises:
         InvalidInput: unknown objective, trials < 1, a recipe with nothing to tune or nothing held out, or a
@@ -100,8 +137,11 @@ def search(
         raise validate.invalid("recipe", "one with tunable fields", registry.spec(chosen))
     if not chosen.validation:
         raise validate.invalid("validation", "above 0: trials are scored on what is held out", 0.0)
-    out = Path(out)
+    out, who = Path(out), role()
     claim_folder(out, registry.spec(chosen))
+    if who == "worker":
+        _tune(chosen, out, objective, trials, seed)
+        return []
     with files.sole_use(out):
         board = _run(chosen, out, objective, trials, seed)
         if not board:
@@ -112,24 +152,33 @@ def search(
 
 
 def _run(recipe: Recipe, out: Path, objective: str, trials: int, seed: int) -> list[dict[str, Any]]:
-    """The leaderboard, after all trials.
+    """The leaderboard, after all trials."""
+    tuner = _tune(recipe, out, objective, trials, seed)
+    board = []
+    for trial in (t for t in tuner.oracle.get_best_trials(trials) if t.status == "COMPLETED"):
+        card = ModelCard.read(tuner.folder(trial))
+        board.append({"trial": str(int(trial.trial_id)), "recipe": card.recipe, **scores(card)})
+    return board
+
+
+def _tune(recipe: Recipe, out: Path, objective: str, trials: int, seed: int) -> RecipeTuner:
+    """The tuner, after all trials.
 
     What KerasTuner keeps on disk is never read again, since a kill may leave half of it: the same seed draws
     the same trials, and those whose folders are finished are not repeated.
     """
-    oracle = keras_tuner.oracles.RandomSearchOracle(
+    fields = keras_tuner.HyperParameters()
+    _draw(recipe, fields)
+    oracle = RecipeOracle(
         objective=keras_tuner.Objective(objective, "max"),
         max_trials=trials,
         seed=seed + 1,  # KerasTuner takes 0 for no seed
         max_consecutive_failed_trials=trials + 1,
+        hyperparameters=fields,
     )
     tuner = RecipeTuner(recipe, out, oracle=oracle, overwrite=True)
     try:
         tuner.search()
     except keras_tuner.errors.FatalError as error:
         raise (error.__cause__ or error) from None
-    board = []
-    for trial in (t for t in tuner.oracle.get_best_trials(trials) if t.status == "COMPLETED"):
-        card = ModelCard.read(tuner.folder(trial))
-        board.append({"trial": str(int(trial.trial_id)), "recipe": card.recipe, **scores(card)})
-    return board
+    return tuner

@@ -1,7 +1,9 @@
 """Searches the tunable fields of a recipe: python scripts/search.py --defense=critic --trials=10
 
 Each trial is a run of its own; the score is taken on validation images. The same command goes on with a
-search.
+search. On several machines that share --out: the same command on each, with KERASTUNER_TUNER_ID=chief on one
+and another word on each other, and KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT of the chief; in a private
+network only, for it is not encrypted.
 """
 
 import os
@@ -29,6 +31,9 @@ def main() -> None:
     board = keras_adv.search(
         recipe, OUT.value, objective=OBJECTIVE.value, trials=TRIALS.value, seed=SEARCH_SEED.value
     )
+    if not board:
+        print(f"The trials of this worker are done; {OUT.value}/leaderboard.json is the chief's.")
+        return
     table = Table(title=f"by {OBJECTIVE.value}, validation images")
     for column in ("trial", "robust", "norm", "clean", "recipe"):
         table.add_column(column, overflow="fold")

@@ -1,5 +1,11 @@
 """Searches over the tunable fields of a recipe."""
 
+import json
+import os
+import socket
+import subprocess
+import sys
+
 import pytest
 
 import keras_adv
@@ -90,3 +96,52 @@ def test_an_error_that_is_no_divergence_ends_the_search(cards, tmp_path, monkeyp
     monkeypatch.setattr(tuning, "train", full)
     with pytest.raises(OSError, match="No space left"):
         keras_adv.search(RECIPE, tmp_path, trials=2)
+
+
+@pytest.mark.parametrize("given", [("TUNER_ID",), ("ORACLE_IP", "ORACLE_PORT")])
+def test_half_of_an_environment_for_several_processes_is_refused(given, tmp_path, monkeypatch):
+    for name in given:
+        monkeypatch.setenv(f"KERASTUNER_{name}", "1")
+    with pytest.raises(keras_adv.InvalidInput, match="`environment` must be with all of KERASTUNER_TUNER_ID"):
+        keras_adv.search(RECIPE, tmp_path, trials=1)
+
+
+SEARCH = """
+import sys
+import keras_adv
+from keras_adv import training, tuning
+
+training.audit, training.export, training._picture = lambda *_: [], lambda *_: None, lambda *_: None
+plain = tuning.train
+
+def train(recipe, folder, **options):
+    if folder.name in ("trial_1", "trial_2", "trial_3"):
+        raise FloatingPointError("diverged")
+    return plain(recipe, folder, **options)
+
+tuning.train = train
+print(len(keras_adv.search(sys.argv[1], sys.argv[2], objective="clean", trials=6)))
+"""
+
+
+@pytest.mark.slow
+def test_a_chief_and_two_workers_find_what_one_process_finds(tmp_path):
+    """Three trials that diverge included."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    names = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": port}
+    runs = {}
+    for who in ("alone", "chief", "tuner0", "tuner1"):
+        several = {} if who == "alone" else {**names, "KERASTUNER_TUNER_ID": who}
+        out = tmp_path / ("alone" if who == "alone" else "several")
+        command = [sys.executable, "-c", SEARCH, RECIPE, str(out)]
+        runs[who] = subprocess.Popen(
+            command, env={**os.environ, **several}, stdout=subprocess.PIPE, text=True
+        )
+    boards = {who: int(run.communicate(timeout=600)[0].splitlines()[-1]) for who, run in runs.items()}
+    assert all(run.returncode == 0 for run in runs.values())
+    assert boards == {"alone": 3, "chief": 3, "tuner0": 0, "tuner1": 0}
+    one, other = (json.loads((tmp_path / n / "leaderboard.json").read_text()) for n in ("alone", "several"))
+    assert sorted(one, key=lambda row: row["trial"]) == sorted(other, key=lambda row: row["trial"])
+    assert (tmp_path / "several" / "best_recipe.txt").read_text().strip() == other[0]["recipe"]
