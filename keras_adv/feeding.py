@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_adv import validate
-from keras_adv.backend import in_graph
+from keras_adv.backend import in_graph, process
 from keras_adv.batches import PAD, Batches, in_bytes
 from keras_adv.data import Split
 from keras_adv.defenses import Defense
@@ -88,6 +88,8 @@ class Given:
             InvalidInput: they do not fit.
         """
         classes = int(net.output_shape[-1])
+        if self.first is not None and process()[1] > 1:
+            raise validate.unusable("x", "arrays, where several processes train together", "batches")
         if self.first is not None:
             return self._stream(self.first, defense, shape, classes, augment)
         x = validate.images(self.x, shape=shape)

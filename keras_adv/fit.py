@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_adv import registry, validate
 from keras_adv.arrays import in_float32
 from keras_adv.attacks import Attack
 from keras_adv.averaging import EMA
-from keras_adv.backend import device_count, sharing
+from keras_adv.backend import Net, compile, device_count, process, sharing
 from keras_adv.batches import AUGMENTS
 from keras_adv.classifier import as_functional, check_logits, check_model
 from keras_adv.defenses import Defense
@@ -121,7 +122,7 @@ def defend(
     shape, classes = check_model(model, data.images)
     held = held_out(validation_data, shape, classes)
     other = None if optimizer is None else ready(optimizer)
-    check_logits(model.predict(validate.images(data.images[:100], shape=shape), verbose=0))
+    check_logits(_answers(model, validate.images(data.images[:100], shape=shape)))
     if not model.trainable_variables:
         raise validate.unusable("model", "one with weights to train", f"{model.name}, which has none")
     validate.one_of("verbose", verbose, (0, 1, 2, "auto"))
@@ -150,6 +151,12 @@ def defend(
         run.play(game, held, given, verbose)
     result.history = getattr(game, "history", None) or keras.callbacks.History()
     return result
+
+
+def _answers(model: keras.Model, x: Any) -> Any:
+    if process()[1] == 1:
+        return model.predict(x, verbose=0)
+    return np.asarray(compile(Net(model), model)(x))  # Keras' own has only the rows of this process
 
 
 def _check_choice(best: Attack, model: keras.Model, held_out: Any) -> None:

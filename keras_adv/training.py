@@ -69,8 +69,9 @@ def train(
         extend: `out` may also be of the same recipe with fewer epochs. Not where the length of the run counts
             from its first step: with a schedule of the rate, or an average of the last weights.
         distribute: "mirrored" (TensorFlow) or "data_parallel" (JAX): all devices of this machine train
-            together; the batch is divided among them. No part of the recipe, for one device would train the
-            same.
+            together; the batch is divided among them. On JAX also those of several processes or machines that
+            share `out`, after `backend.join` in each: the first writes and measures. No part of the recipe,
+            for one device would train the same.
         callbacks: of Keras, beside the run's own: MLflow's or Weights & Biases', say.
         verbose: as in `keras_adv.defend`.
 
@@ -96,14 +97,21 @@ def train(
     if not len(loaded.split(split)[0]):
         raise validate.invalid("split", "'train' or 'test' for a recipe with validation=0", split)
     devices = contextlib.nullcontext() if distribute == "none" else backend.on_devices(distribute)
+    first = backend.process()[0] == 0
     with contextlib.ExitStack() as held:
         with devices:
             net = _build(chosen, loaded)
             if certify is not None:
                 certified.check(net, certify)
-            claim_folder(out, spec, extend)
-            held.enter_context(files.sole_use(out))
-            seconds = _fit(net, chosen, loaded, out, half, callbacks, verbose)
+            if first:
+                claim_folder(out, spec, extend)
+                held.enter_context(files.sole_use(out))
+            served, history, seconds = _fit(net, chosen, loaded, out, callbacks, verbose)
+        if not first:
+            return _awaited(out, chosen)
+        (out / "card.json").unlink(missing_ok=True)  # of the model that is replaced
+        artifact.write(served, out / "model.keras", half)
+        pictures.curves(history.rows, out / "curves.png")
         export(out / "model.keras", out / "saved_model" / "1")
         x, y = (part[:n] for part in loaded.split(split))
         source = {"name": loaded.name, "split": split, "shape": list(loaded.shape), "classes": loaded.classes}
@@ -120,6 +128,13 @@ def train(
         )
         card.save(out)
     return card
+
+
+def _awaited(out: Path, recipe: Recipe) -> ModelCard:
+    """The card that the first of several processes writes."""
+    while not (out / "card.json").is_file() or ModelCard.read(out).recipe != registry.spec(recipe, full=True):
+        time.sleep(1)
+    return ModelCard.read(out)
 
 
 def _is_of_another(out: Path, recipe: Recipe) -> bool:
@@ -187,13 +202,12 @@ def _fit(
     recipe: Recipe,
     loaded: data.Data,
     out: Path,
-    half: bool,
     callbacks: Sequence[keras.callbacks.Callback],
     verbose: int | str,
-) -> float:
-    """Trains and writes out/model.keras, renamed into place when complete. Returns the seconds of training,
-    with those of earlier interrupted calls."""
-    file, started = out / "model.keras", time.perf_counter()
+) -> tuple[keras.Model, History, float]:
+    """Trains. Returns the model to serve, the history, and the seconds of training, with those of earlier
+    interrupted calls."""
+    started = time.perf_counter()
     history = History(out / "history.csv")
     checkpoint = Checkpoint(out / "backup", history)
     served = defend(
@@ -203,22 +217,20 @@ def _fit(
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,
         validation_data=loaded.validation if len(loaded.validation[0]) else None,
-        callbacks=[history, _tensorboard(out), checkpoint, *callbacks],
+        callbacks=[history, *_tensorboard(out), checkpoint, *callbacks],
         augment=recipe.augment,
         precision=recipe.precision,
         average=recipe.average,
         best=recipe.best,
         seed=recipe.seed,
-        verbose=verbose,
+        verbose=0 if backend.process()[0] else verbose,
     )
-    (out / "card.json").unlink(missing_ok=True)  # of the model that is replaced
-    artifact.write(served, file, half)
-    pictures.curves(history.rows, out / "curves.png")
-    return history.earlier + time.perf_counter() - started
+    return served, history, history.earlier + time.perf_counter() - started
 
 
-def _tensorboard(out: Path) -> keras.callbacks.Callback:
-    return keras.callbacks.TensorBoard(str(out / "tensorboard"), write_graph=False)
+def _tensorboard(out: Path) -> list[keras.callbacks.Callback]:
+    first = backend.process()[0] == 0
+    return [keras.callbacks.TensorBoard(str(out / "tensorboard"), write_graph=False)] if first else []
 
 
 def _picture(model: keras.Model, x: np.ndarray, y: np.ndarray, out: Path) -> None:

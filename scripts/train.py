@@ -11,7 +11,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 from absl import flags
 
 import keras_adv
-from keras_adv import cli
+from keras_adv import backend, cli
 from keras_adv.evaluation.report import table
 from keras_adv.training import ATTACKS
 
@@ -25,12 +25,17 @@ CERTIFY = flags.DEFINE_string("certify", None, "threat: also the certified accur
 DISTRIBUTE = flags.DEFINE_enum(
     "distribute", "none", ["none", "mirrored", "data_parallel"], "train on all devices of this machine"
 )
+COORDINATOR = flags.DEFINE_string("coordinator", None, "JAX on several machines: host:port of the first")
+PROCESSES = flags.DEFINE_integer("processes", 1, "with --coordinator: how many train together", lower_bound=1)
+PROCESS = flags.DEFINE_integer("process", 0, "with --coordinator: which of them this is", lower_bound=0)
 EXTEND = flags.DEFINE_bool("extend", False, "--out may be a finished run of fewer epochs: go on from there")
 HALF = flags.DEFINE_bool("half", False, "round the trained weights to float16: a file of half the bytes")
 PUBLISH = flags.DEFINE_bool("publish", False, "copy the finished run into the zoo")
 
 
 def main() -> None:
+    if COORDINATOR.value:
+        backend.join(COORDINATOR.value, PROCESSES.value, PROCESS.value)
     recipe = cli.recipe_from_flags()
     out = OUT.value or f"runs/{recipe.title}"
     attacks = [*ATTACK.value, *(recipe.defense.adaptive_attack(threat) for threat in ADAPTIVE.value)]

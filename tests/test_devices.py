@@ -2,11 +2,18 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
+
+from keras_adv import artifact
+
+ROOT = Path(__file__).parents[1]
 
 CHILD = """
 import contextlib, json, sys, tempfile
@@ -134,6 +141,40 @@ def test_a_model_made_in_a_scope_is_trained_in_it_and_left_as_it_was(found):
     """TensorFlow's models know their scope; JAX has one at a time."""
     assert found["synchronized"] == [False]
     assert bool(found["left the scope"]) == (keras.config.backend() == "jax")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(keras.config.backend() != "jax", reason="several processes train together on JAX alone")
+def test_two_processes_train_as_one(tmp_path):
+    """By the script."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    recipe = f"recipe(defense={TRADES}, model=mlp(units=(8,)), epochs=3)"
+    command = [
+        sys.executable,
+        str(ROOT / "scripts" / "train.py"),
+        f"--recipe={recipe}",
+        "--attack=fgsm()",
+        "--n=20",
+    ]
+    env = {**os.environ, "KERAS_BACKEND": "jax", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    together = [
+        "--distribute=data_parallel",
+        f"--coordinator=127.0.0.1:{port}",
+        "--processes=2",
+        f"--out={tmp_path}/two",
+    ]
+    runs = [
+        subprocess.Popen([*command, *together, f"--process={number}"], env=env, stdout=subprocess.DEVNULL)
+        for number in (0, 1)
+    ]
+    runs.append(subprocess.Popen([*command, f"--out={tmp_path}/one"], env=env, stdout=subprocess.DEVNULL))
+    assert [run.wait(timeout=600) for run in runs] == [0, 0, 0]
+    one, two = (artifact.read(tmp_path / name / "model.keras").get_weights() for name in ("one", "two"))
+    for a, b in zip(one, two, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    assert len((tmp_path / "two" / "history.csv").read_text().splitlines()) == 4
 
 
 @pytest.mark.slow

@@ -100,7 +100,24 @@ def on_devices(kind: str) -> contextlib.AbstractContextManager[Any]:
         raise validate.invalid("distribute", "'none' or 'data_parallel' on JAX", kind)
     if len(jax.devices()) < 2:
         raise validate.invalid("distribute", "'none' on a machine with one device", kind)
-    return keras.distribution.DataParallel(devices=keras.distribution.list_devices()).scope()
+    devices = keras.distribution.list_devices()
+    return keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False).scope()
+
+
+def process() -> tuple[int, int]:
+    """(the number of this process, how many train together)."""
+    return jax.process_index(), jax.process_count()
+
+
+def join(coordinator: str, processes: int, number: int) -> None:
+    """Makes this process one of several that train together, before anything else of JAX is asked for.
+
+    Args:
+        coordinator: "host:port" of the first.
+        processes: how many.
+        number: of this one, from 0.
+    """
+    keras.distribution.initialize(coordinator, processes, number)
 
 
 @contextlib.contextmanager
@@ -136,9 +153,27 @@ def separate_graph(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def in_graph(batches: Any, images: Any, pad: int) -> Any:
-    """The batches: Keras' trainer takes them as they are, and only TensorFlow has a graph for them."""
+    """The batches, of which each process gives its share: Keras' trainer takes them as they are, and only
+    TensorFlow has a graph for them."""
     del images, pad
-    return batches
+    return batches if jax.process_count() == 1 else _Share(batches)
+
+
+class _Share(keras.utils.PyDataset):
+    """Of each batch the rows that this process has to give."""
+
+    def __init__(self, batches: keras.utils.PyDataset) -> None:
+        super().__init__()
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        number, count = process()
+        whole: Any = self.batches[index]
+        own = len(whole[0]) // count
+        return tuple(part[number * own : (number + 1) * own] for part in whole)
 
 
 class Game(BaseGame):
@@ -149,6 +184,15 @@ class Game(BaseGame):
         # Keras' JAX trainer carries the state of one optimizer; the others travel with the model's
         others = [o for o in self.__dict__.get("optimizers", {}).values() if o is not self.optimizer]
         return [*super().non_trainable_variables, *(v for o in others for v in o.variables)]
+
+    def save_state(self, filepath: Any) -> None:
+        # Keras makes variables while it saves, which in a distribution all processes would have to make
+        shared = keras.distribution.distribution()
+        keras.distribution.set_distribution(None)
+        try:
+            super().save_state(filepath)
+        finally:
+            keras.distribution.set_distribution(shared)
 
     def train_step(self, state: Any, data: Any) -> Any:
         groups = [

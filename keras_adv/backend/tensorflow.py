@@ -158,6 +158,17 @@ def on_devices(kind: str) -> contextlib.AbstractContextManager[Any]:
     return strategy.scope()
 
 
+def process() -> tuple[int, int]:
+    """(0, 1): several processes train together on JAX alone."""
+    return 0, 1
+
+
+def join(coordinator: str, processes: int, number: int) -> None:
+    """Raises InvalidInput: several processes train together on JAX alone."""
+    del processes, number
+    raise validate.invalid("coordinator", "none on TensorFlow (KERAS_BACKEND=jax has them)", coordinator)
+
+
 @contextlib.contextmanager
 def sharing(model: keras.Model) -> Iterator[None]:
     """While the context is open, what is made belongs to the strategy that the model was made in, and its

@@ -15,6 +15,7 @@ from typing import Any
 import keras
 
 from keras_adv import validate
+from keras_adv.backend import process
 from keras_adv.files import remove, write_text
 from keras_adv.fingerprint import sha256
 
@@ -55,6 +56,8 @@ class History(keras.callbacks.Callback):
 
     def write(self) -> None:
         """Writes the file anew, whole."""
+        if process()[0]:
+            return
         names = list(dict.fromkeys(name for row in self.rows for name in row))
         lines = io.StringIO()
         writer = csv.DictWriter(lines, names, lineterminator="\n")
@@ -118,6 +121,8 @@ class Checkpoint(keras.callbacks.Callback):
         return epoch
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if process()[0]:  # of several the first keeps what all have
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         old = self._saved()
         file = self._file(epoch + 1)
