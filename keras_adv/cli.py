@@ -15,11 +15,12 @@ from rich.console import Console
 from rich.table import Table
 
 from keras_adv import registry, zoo
+from keras_adv.attacks import Attack
 from keras_adv.batches import AUGMENTS
 from keras_adv.card import ModelCard
 from keras_adv.precision import PRECISIONS
 from keras_adv.recipes import Recipe
-from keras_adv.validate import InvalidInput, invalid
+from keras_adv.validate import InvalidInput, invalid, output_folder
 
 FLAGS = flags.FLAGS
 
@@ -85,6 +86,25 @@ def card_of(where: str) -> ModelCard:
     if Path(where).suffix == ".keras":
         raise invalid("model", "a zoo name or a run folder, which say how it was defended", where)
     return ModelCard.read(Path(where)) if Path(where).is_dir() else zoo.card(where)
+
+
+def adaptive_attacks(where: str, threats: Sequence[str]) -> list[Attack]:
+    """The attacks for whoever knows the defense of a zoo entry or a run folder, one for each threat."""
+    if not threats:
+        return []
+    recipe: Recipe = registry.parse("recipe", card_of(where).recipe)
+    return [recipe.defense.adaptive_attack(threat) for threat in threats]
+
+
+def results_in(out: str | None) -> tuple[Path | None, Path | None]:
+    """(results.json, the folder of what is finished before), in a folder that can be written; None without
+    one."""
+    if not out:
+        return None, None
+    file = output_folder(out) / "results.json"
+    if file.is_dir():
+        raise invalid("out", "a folder whose results.json is a file", out)
+    return file, Path(out) / "partial"
 
 
 def names(kind: str) -> str:

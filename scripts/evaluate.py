@@ -46,19 +46,13 @@ def main() -> None:
     if SHARD.value and (MERGE.value or CARD.value):
         raise validate.invalid("shard", "none, with --merge or --card", SHARD.value)
     attacks = [registry.parse("attack", spec) for spec in ATTACK.value]
-    if ADAPTIVE.value:
-        recipe = registry.parse("recipe", cli.card_of(MODEL.value).recipe)
-        attacks += [recipe.defense.adaptive_attack(threat) for threat in ADAPTIVE.value]
+    attacks += cli.adaptive_attacks(MODEL.value, ADAPTIVE.value)
     model = keras_adv.zoo.open(MODEL.value)
     data = keras_adv.data.load(DATA.value)
     x, y = (part[: N.value] for part in data.split(SPLIT.value))
     if CARD.value:
         cli.card_of(MODEL.value).check_images(data.name, SPLIT.value, len(x))
-    partial = Path(OUT.value) / "partial" if OUT.value else None
-    if OUT.value:
-        file = validate.output_folder(OUT.value) / "results.json"
-        if file.is_dir():
-            raise validate.invalid("out", "a folder whose results.json is a file", OUT.value)
+    file, partial = cli.results_in(OUT.value)
     options = {"targets": TARGETS.value, "batch_size": BATCH.value, "seed": SEED.value, "resume": partial}
     options |= {"certify": CERTIFY.value, "shard": SHARD.value, "merge": MERGE.value}
     results = keras_adv.evaluate(model, x, y, attacks, verbose=True, **options)
@@ -66,7 +60,7 @@ def main() -> None:
     cli.show(table(results, f"{MODEL.value} on {DATA.value}"))
     if CARD.value:
         cli.card_of(MODEL.value).with_attacks(results).save(Path(MODEL.value))
-    if OUT.value and not SHARD.value:
+    if file and partial and not SHARD.value:
         files.write_text(file, json.dumps(results, indent=1) + "\n")
         journal.clear(partial)
         print(file)

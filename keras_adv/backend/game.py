@@ -11,8 +11,8 @@ from keras import ops
 
 from keras_adv import noise
 from keras_adv.arrays import Tensor
+from keras_adv.backend.declared import check_statistics, check_terms, mistake
 from keras_adv.backend.net import Net
-from keras_adv.validate import InvalidInput
 
 LOSS = "loss"
 """In logs: what the moves of the classifier lower in a step, with what regularizers add."""
@@ -170,7 +170,8 @@ class BaseGame(keras.Model):
         there."""
         for name in move.learns:
             if name not in self.players:
-                raise self._mistake(f"its move {move.name!r} learns {name!r}", sorted(self.players))
+                found = f"its move {move.name!r} learns {name!r}"
+                raise mistake(self.defense, found, sorted(self.players))
         return [v for name in move.learns for v in self.players[name].trainable_variables]
 
     def play(self, x: Tensor, y: Tensor, weight: Tensor | None = None) -> dict[str, Any]:
@@ -186,7 +187,7 @@ class BaseGame(keras.Model):
             InvalidInput: the defense does not return what it declares (found while the step is compiled).
         """
         seed, nets, logged = self._step(x, y, self.make_move, weight)
-        self._check_statistics(nets["net"])
+        check_statistics(self.defense, nets["net"])
         self.defense.after_step(self.players, seed)
         for observer in self.observers.values():
             if hasattr(observer, "observe"):
@@ -253,15 +254,7 @@ class BaseGame(keras.Model):
             InvalidInput: a term is missing, not declared, or not one value for each image.
         """
         terms = move.loss(nets, batch)
-        declared = (*move.terms, *move.monitors)
-        if set(terms) - {ACCURACY} != set(declared) or {LOSS, ACCURACY} & set(declared):
-            raise self._mistake(
-                f"the loss of its move {move.name!r} returns {sorted(terms)}", sorted(declared)
-            )
-        for name, value in terms.items():
-            shape, images = tuple(getattr(value, "shape", ())), batch["y"].shape[0]
-            if len(shape) != 1 or (None not in (shape[0], images) and shape[0] != images):
-                raise self._mistake(f"its term {name!r} has shape {shape}", "(B,), one value for each image")
+        check_terms(self.defense, move, terms, batch["y"].shape[0], {LOSS, ACCURACY}, ACCURACY)
         weight = batch.get(WEIGHT)
         weighted = {} if weight is None else {name: weight * terms[name] for name in move.terms}
         return {**terms, **weighted}
@@ -283,21 +276,3 @@ class BaseGame(keras.Model):
             added = nets[name].added_losses(batch["x"]) if name == "net" else nets[name].penalties()
             total = total + sum(added) / devices
         return total, {**terms, LOSS: total * devices}
-
-    def _check_statistics(self, net: Net) -> None:
-        """Raises InvalidInput unless a step has as many passes of mode "training" as the defense declares.
-
-        With none, the served model would normalise by the statistics that it started with.
-        """
-        moving, declared = net.passes.count("training"), self.defense.statistics_passes
-        if net.statistics and moving != declared:
-            raise self._mistake(
-                f"{moving} passes of one step have mode='training', which moves batch-norm statistics",
-                f"{declared}, as its `statistics_passes` declares",
-            )
-
-    def _mistake(self, found: str, expected: Any) -> InvalidInput:
-        return InvalidInput(
-            f"`defense` must do as it declares. Received: {self.defense.name}, where {found}; "
-            f"expected {expected}"
-        )

@@ -104,7 +104,7 @@ _MNIST = IBP(
 _FIXED = {"model": "madry_cnn()", "data": "mnist", "epochs": 70, "batch_size": 256}
 preset("ibp_mnist", _MNIST, "CTBench's settings (arXiv:2406.04848); its net is CNN-7.", **_FIXED)
 preset(
-    "mtl_ibp_mnist",
+    "ibp_mnist_mtl",
     _MNIST.replace(attack=PGD(threat=Linf(eps=0.3), steps=1, step_size=1.0)),
     "CTBench's settings (arXiv:2406.04848); its net is CNN-7.",
     **_FIXED,
