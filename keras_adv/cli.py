@@ -96,9 +96,11 @@ def adaptive_attacks(where: str, threats: Sequence[str]) -> list[Attack]:
     return [recipe.defense.adaptive_attack(threat) for threat in threats]
 
 
-def results_in(out: str | None) -> tuple[Path | None, Path | None]:
+def results_in(out: str | None, shared: bool) -> tuple[Path | None, Path | None]:
     """(results.json, the folder of what is finished before), in a folder that can be written; None without
-    one."""
+    one. Raises InvalidInput where there is none, and the evaluation is `shared`."""
+    if not out and shared:
+        raise invalid("out", "a folder, with --shard or --merge", out)
     if not out:
         return None, None
     file = output_folder(out) / "results.json"

@@ -79,6 +79,11 @@ class Given:
         given = x if self.first is None else self.first[0]
         self.images = validate.as_array("x", given, "images of shape (N, H, W, C)")
 
+    @property
+    def batch_rows(self) -> int:
+        """Images of a step, those of the first batch of a stream."""
+        return min(self.batch_size, len(self.images)) if self.first is None else len(self.images)
+
     def checked(
         self, defense: Defense, net: keras.Model, shape: tuple[int, ...], seed: int, augment: str
     ) -> Feed:

@@ -59,11 +59,12 @@ def defend(
     Args:
         model: Keras model, functional, Sequential or subclassed, images (B, H, W, C) in [0, 1] -> logits
             (B, K). Trained weights are a start like any other, so this also fine-tunes. Defenses that look at
-            features take the input of the last Dense layer, or the output of a layer named "features".
+            features take the input of the last Dense layer, or the output of a layer named "features". A
+            model made in the scope of a `tf.distribute` strategy or of a `keras.distribution` is trained on
+            several devices: a step is that of one device with the same batch, with batch normalisation and
+            random starts, up to rounding (on TensorFlow without the masks of dropout, and the variance of
+            `mad` is of each share).
         defense: a defense or its spec, "critic(weight=0.5)".
-            Made in the scope of a `tf.distribute` strategy or of a `keras.distribution`, it is trained on
-            several devices: a step is that of one device with the same batch, batch normalisation and random
-            starts included (but the variance of `mad` is of each share).
         x: images (N, H, W, C) in [0, 1]; or batches (images, labels) or (images, labels, weights) from a
             tf.data.Dataset, a keras.utils.PyDataset or a generator, in their own order and augmentation.
         y: integer labels (N,); None with batches.
@@ -116,10 +117,10 @@ def defend(
     averaging: EMA | None = None if average is None else registry.parse("average", average)
     chooser: Attack | None = None if best is None else registry.parse("attack", best)
     validate.seed(seed)
-    if batch_size % (devices := device_count(model)):
-        raise validate.invalid("batch_size", f"a multiple of the {devices} devices that share it", batch_size)
     data = Given(x, y, sample_weight, class_weight, batch_size, steps_per_epoch)
     shape, classes = check_model(model, data.images)
+    if (rows := data.batch_rows) % (devices := device_count(model)):
+        raise validate.invalid("batch_size", f"a multiple of the {devices} devices that share it", rows)
     held = held_out(validation_data, shape, classes)
     other = None if optimizer is None else ready(optimizer)
     check_logits(_answers(model, validate.images(data.images[:100], shape=shape)))

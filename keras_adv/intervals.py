@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -13,19 +14,22 @@ from keras_adv.arrays import Tensor
 from keras_adv.backend import Net
 from keras_adv.losses import pick
 
-_INCREASING = {
-    "Add", "Average", "AveragePooling2D", "Concatenate", "Cropping2D", "ELU", "Flatten",
-    "GlobalAveragePooling2D", "GlobalMaxPooling2D", "LeakyReLU", "MaxPooling2D", "Maximum", "Minimum",
-    "Normalization", "Permute", "ReLU", "RepeatVector", "Reshape", "UpSampling2D", "ZeroPadding2D",
-}  # fmt: skip
-"""Layers and operations that rise in all that they are given: they map ends to ends."""
-_SILENT = {"Dropout", "GaussianDropout", "GaussianNoise", "Identity", "SpatialDropout2D"}
+L = keras.layers
+_INCREASING = frozenset([
+    L.Add, L.Average, L.AveragePooling2D, L.Concatenate, L.Cropping2D, L.ELU, L.Flatten,
+    L.GlobalAveragePooling2D, L.GlobalMaxPooling2D, L.LeakyReLU, L.MaxPooling2D, L.Maximum, L.Minimum,
+    L.Normalization, L.Permute, L.ReLU, L.RepeatVector, L.Reshape, L.UpSampling2D, L.ZeroPadding2D,
+])  # fmt: skip
+"""Layers that rise in all that they are given: they map ends to ends. Those of a class derived from one of
+them may do anything."""
+_SILENT = frozenset([L.Dropout, L.GaussianDropout, L.GaussianNoise, L.Identity, L.SpatialDropout2D])
 """Layers that do nothing in inference."""
-_RISING = {
-    "linear", "relu", "relu6", "leaky_relu", "elu", "selu", "celu", "softplus", "softsign", "sigmoid",
-    "hard_sigmoid", "log_sigmoid", "tanh", "hard_tanh", "exponential",
-}  # fmt: skip
-_LOWEST = {"silu": -1.2784645, "gelu": -0.7517915}
+A = keras.activations
+_RISING = frozenset([
+    A.linear, A.relu, A.relu6, A.leaky_relu, A.elu, A.selu, A.celu, A.softplus, A.softsign, A.sigmoid,
+    A.hard_sigmoid, A.log_sigmoid, A.tanh, A.hard_tanh, A.exponential,
+])  # fmt: skip
+_LOWEST = {A.silu: -1.2784645, A.gelu: -0.7517915}
 """Activations that fall up to this point, and rise from it on."""
 
 
@@ -74,8 +78,7 @@ def margin_bounds(net: Net, low: Tensor, high: Tensor, y: Tensor) -> Tensor:
     """
 
     def end(layer: keras.layers.Layer, z: Interval) -> Any:
-        linear = isinstance(layer, keras.layers.Dense) and keras.activations.serialize(layer.activation)
-        if linear != "linear":
+        if type(layer) is not L.Dense or layer.activation is not A.linear or _is_quantized(layer):
             logits = _layer(layer, z)
             return logits.high - pick(logits.low, y)[:, None]
         kernel = ops.cast(layer.kernel, "float32")
@@ -90,6 +93,7 @@ def margin_bounds(net: Net, low: Tensor, high: Tensor, y: Tensor) -> Tensor:
 def _bounds(net: Net, low: Tensor, high: Tensor, end: Callable[[Any, Interval], Any]) -> Any:
     """What `end(last layer, bounds of its input)` gives, by the weights that `net` uses."""
     known = list(zip(net.model.trainable_variables, net.values, strict=True))
+    known += [(v, v.value) for v in net.model.non_trainable_variables]  # scopes do not chain
     with keras.StatelessScope(state_mapping=known):
         return _walk(net.model, Interval(low, high), end)
 
@@ -99,56 +103,78 @@ def _walk(model: Any, x: Interval, end: Callable[[Any, Interval], Any]) -> Any:
     if not hasattr(graph, "_run_through_graph"):
         raise _unknown(model, "whose graph Keras does not know")
     last = graph.outputs[0]._keras_history.operation
+    calls = [node.operation is last for nodes in graph._nodes_by_depth.values() for node in nodes]
+    if sum(calls) > 1:
+        raise _unknown(last, f"named {last.name!r}, called more than once")
 
     def bounded(layer: Any) -> Callable[..., Any]:
         finish = end if layer is last else lambda layer, *z: _layer(layer, *z)
         if isinstance(layer, keras.Model):
-            return lambda z, **_: _walk(layer, z, finish)
-        return lambda *given, **_: finish(layer, *keras.tree.flatten(given))
+            return lambda z, **options: _walk(_plainly(layer, options), z, finish)
+        return lambda *given, **options: finish(_plainly(layer, options), *keras.tree.flatten(given))
 
     return graph._run_through_graph([x], operation_fn=bounded)
 
 
+def _plainly(layer: Any, options: dict[str, Any]) -> Any:
+    """The layer. Raises InvalidInput where the net calls it with options, such as training=True."""
+    if any(value is not None and value is not False for value in options.values()):
+        raise _unknown(layer, f"named {layer.name!r}, called with {sorted(options)}")
+    return layer
+
+
+def _is_quantized(layer: Any) -> bool:
+    return getattr(layer, "quantization_mode", None) is not None
+
+
 def _layer(layer: Any, *given: Interval) -> Interval:
     """Bounds of what a layer returns in inference, given those of its inputs."""
-    name = type(layer).__name__
-    if name in _SILENT:
+    kind = type(layer)
+    if not all(isinstance(z, Interval) for z in given) or _is_quantized(layer):
+        raise _unknown(layer, f"named {layer.name!r}")
+    if kind in _SILENT:
         return given[0]
-    if name in _INCREASING and all(isinstance(z, Interval) for z in given):
+    smooth = kind is L.UpSampling2D and layer.interpolation not in ("nearest", "bilinear")
+    if (kind in _INCREASING and not smooth) or _is_sum(layer, given):
         low, high = [z.low for z in given], [z.high for z in given]
         return Interval(*(_call(layer, ends) for ends in (low, high)))
-    if isinstance(layer, keras.layers.Rescaling):
-        ends = [layer(z) for z in (given[0].low, given[0].high)]
+    if kind is L.Rescaling:
+        ends = [_call(layer, [z]) for z in (given[0].low, given[0].high)]
         return Interval(ops.minimum(*ends), ops.maximum(*ends))
-    if isinstance(layer, keras.layers.Activation):
+    if kind is L.Activation:
         return _activated(layer, layer.activation, given[0])
-    for kind, affine in _AFFINE.items():
-        if isinstance(layer, kind):
-            centre, radius = affine(layer, given[0])
-            made = Interval(centre - radius, centre + radius)
-            return _activated(layer, getattr(layer, "activation", None), made)
+    if kind in _AFFINE:
+        centre, radius = _AFFINE[kind](layer, given[0])
+        made = Interval(centre - radius, centre + radius)
+        return _activated(layer, getattr(layer, "activation", None), made)
     raise _unknown(layer, f"named {layer.name!r}")
 
 
+def _is_sum(operation: Any, given: tuple[Interval, ...]) -> bool:
+    """Whether it is x + y, written without a layer."""
+    kind = type(operation)
+    return (kind.__module__, kind.__name__, len(given)) == ("keras.src.ops.numpy", "Add", 2)
+
+
 def _call(layer: Any, inputs: list[Tensor]) -> Tensor:
-    """A layer takes its inputs one by one, or as a list."""
+    """What a layer, which takes its inputs one by one or as a list, returns; in float32, whatever it computes
+    in."""
     merges = isinstance(layer, keras.layers.Layer) and len(inputs) > 1
-    return layer(inputs) if merges else layer(*inputs)
+    return ops.cast(layer(inputs) if merges else layer(*inputs), "float32")
 
 
 def _activated(layer: Any, activation: Any, z: Interval) -> Interval:
     if activation is None:
         return z
-    name = keras.activations.serialize(activation)
-    low, high = activation(z.low), activation(z.high)
-    if name in _RISING:
-        return Interval(low, high)
-    if name in _LOWEST:
-        point = _LOWEST[name]
+    known = isinstance(activation, types.FunctionType)
+    if known and activation in _RISING:
+        return Interval(activation(z.low), activation(z.high))
+    if known and activation in _LOWEST:
+        low, high, point = activation(z.low), activation(z.high), _LOWEST[activation]
         inside = (z.low < point) & (z.high > point)
         least = activation(ops.full_like(z.low, point))
         return Interval(ops.where(inside, least, ops.minimum(low, high)), ops.maximum(low, high))
-    raise _unknown(layer, f"with the activation {name!r}")
+    raise _unknown(layer, f"with the activation {getattr(activation, '__name__', activation)}")
 
 
 def _dense(layer: Any, z: Interval) -> tuple[Tensor, Tensor]:
@@ -171,18 +197,17 @@ def _normalisation(layer: Any, z: Interval) -> tuple[Tensor, Tensor]:
     slope = ops.abs(slope * layer.gamma if layer.scale else slope)
     shape = [1] * len(z.low.shape)
     shape[layer.axis] = -1
-    return layer(z.centre, training=False), z.radius * ops.reshape(slope, shape)
+    return ops.cast(layer(z.centre, training=False), "float32"), z.radius * ops.reshape(slope, shape)
 
 
 _AFFINE: dict[Any, Callable[[Any, Interval], tuple[Tensor, Tensor]]] = {
-    keras.layers.Dense: _dense,
-    keras.layers.Conv2D: _convolution,
-    keras.layers.BatchNormalization: _normalisation,
+    L.Dense: _dense,
+    L.Conv2D: _convolution,
+    L.BatchNormalization: _normalisation,
 }
 
 
 def _unknown(layer: Any, which: str) -> validate.InvalidInput:
-    allowed = "of layers whose interval bounds are known: Dense, Conv2D, BatchNormalization, " + ", ".join(
-        sorted(_INCREASING | _SILENT)
-    )
+    known = sorted(kind.__name__ for kind in {*_AFFINE, *_INCREASING, *_SILENT, L.Activation, L.Rescaling})
+    allowed = f"of Keras' own layers whose interval bounds are known: {', '.join(known)}"
     return validate.unusable("model", allowed, f"a {type(layer).__name__} {which}")

@@ -16,11 +16,12 @@ class Ramp(Spec):
     """A number that goes from `start` to `end` in a straight line, step by step, and stays there.
 
     It stands in place of a loss weight, so that what is hard to learn comes in late:
-    `mat(beta=ramp(0, 6, epochs=8))`. Attacks that know the defense, and its card, take the last value.
+    `mat(beta=ramp(0, 6, epochs=8))`. Attacks that know the defense take `end`, also where a training is too
+    short to reach it. Searches vary `end`.
 
     Args:
         start: value in the first step; the limits of the weight hold for both ends.
-        end: value of the last part.
+        end: value at the end of the ramp, and from then on.
         epochs: passes over the data from the one to the other.
         after: passes before it begins.
 
@@ -37,7 +38,7 @@ class Ramp(Spec):
 
     @property
     def numbers(self) -> tuple[float, float]:
-        """What the limits of a field are asked of."""
+        """The numbers that the limits of a field apply to."""
         return self.start, self.end
 
     def at(self, epoch: Tensor) -> Tensor:
@@ -52,5 +53,5 @@ def now(weight: float | Ramp, net: Net) -> Any:
 
 
 def last(weight: float | Ramp) -> float:
-    """The value that a weight ends at."""
+    """The value at the end of the ramp, or the weight itself."""
     return weight.end if isinstance(weight, Ramp) else weight

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from keras_adv.evaluation import attack, audit, certified, evaluate, pictures
 from keras_adv.fingerprint import sha256
 from keras_adv.fit import defend
 from keras_adv.recipes import Recipe
-from keras_adv.run_folder import claim_folder
+from keras_adv.run_folder import claim_folder, is_of_fewer_epochs, is_shorter, reclaim_folder
 from keras_adv.serving.export import export
 from keras_adv.threats import Threat
 
@@ -66,8 +67,8 @@ def train(
         half: round the trained weights to float16 and keep them so in model.keras, half the bytes; what is
             measured and served are the rounded weights, in float32.
         certify: "linf(eps=0.3)": also measure the certified accuracy (see `keras_adv.evaluate`).
-        extend: `out` may also be of the same recipe with fewer epochs. Not where the length of the run counts
-            from its first step: with a schedule of the rate, or an average of the last weights.
+        extend: `out` may also hold a run of the same recipe with fewer epochs. Not where the length of the
+            run counts from its first step: with a schedule of the rate, or an average of the last weights.
         distribute: "mirrored" (TensorFlow) or "data_parallel" (JAX): all devices of this machine train
             together; the batch is divided among them. On JAX also those of several processes or machines that
             share `out`, after `backend.join` in each: the first writes and measures. No part of the recipe,
@@ -90,7 +91,10 @@ def train(
     validate.number("n", n, low=1, whole=True)
     out = Path(out)
     spec = registry.spec(chosen)
-    if (out / "card.json").is_file() and not (extend and _is_of_another(out, chosen)):
+    longer = extend and is_of_fewer_epochs(out, spec)
+    if longer:
+        _check_extension(out, chosen)
+    elif _is_finished(out, spec):
         claim_folder(out, spec)
         return ModelCard.read(out)
     loaded = data.load(chosen.data, chosen.validation)
@@ -102,15 +106,16 @@ def train(
         with devices:
             net = _build(chosen, loaded)
             if certify is not None:
-                certified.check(net, certify)
+                certified.check(chosen.defense.predictor(net), certify)
+            if first and not longer:
+                claim_folder(out, spec)
             if first:
-                claim_folder(out, spec, extend)
                 held.enter_context(files.sole_use(out))
-            served, history, seconds = _fit(net, chosen, loaded, out, callbacks, verbose)
+            begun = [_Reclaim(out, spec)] if first and longer else []
+            served, history, seconds = _fit(net, chosen, loaded, out, [*begun, *callbacks], verbose)
         if not first:
-            return _awaited(out, chosen)
-        (out / "card.json").unlink(missing_ok=True)  # of the model that is replaced
-        artifact.write(served, out / "model.keras", half)
+            return _awaited(out, spec)
+        _write(served, out, half)
         pictures.curves(history.rows, out / "curves.png")
         export(out / "model.keras", out / "saved_model" / "1")
         x, y = (part[:n] for part in loaded.split(split))
@@ -130,27 +135,51 @@ def train(
     return card
 
 
-def _awaited(out: Path, recipe: Recipe) -> ModelCard:
-    """The card that the first of several processes writes."""
-    while not (out / "card.json").is_file() or ModelCard.read(out).recipe != registry.spec(recipe, full=True):
+class _Reclaim(keras.callbacks.Callback):
+    """Makes a folder that of the longer recipe as the first step begins: until then nothing of it changes."""
+
+    def __init__(self, out: Path, spec: str) -> None:
+        super().__init__()
+        self.out, self.claim = out, spec
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        reclaim_folder(self.out, self.claim)
+
+
+def _is_finished(out: Path, spec: str) -> bool:
+    """Whether there is a card, and not that of fewer epochs, of a run that is being extended."""
+    return (out / "card.json").is_file() and not is_shorter(ModelCard.read(out).recipe, spec)
+
+
+def _awaited(out: Path, spec: str) -> ModelCard:
+    """The card that the first of several processes writes.
+
+    Raises:
+        RuntimeError: it has ended without one.
+    """
+    while not _is_finished(out, spec):
         time.sleep(1)
+        with contextlib.suppress(validate.InvalidInput), files.sole_use(out):
+            if not _is_finished(out, spec):
+                raise RuntimeError(f"The first process has ended without writing {out / 'card.json'}.")
     return ModelCard.read(out)
 
 
-def _is_of_another(out: Path, recipe: Recipe) -> bool:
-    """Whether a finished run is of another recipe, and can go on to more epochs.
+def _write(served: keras.Model, out: Path, half: bool) -> None:
+    """Writes model.keras; the card of the one before goes only when the new one is whole."""
+    new = out / "new.keras"
+    artifact.write(served, new, half)
+    (out / "card.json").unlink(missing_ok=True)
+    os.replace(new, out / "model.keras")
 
-    Raises:
-        InvalidInput: it cannot.
-    """
-    if ModelCard.read(out).recipe == registry.spec(recipe, full=True):
-        return False
+
+def _check_extension(out: Path, recipe: Recipe) -> None:
+    """Raises InvalidInput unless a run of fewer epochs can go on."""
     if depends_on_length(recipe.defense.phases(recipe.epochs), recipe.average):
         allowed = "a recipe without an average and without a schedule of the rate, to extend a run"
         raise validate.unusable("recipe", allowed, registry.spec(recipe))
-    if not Checkpoint(out / "backup").latest()[0]:
+    if (out / "card.json").is_file() and not Checkpoint(out / "backup").latest()[0]:
         raise validate.unusable("out", "a folder that still has its backup/, to extend it", str(out))
-    return True
 
 
 def _measure(

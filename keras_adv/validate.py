@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -172,9 +173,8 @@ def make_writable(path: Path, name: str = "out") -> None:
     """Makes a folder, and checks that it can be written. Raises InvalidInput."""
     try:
         path.mkdir(parents=True, exist_ok=True)
-        trial = path / ".writable"
-        trial.write_text("")
-        trial.unlink()
+        with tempfile.NamedTemporaryFile(dir=path, prefix=".writable"):  # of each process its own
+            pass
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise unusable(name, "a writable folder", f"{path} ({reason})") from error

@@ -41,8 +41,6 @@ def main() -> None:
         raise validate.invalid("model", "a run folder, with --card", MODEL.value)
     if CARD.value and TARGETS.value:
         raise validate.invalid("targets", "none, with --card", TARGETS.value)
-    if (SHARD.value or MERGE.value) and not OUT.value:
-        raise validate.invalid("out", "a folder, with --shard or --merge", OUT.value)
     if SHARD.value and (MERGE.value or CARD.value):
         raise validate.invalid("shard", "none, with --merge or --card", SHARD.value)
     attacks = [registry.parse("attack", spec) for spec in ATTACK.value]
@@ -52,7 +50,7 @@ def main() -> None:
     x, y = (part[: N.value] for part in data.split(SPLIT.value))
     if CARD.value:
         cli.card_of(MODEL.value).check_images(data.name, SPLIT.value, len(x))
-    file, partial = cli.results_in(OUT.value)
+    file, partial = cli.results_in(OUT.value, bool(SHARD.value or MERGE.value))
     options = {"targets": TARGETS.value, "batch_size": BATCH.value, "seed": SEED.value, "resume": partial}
     options |= {"certify": CERTIFY.value, "shard": SHARD.value, "merge": MERGE.value}
     results = keras_adv.evaluate(model, x, y, attacks, verbose=True, **options)
@@ -62,8 +60,9 @@ def main() -> None:
         cli.card_of(MODEL.value).with_attacks(results).save(Path(MODEL.value))
     if file and partial and not SHARD.value:
         files.write_text(file, json.dumps(results, indent=1) + "\n")
-        journal.clear(partial)
         print(file)
+    if partial and not (SHARD.value or MERGE.value):  # other attacks may have shards there
+        journal.clear(partial)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ DISTRIBUTE = flags.DEFINE_enum(
 COORDINATOR = flags.DEFINE_string("coordinator", None, "JAX on several machines: host:port of the first")
 PROCESSES = flags.DEFINE_integer("processes", 1, "with --coordinator: how many train together", lower_bound=1)
 PROCESS = flags.DEFINE_integer("process", 0, "with --coordinator: which of them this is", lower_bound=0)
-EXTEND = flags.DEFINE_bool("extend", False, "--out may be a finished run of fewer epochs: go on from there")
+EXTEND = flags.DEFINE_bool("extend", False, "--out may hold a run of fewer epochs: go on from there")
 HALF = flags.DEFINE_bool("half", False, "round the trained weights to float16: a file of half the bytes")
 PUBLISH = flags.DEFINE_bool("publish", False, "copy the finished run into the zoo")
 

@@ -134,7 +134,7 @@ def test_what_does_not_fit_is_refused(found):
         in (found["uneven"])
     )
     assert "`distribute` must be 'none' or" in found["other"]
-    assert "`model` must be one that was made in the scope it is trained in" in found["outside"]
+    assert "`model` must be one made in the distribution scope it is trained in" in found["outside"]
 
 
 def test_a_model_made_in_a_scope_is_trained_in_it_and_left_as_it_was(found):

@@ -200,6 +200,7 @@ def test_what_keras_would_add_to_the_loss_is_added():
         ("adversarial(attack=fgsm(), drop=None)", False),
         ("trades(attack=pgd(steps=1, random_start=False, jitter=0.001, loss='kl'))", True),
         ("nuat()", True),
+        ("awp(inner=adversarial(attack=fgsm()))", True),
         ("mart()", False),
         ("standard()", False),
     ],

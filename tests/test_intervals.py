@@ -6,6 +6,7 @@ from keras import ops
 from keras_adv import InvalidInput, models
 from keras_adv.backend import Net, value_and_grad
 from keras_adv.intervals import around, logit_bounds, margin_bounds
+from keras_adv.precision import computing_in
 
 L = keras.layers
 RNG = np.random.default_rng(0)
@@ -15,14 +16,14 @@ EPS = 0.05
 
 
 def disturbed(net, seed=0):
-    """Weights and statistics of which none is 0 or 1."""
+    """Weights and statistics of which none is 0 or 1, of a size that leaves no unit saturated."""
     rng = np.random.default_rng(seed)
-    net.set_weights(
-        [rng.uniform(0.2, 1.0, w.shape) * rng.choice([1, 1, -1], w.shape) for w in net.get_weights()]
-    )
+    sizes = [np.sqrt(np.prod(w.shape[:-1])) if w.ndim > 1 else 1.0 for w in net.get_weights()]
+    shapes = [w.shape for w in net.get_weights()]
+    net.set_weights([rng.uniform(-1.5, 1.5, shape) / size for shape, size in zip(shapes, sizes, strict=True)])
     for layer in net._flatten_layers():
         if isinstance(layer, L.BatchNormalization):
-            layer.moving_variance.assign(ops.abs(layer.moving_variance))
+            layer.moving_variance.assign(0.5 + ops.abs(layer.moving_variance))
     return net
 
 
@@ -69,7 +70,9 @@ def test_what_a_net_answers_in_the_ball_is_within_the_bounds(name):
     upper = np.asarray(margin_bounds(Net(net), low, high, Y))
     corners = np.sign(RNG.normal(size=(200, *X.shape)))
     drawn = np.concatenate([corners, RNG.uniform(-1, 1, (100, *X.shape))])
-    slack = 1e-4 * np.abs(most).max()
+    plain = np.asarray(net(X, training=False))
+    assert np.ptp(plain, axis=0).min() > 1e-2  # no unit is saturated
+    slack = 1e-4 * np.abs(plain).max()
     for step in drawn.astype("float32"):
         z = np.asarray(net(np.clip(X + EPS * step, 0, 1), training=False))
         assert np.all(z >= least - slack) and np.all(z <= most + slack)
@@ -85,6 +88,56 @@ def test_without_a_radius_they_are_the_answers(name):
     least, most = logit_bounds(Net(net), X, X)
     np.testing.assert_allclose(least, z, rtol=1e-4, atol=1e-4 * np.abs(z).max())
     np.testing.assert_allclose(most, z, rtol=1e-4, atol=1e-4 * np.abs(z).max())
+
+
+REACHED = [
+    L.Dense(3, activation="tanh"),
+    L.Conv2D(2, 3, padding="same", activation="leaky_relu"),
+    L.Conv2D(4, 3, strides=2, groups=2, use_bias=False),
+    L.BatchNormalization(),
+    L.BatchNormalization(scale=False, center=False),
+    L.Rescaling(-2.0, offset=1.0),
+    L.Normalization(mean=[0.1, 0.2], variance=[0.3, 0.4]),
+    L.LeakyReLU(0.2),
+    L.ELU(),
+    L.MaxPooling2D(2, 1, "same"),
+    L.AveragePooling2D(2, 2),
+    L.GlobalAveragePooling2D(),
+    L.GlobalMaxPooling2D(),
+    L.ZeroPadding2D(1),
+    L.UpSampling2D(2, interpolation="bilinear"),
+    L.Activation("softplus"),
+]
+
+
+@pytest.mark.parametrize("layer", REACHED, ids=lambda layer: layer.name)
+def test_of_one_layer_some_image_reaches_them(layer):
+    """The corner to which its gradient points; where it is 0, a maximum may take over."""
+    net = disturbed(keras.Sequential([keras.Input((4, 4, 2)), layer, L.Flatten()]))
+    x = RNG.uniform(0.2, 0.8, (1, 4, 4, 2)).astype("float32")
+    least, most = map(np.asarray, logit_bounds(Net(net), x - EPS, x + EPS))
+    for unit in range(0, most.shape[1], 3):
+        slope = np.asarray(
+            value_and_grad(lambda v, k=unit: (net(v, training=False)[:, k], None), ops.convert_to_tensor(x))[
+                2
+            ]
+        )
+        for sign, bound in ((1, most), (-1, least)):
+            z = np.asarray(net(x + sign * EPS * np.where(slope < 0, -1, 1), training=False))
+            assert z[0, unit] == pytest.approx(bound[0, unit], abs=2e-5)
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_in_half_precision_bounds_are_in_float32(precision):
+    net = disturbed(
+        of(L.Conv2D(3, 3), L.MaxPooling2D(), L.Conv2D(3, 2), L.BatchNormalization(), L.Flatten(), L.Dense(3))
+    )
+    low, high = around(X, EPS)
+    want = np.asarray(margin_bounds(Net(net), low, high, Y))
+    with computing_in(net, precision):
+        found = margin_bounds(Net(net), low, high, Y)
+    assert "float32" in str(found.dtype)
+    np.testing.assert_allclose(found, want, rtol=0.05, atol=0.05 * np.abs(want).max())
 
 
 def test_of_a_linear_net_they_are_reached():
@@ -123,14 +176,49 @@ def test_the_gradient_by_the_weights_is_the_slope():
     assert float(found[where][2, 1]) == pytest.approx(slope, rel=2e-2, abs=1e-2)
 
 
+class Identity(L.Layer):
+    """Not Keras' layer of this name."""
+
+    def call(self, x):
+        return -3 * x
+
+
+class Standardised(L.Conv2D):
+    def call(self, x):
+        return super().call(x) / ops.std(self.kernel)
+
+
+def relu(x):
+    return -x
+
+
+def shared():
+    inputs = keras.Input((8, 8, 1))
+    dense = L.Dense(3)
+    return keras.Model(inputs, dense(L.Reshape((3,))(dense(L.Flatten()(inputs[:, :1, :3])))))
+
+
+def training():
+    inputs = keras.Input((8, 8, 1))
+    return keras.Model(inputs, L.Dense(3)(L.Flatten()(L.BatchNormalization()(inputs, training=True))))
+
+
 @pytest.mark.parametrize(
     ("made", "word"),
     [
         (subtracting, "Subtract"),
         (lambda: of(L.Flatten(), L.LayerNormalization(), L.Dense(3)), "LayerNormalization"),
         (lambda: of(L.Flatten(), L.Dense(4, "softmax"), L.Dense(3)), "softmax"),
+        (lambda: of(L.Flatten(), Identity(), L.Dense(3)), "Identity"),
+        (lambda: of(Standardised(2, 3), L.Flatten(), L.Dense(3)), "Standardised"),
+        (lambda: of(L.Flatten(), L.Dense(4, relu), L.Dense(3)), "relu"),
+        (lambda: of(L.Flatten(), L.Dense(4, L.LeakyReLU()), L.Dense(3)), "leaky"),
+        (lambda: of(L.UpSampling2D(interpolation="bicubic"), L.Flatten(), L.Dense(3)), "UpSampling2D"),
+        (shared, "called more than once"),
+        (training, "training"),
     ],
-)  # fmt: skip
+)
 def test_a_layer_without_bounds_is_named(made, word):
+    """Also one that only looks like a known one."""
     with pytest.raises(InvalidInput, match=word):
-        logit_bounds(Net(made()), *around(X, EPS))
+        margin_bounds(Net(made()), *around(X, EPS), Y)

@@ -240,6 +240,13 @@ def test_numbers_of_numpy_become_pythons():
 # -- presets ---------------------------------------------------------------------------------------
 
 
+def test_a_search_varies_the_end_of_a_ramp():
+    found = registry.tunables(parse("defense", "trades(weight=ramp(0, 6, epochs=8))"))
+    assert found["weight.end"][0] == 6 and "weight" not in found
+    made = registry.with_values(parse("defense", "nuat()"), {"weight.end": 3.0})
+    assert made.weight.end == 3.0 and made.weight.start == 0.0
+
+
 def test_presets_are_named_after_their_method_and_their_data():
     found = registry.presets("defense")
     assert len(found) >= 26

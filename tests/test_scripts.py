@@ -119,7 +119,7 @@ BAD = [
     ("evaluate.py --model=critic_lenet_digits --card", ("`model`", "run folder")),
     ("evaluate.py --model={tmp}/run --shard=2/8", ("`out`", "--shard or --merge")),
     ("evaluate.py --model={tmp}/run --shard=9/8 --out={tmp}/shards", ("`shard`", "2/8", "9/8")),
-    ("evaluate.py --model={tmp}/run --merge --out={tmp}/shards --n=20", ("`resume`", "without a result")),
+    ("evaluate.py --model={tmp}/entry --merge --out={tmp}/shards --n=20", ("`resume`", "without a result")),
     ("evaluate.py --model={tmp}/run --certify=l2(eps=1)", ("`certify`", "linf(eps=...)")),
     ("train.py --distribute=all", ("--distribute=all", "none|mirrored|data_parallel")),
     ("export.py --model={tmp}/run", ("--out", "must have a value")),

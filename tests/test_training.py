@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import keras
 import pytest
 
 import keras_adv
@@ -61,6 +62,10 @@ def test_a_finished_run_is_not_trained_again(run):
     assert (out / "model.keras").stat().st_mtime_ns == before
 
 
+def enough():
+    raise StopIteration
+
+
 def test_a_finished_run_goes_on_to_more_epochs_as_if_it_had_been_so_long(tmp_path, monkeypatch):
     for name, instead in (("audit", []), ("export", None), ("_picture", None)):  # not looked at here
         monkeypatch.setattr(training, name, lambda *_, instead=instead: instead)
@@ -73,8 +78,17 @@ def test_a_finished_run_goes_on_to_more_epochs_as_if_it_had_been_so_long(tmp_pat
         keras_adv.train(longer.replace(seed=1), out, extend=True, **options)
     with pytest.raises(InvalidInput, match="of the same recipe"):
         keras_adv.train(short.replace(epochs=1), out, extend=True, **options)
+    before = keras_adv.train(short, out, **options)
+    with pytest.raises(InvalidInput, match="`verbose`"):
+        keras_adv.train(longer, out, extend=True, **{**options, "verbose": "x"})
+    assert keras_adv.train(short, out, **options) == before  # nothing was claimed
+    stop = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_, **__: enough())
+    with pytest.raises(StopIteration):
+        keras_adv.train(longer, out, extend=True, callbacks=[stop], **options)
+    assert zoo.verify(out) == before  # which stays until the longer one is whole
     card = keras_adv.train(longer, out, extend=True, **options)
     assert zoo.verify(out) == card == keras_adv.train(longer, out, extend=True, **options)
+    assert card == keras_adv.train(longer, out, **options)
     whole = keras_adv.train(longer, tmp_path / "whole", **options)
     assert (card.recipe, card.results, card.probe) == (whole.recipe, whole.results, whole.probe)
     assert len((out / "history.csv").read_text().splitlines()) == 4

@@ -87,9 +87,13 @@ def device_count(model: keras.Model) -> int:
         InvalidInput: it was made outside of the scope that it is to be trained in.
     """
     shared = keras.distribution.distribution()
+    if shared is None and jax.process_count() > 1:
+        raise validate.unusable(
+            "model", "one made in the scope of a distribution over all processes", model.name
+        )
     count = 1 if shared is None else int(math.prod(shared.device_mesh.shape))
     if any(len(v.value.sharding.device_set) != count for v in model.variables):
-        raise validate.unusable("model", "one that was made in the scope it is trained in", model.name)
+        raise validate.unusable("model", "one made in the distribution scope it is trained in", model.name)
     return count
 
 

@@ -139,7 +139,7 @@ def device_count(model: keras.Model) -> int:
     """
     theirs = model._distribute_strategy
     if tf.distribute.has_strategy() and theirs is not tf.distribute.get_strategy():
-        raise validate.unusable("model", "one that was made in the scope it is trained in", model.name)
+        raise validate.unusable("model", "one made in the distribution scope it is trained in", model.name)
     return 1 if theirs is None else int(theirs.num_replicas_in_sync)
 
 

@@ -116,7 +116,7 @@ class StopOnCollapse(keras.callbacks.Callback):
             warnings.warn(
                 f"Catastrophic overfitting in epoch {epoch + 1}: accuracy under PGD on training images fell "
                 f"from {best:.1%} to {accuracy:.1%}. The weights of epoch {back} are restored "
-                "and training ends here. A smaller `step`, or adversarial(...) with more steps, avoids it.",
+                "and training ends here. An attack of more or of shorter steps avoids it.",
                 RuntimeWarning,
                 stacklevel=2,
             )

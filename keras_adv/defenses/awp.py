@@ -11,7 +11,7 @@ from keras_adv.attacks import PGD
 from keras_adv.attacks.objectives import Objective
 from keras_adv.backend import device_mean, value_and_grad
 from keras_adv.defenses.adversarial import Adversarial
-from keras_adv.defenses.base import Batch, Defense, Move, Nets, Phase
+from keras_adv.defenses.base import Batch, CollapseGuard, Defense, Move, Nets, Phase
 from keras_adv.defenses.trades import Trades
 from keras_adv.optimizers import SGD, Milestones, Optimizer
 from keras_adv.registry import option, preset, register, tunable
@@ -66,6 +66,9 @@ class AWP(Defense):
 
     def objectives(self) -> tuple[Objective, ...]:
         return self.inner.objectives()
+
+    def collapse_guard(self) -> CollapseGuard | None:
+        return self.inner.collapse_guard()
 
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
         batch = self.inner.prepare(nets, x, y, seed)

@@ -41,6 +41,7 @@ class IBP(Defense):
         weight: share of the bound's term; Gowal et al.: up to 0.5; MTL-IBP on MNIST at 0.3: 0.5.
         share: of eps, the radius of the bounds in training; by default it grows in 20 epochs, after 2 at 0.
         attack: None, or what makes x', drawn towards x by `share`; MTL-IBP on MNIST: one step.
+            The training is not watched for catastrophic overfitting: the bounds hold it.
         optimizer: of the classifier.
 
     Cost a step: the attack's, 1 forward-backward pass, and 2 for the bounds.
@@ -49,7 +50,9 @@ class IBP(Defense):
     reference = "arXiv:1810.12715"
     reported = MappingProxyType(
         {
-            "MNIST CNN-7, linf 0.3, certified by arXiv:2406.04848": "IBP about 93.1%, MTL-IBP about 93.6%",
+            "MNIST CNN-7, linf 0.3, certified by arXiv:2406.04848 with a complete verifier": (
+                "IBP about 93.1%, MTL-IBP about 93.6%; interval bounds alone prove less"
+            )
         }
     )
     threat: Linf = option(default=Linf(eps=0.1))
@@ -72,6 +75,9 @@ class IBP(Defense):
     def passes(self, classes: int) -> dict[str, int]:
         crafting = {} if self.attack is None else attack_passes(self.attack, classes)
         return {**crafting, "net.weights": 3}
+
+    def collapse_guard(self) -> None:
+        """None: while the radius grows, the accuracy at its end falls without a collapse."""
 
     def moves(self) -> tuple[Move, ...]:
         fit = "cross_entropy" if self.attack is None else "adversarial"
@@ -98,14 +104,17 @@ class IBP(Defense):
 
 _MNIST = IBP(
     threat=Linf(eps=0.3),
+    weight=0.7,
     share=Ramp(0.0, 1.0, epochs=20.0),
-    optimizer=Adam(learning_rate=5e-4, schedule=Milestones(at=(50, 60)), clip=10.0),
+    optimizer=Adam(learning_rate=5e-4, schedule=Milestones(at=(50, 60), factor=0.2), clip=10.0),
 )
 _FIXED = {"model": "madry_cnn()", "data": "mnist", "epochs": 70, "batch_size": 256}
-preset("ibp_mnist", _MNIST, "CTBench's settings (arXiv:2406.04848); its net is CNN-7.", **_FIXED)
+_NOTE = """CTBench's script (arXiv:2406.04848), without its l1 penalty, its curve of the radius, which is
+smooth in place of straight, and what it serves: {}; its net is CNN-7."""
+preset("ibp_mnist", _MNIST, _NOTE.format("the best epoch"), **_FIXED)
 preset(
     "ibp_mnist_mtl",
-    _MNIST.replace(attack=PGD(threat=Linf(eps=0.3), steps=1, step_size=1.0)),
-    "CTBench's settings (arXiv:2406.04848); its net is CNN-7.",
+    _MNIST.replace(weight=0.5, attack=PGD(threat=Linf(eps=0.3), steps=1, step_size=2.0)),
+    _NOTE.format("an average of the last weights; its attack has 3 restarts"),
     **_FIXED,
 )

@@ -17,7 +17,7 @@ from keras_adv.losses import cross_entropy, hits
 from keras_adv.optimizers import SGD, Adam, OneCycle, Optimizer
 from keras_adv.ramps import Ramp, now
 from keras_adv.registry import option, preset, register, tunable
-from keras_adv.threats import Linf, Threat
+from keras_adv.threats import Linf
 
 
 def nuclear_norm(matrix: Tensor) -> Tensor:
@@ -43,12 +43,13 @@ class NuAT(PairedDefense):
     that many images share costs less than one that each has to itself.
 
     The weight rises from 0, as in the authors' code, where the attack sees the norm in every second batch
-    only (`alternate`). One step can collapse: see `Defense.collapse_guard`. With `sample_weight` the share of
-    each image in the norm is weighted.
+    only (`alternate`) and takes Z(X) in training mode; here both of its passes are in inference mode. One
+    step can collapse: see `Defense.collapse_guard`. With `sample_weight` the share of each image in the norm
+    is weighted.
 
     Args:
         weight: lambda; authors: up to 4.5 on CIFAR-10.
-        threat: any norm, with an eps.
+        threat: linf(eps).
         noise: length of each entry of the start, in units of eps; authors: 0.5.
         step: length of the step, in units of eps; authors: 1.
         alternate: whether the attack leaves the norm out in every second batch.
@@ -69,7 +70,7 @@ class NuAT(PairedDefense):
         }
     )
     weight: float | Ramp = tunable(default=Ramp(0.0, 2.0, epochs=3.0), lowest=0.5, highest=10.0, log=True)
-    threat: Threat = option(default=Linf(eps=0.1))
+    threat: Linf = option(default=Linf(eps=0.1))
     noise: float = option(default=0.5, low=0.0)
     step: float = option(default=1.0, above=0.0)
     alternate: bool = option(default=True)
@@ -117,12 +118,14 @@ preset(
     "nuat_cifar",
     NuAT(
         weight=Ramp(0.0, 4.5, epochs=90.0),
+        statistics="each",
         threat=Linf(eps=8 / 255),
         # theirs is 5e-4 inside the gradient, which momentum 0.9 sums up to ten times that
         optimizer=SGD(learning_rate=0.1, momentum=0.9, weight_decay=5e-3, schedule=OneCycle(rise=0.4)),
     ),
-    """The authors' code. There the rate is 0 after 90 epochs and the weight rises by the epoch, not by the
-    step.""",
+    """The authors' code. There the rate rises from 0 in 40 epochs, falls to .02 at epoch 80, and by ten after
+    epochs 85 and 90; the weight rises by the epoch, not by the step; the epoch that withstands 7 steps of
+    FGSM best on 1,000 held-out images is served.""",
     model="resnet18()",
     data="cifar10",
     epochs=100,

@@ -112,8 +112,8 @@ def evaluate(
         resume: folder for what is finished: the same call, killed and made again, goes on.
         certify: "linf(eps=0.3)": also count the images of which interval bounds prove that no attack in this
             ball succeeds; 0 but for nets that were trained for it (`ibp`). None: do not.
-        shard: "2/8": attack the second of eight parts of the images alone, and tell of these; `resume` keeps
-            their results. Parts may run at the same time, on several machines that share that folder.
+        shard: "2/8": attack only the second of eight parts of the images, and report on it; `resume` keeps
+            the results. Parts may run at the same time, on several machines that share that folder.
         merge: attack nothing: put together what `resume` has of all shards. It is what the call without
             `shard` would tell, but for the seconds and the rounding of float32 in batches of another size.
 
@@ -147,7 +147,8 @@ def evaluate(
     rows = []
     with Progress(console=Console(stderr=True), transient=True, disable=not verbose) as bar:
         for one in chosen:
-            tick = functools.partial(_tick, bar, bar.add_task(one.name, total=len(images.x)))
+            total = int(mine.sum())
+            tick = functools.partial(_tick, bar, bar.add_task(one.name, total=total))
             examples = goals.make_examples(one, images, seed, None, targets)
             result = attack_examples(
                 model,
@@ -160,7 +161,7 @@ def evaluate(
                 only=mine,
                 finished=merge,
             ).take(mine)
-            tick(len(images.x), len(images.x))
+            tick(total, total)
             rows.append(summary(one, result, images.x[mine]))
             rows[-1]["flags"] = result_flags(model, result)
     images = images.take(mine)

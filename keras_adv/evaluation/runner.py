@@ -189,7 +189,7 @@ class _Run:
         queue, examples = self.standing, self.examples
         if number:  # every part draws its own random starts
             examples = examples._replace(seeds=np.asarray(noise.fold(examples.seeds, number)))
-        journal = Journal(folder, registry.spec(part), number, self.model, self._answers(folder), *examples)
+        journal = Journal(folder, self._answers(folder), registry.spec(part), number, self.model, *examples)
         for done in self._finish(part, examples, queue, journal):
             self.images[done.rows] = done.images
             each = part.round_cost(self.classes) + (COMPARING_DRAWS if self.random else 0)
@@ -197,18 +197,18 @@ class _Run:
             self.passes[done.rows] += part.start_cost(self.classes)
             if self.progress is not None:
                 queue = queue[~np.isin(queue, done.rows)]
-                self.progress(len(self.clean) - len(queue), len(self.clean))
+                self.progress(int(self.only.sum()) - len(queue), int(self.only.sum()))
         self._verify(examples)
         name = registry.spec(part)
         self.parts[name if name not in self.parts else f"{name} #{number + 1}"] = len(self.standing)
 
-    def _answers(self, folder: Path | None) -> Any:
+    def _answers(self, folder: Path | None) -> np.ndarray:
         """What the model computes, as far as a journal needs it: a net without a config, or with a function
         in a layer, is not told from another by its weights."""
         if folder is None:
-            return None
+            return np.zeros(0)
         noise_images = answers.beside(0, self.images.shape[1:])
-        return np.round(np.concatenate([self.logits[:100], answers.fresh(self.model, noise_images)]), 3)
+        return np.concatenate([self.logits[:100], answers.fresh(self.model, noise_images)])
 
     def _finish(
         self, part: Attack, examples: Examples, queue: np.ndarray, journal: Journal

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -59,6 +60,20 @@ def test_the_loss_is_that_of_clean_or_attacked_images_and_of_the_bounds(attack, 
     np.testing.assert_array_equal(found["certified"], others.max(1) < 0)
     if attack is not None:
         assert 0.04 < float(np.abs(images - x).max()) <= 0.05 + 1e-6
+
+
+def test_with_batch_normalisation_it_trains_by_the_statistics_that_are_served(digits):
+    keras.utils.set_random_seed(0)
+    layers = [
+        keras.layers.Conv2D(3, 3),
+        keras.layers.BatchNormalization(),
+        keras.layers.ReLU(),
+        keras.layers.Flatten(),
+    ]
+    net = keras.Sequential([keras.Input(digits.shape), *layers, keras.layers.Dense(10)])
+    x, y = (part[:100] for part in digits.train)
+    logs = keras_adv.defend(net, "ibp(share=0.1)", x, y, epochs=2, batch_size=50, verbose=0).history.history
+    assert np.isfinite(logs["bound"]).all() and logs["loss"][1] < logs["loss"][0]
 
 
 def test_the_attack_is_in_the_ball_of_the_bounds():
