@@ -62,8 +62,8 @@ def test_a_finished_run_is_not_trained_again(run):
     assert (out / "model.keras").stat().st_mtime_ns == before
 
 
-def enough():
-    raise StopIteration
+def killed():
+    raise RuntimeError("killed")
 
 
 def test_a_finished_run_goes_on_to_more_epochs_as_if_it_had_been_so_long(tmp_path, monkeypatch):
@@ -82,8 +82,8 @@ def test_a_finished_run_goes_on_to_more_epochs_as_if_it_had_been_so_long(tmp_pat
     with pytest.raises(InvalidInput, match="`verbose`"):
         keras_adv.train(longer, out, extend=True, **{**options, "verbose": "x"})
     assert keras_adv.train(short, out, **options) == before  # nothing was claimed
-    stop = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_, **__: enough())
-    with pytest.raises(StopIteration):
+    stop = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_, **__: killed())
+    with pytest.raises(RuntimeError, match="killed"):
         keras_adv.train(longer, out, extend=True, callbacks=[stop], **options)
     assert zoo.verify(out) == before  # which stays until the longer one is whole
     card = keras_adv.train(longer, out, extend=True, **options)
