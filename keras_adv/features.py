@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -65,17 +66,48 @@ def _calls(
 
 @contextlib.contextmanager
 def _calling(layers: list[keras.layers.Layer], instead: Callable[..., Any]) -> Iterator[None]:
-    """While the context is open, a call of one of the layers is `instead(layer, its own call, ...)`."""
-    kept = [(layer, vars(layer).get("call")) for layer in layers]
+    """While the context is open, a call of one of the layers in this thread is `instead(layer, its own call,
+    ...)`. Other threads, in which TensorFlow traces other devices' steps, see nothing of it."""
+    mine = (threading.get_ident(), instead)
     for layer in layers:
-        vars(layer)["call"] = functools.partial(instead, layer, layer.call)
+        with _LOCK:
+            if not isinstance(watched := vars(layer).get("call"), _Watched):
+                watched = vars(layer)["call"] = _Watched(layer, vars(layer).get("call"))
+            watched.watchers.append(mine)
     try:
         yield
     finally:
-        for layer, call in kept:
-            vars(layer).pop("call")
-            if call is not None:
-                vars(layer)["call"] = call
+        for layer in layers:
+            with _LOCK:
+                watched = vars(layer)["call"]
+                watched.watchers.remove(mine)
+                if not watched.watchers:
+                    vars(layer).pop("call")
+                    if watched.before is not None:
+                        vars(layer)["call"] = watched.before
+
+
+_LOCK = threading.Lock()
+
+
+class _Watched:
+    """The `call` of a layer while threads watch it.
+
+    Args:
+        layer: the layer.
+        before: what stood in the place of its class' `call`, or None.
+    """
+
+    def __init__(self, layer: keras.layers.Layer, before: Any) -> None:
+        self.layer, self.own, self.before = layer, layer.call, before
+        self.watchers: list[tuple[int, Callable[..., Any]]] = []
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        call = self.own
+        for thread, instead in self.watchers:
+            if thread == threading.get_ident():
+                call = functools.partial(instead, self.layer, call)
+        return call(*args, **options)
 
 
 def has_features(model: keras.layers.Layer) -> bool:

@@ -62,8 +62,8 @@ def defend(
             features take the input of the last Dense layer, or the output of a layer named "features". A
             model made in the scope of a `tf.distribute` strategy or of a `keras.distribution` is trained on
             several devices: a step is that of one device with the same batch, with batch normalisation and
-            random starts, up to rounding (on TensorFlow without the masks of dropout, and the variance of
-            `mad` is of each share).
+            random starts, up to rounding (on TensorFlow dropout and the critic's noise draw for each device's
+            share, over which the variance of `mad` is taken too).
         defense: a defense or its spec, "critic(weight=0.5)".
         x: images (N, H, W, C) in [0, 1]; or batches (images, labels) or (images, labels, weights) from a
             tf.data.Dataset, a keras.utils.PyDataset or a generator, in their own order and augmentation.

@@ -94,9 +94,9 @@ CASES = [
 ]
 SLOW = [
     ("standard()", {}),
-    ("critic(width=8, warmup=1, attack=high_confidence(steps=1))", {}),
+    ("critic(width=8, warmup=1, noise=(0.0, 0.0), attack=high_confidence(steps=1))", {}),
     ("afd(attack=fgsm())", {}),
-    ("deep_defense(steps=1, preprocess='mean')", {}),
+    ("deep_defense(steps=1, preprocess='matconvnet')", {}),
     ("mat(attack=pgd(steps=2, loss='cosine_distance'))", {}),
     ("fast()", {}),
     ("ibp()", {}),
