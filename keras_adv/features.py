@@ -71,8 +71,8 @@ def _calling(layers: list[keras.layers.Layer], instead: Callable[..., Any]) -> I
     mine = (threading.get_ident(), instead)
     for layer in layers:
         with _LOCK:
-            if not isinstance(watched := vars(layer).get("call"), _Watched):
-                watched = vars(layer)["call"] = _Watched(layer, vars(layer).get("call"))
+            if not isinstance(watched := vars(layer).get("call"), _WatchedCall):
+                watched = vars(layer)["call"] = _WatchedCall(layer, vars(layer).get("call"))
             watched.watchers.append(mine)
     try:
         yield
@@ -90,7 +90,7 @@ def _calling(layers: list[keras.layers.Layer], instead: Callable[..., Any]) -> I
 _LOCK = threading.Lock()
 
 
-class _Watched:
+class _WatchedCall:
     """The `call` of a layer while threads watch it.
 
     Args:

@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_adv import registry, validate
 from keras_adv.arrays import in_float32
 from keras_adv.attacks import Attack
 from keras_adv.averaging import EMA
-from keras_adv.backend import Net, compile, device_count, process, sharing
+from keras_adv.backend import device_count, sharing
 from keras_adv.batches import AUGMENTS
 from keras_adv.classifier import as_functional, check_logits, check_model
 from keras_adv.defenses import Defense
 from keras_adv.engine import Run
+from keras_adv.evaluation.image_set import logits_of
 from keras_adv.feeding import Given, held_out
 from keras_adv.fingerprint import fingerprint
 from keras_adv.optimizers import ready
@@ -123,7 +123,7 @@ def defend(
         raise validate.invalid("batch_size", f"a multiple of the {devices} devices that share it", rows)
     held = held_out(validation_data, shape, classes)
     other = None if optimizer is None else ready(optimizer)
-    check_logits(_answers(model, validate.images(data.images[:100], shape=shape)))
+    check_logits(logits_of(model, validate.images(data.images[:100], shape=shape), batch_size=100))
     if not model.trainable_variables:
         raise validate.unusable("model", "one with weights to train", f"{model.name}, which has none")
     validate.one_of("verbose", verbose, (0, 1, 2, "auto"))
@@ -131,11 +131,7 @@ def defend(
     _check_callbacks(given)
     if chooser:
         _check_choice(chooser, model, held)
-    with sharing(model):
-        wrapped = as_functional(model, shape)
-        served = chosen.predictor(wrapped)
-    feed = data.checked(chosen, served, shape, seed, augment)
-    settings = {"batch_size": batch_size, "augment": augment, "seed": seed, "steps": feed.steps}
+    settings = {"batch_size": batch_size, "augment": augment, "seed": seed}
     if (computes := fitting(precision)) != "float32":
         settings["precision"] = computes
     if averaging:
@@ -144,20 +140,18 @@ def defend(
         settings["optimizer"] = other.identity
     if chooser:
         settings["best"] = f"{registry.spec(chooser, full=True)} on {fingerprint(*held)}"
-    run = Run(chosen, feed, epochs, settings, averaging, other, chooser)
-    result = model if served is wrapped else served
-    with computing_in(served, computes) as resting, sharing(served):
-        game = run.game(served, seed)
-        game.at_rest = functools.partial(_at_rest, resting, result)
-        run.play(game, held, given, verbose)
+    with sharing(model):
+        wrapped = as_functional(model, shape)
+        served = chosen.predictor(wrapped)
+        result = model if served is wrapped else served
+        feed = data.checked(chosen, served, shape, seed, augment)
+        run = Run(chosen, feed, epochs, settings | {"steps": feed.steps}, averaging, other, chooser)
+        with computing_in(served, computes) as resting:
+            game = run.game(served, seed)
+            game.at_rest = functools.partial(_at_rest, resting, result)
+            run.play(game, held, given, verbose)
     result.history = getattr(game, "history", None) or keras.callbacks.History()
     return result
-
-
-def _answers(model: keras.Model, x: Any) -> Any:
-    if process()[1] == 1:
-        return model.predict(x, verbose=0)
-    return np.asarray(compile(Net(model), model)(x))  # Keras' own has only the rows of this process
 
 
 def _check_choice(best: Attack, model: keras.Model, held_out: Any) -> None:

@@ -30,16 +30,11 @@ class Ramp(Spec):
     """
 
     kind = "ramp"
-    positional: ClassVar[tuple[str, ...]] = ("start", "end")
+    ends: ClassVar[tuple[str, ...]] = ("start", "end")
     start: float = option(default=0.0)
     end: float = option(default=1.0)
     epochs: float = option(default=1.0, above=0.0)
     after: float = option(default=0.0, low=0.0)
-
-    @property
-    def numbers(self) -> tuple[float, float]:
-        """The numbers that the limits of a field apply to."""
-        return self.start, self.end
 
     def at(self, epoch: Tensor) -> Tensor:
         """() float32, the value after so many passes over the data."""

@@ -62,13 +62,18 @@ def test_a_finished_run_is_not_trained_again(run):
     assert (out / "model.keras").stat().st_mtime_ns == before
 
 
+@pytest.fixture
+def unmeasured(monkeypatch):
+    """What follows a training and is not looked at here is left out."""
+    for name, instead in (("audit", []), ("export", None), ("_picture", None)):
+        monkeypatch.setattr(training, name, lambda *_, instead=instead: instead)
+
+
 def killed():
     raise RuntimeError("killed")
 
 
-def test_a_finished_run_goes_on_to_more_epochs_as_if_it_had_been_so_long(tmp_path, monkeypatch):
-    for name, instead in (("audit", []), ("export", None), ("_picture", None)):  # not looked at here
-        monkeypatch.setattr(training, name, lambda *_, instead=instead: instead)
+def test_a_finished_run_goes_on_to_more_epochs_as_if_it_had_been_so_long(tmp_path, unmeasured):
     options = {"attacks": [], "n": 40, "verbose": 0}
     short, longer, out = SHORT, SHORT.replace(epochs=3), tmp_path / "run"
     keras_adv.train(short, out, **options)
@@ -94,9 +99,7 @@ def test_a_finished_run_goes_on_to_more_epochs_as_if_it_had_been_so_long(tmp_pat
     assert len((out / "history.csv").read_text().splitlines()) == 4
 
 
-def test_a_run_that_cannot_go_on_is_left_as_it_is(tmp_path, monkeypatch):
-    for name, instead in (("audit", []), ("export", None), ("_picture", None)):
-        monkeypatch.setattr(training, name, lambda *_, instead=instead: instead)
+def test_a_run_that_cannot_go_on_is_left_as_it_is(tmp_path, unmeasured):
     timed = SHORT.replace(defense="standard(optimizer=sgd(schedule=cosine()))")
     for name, recipe in (("timed", timed), ("bare", SHORT)):
         card = keras_adv.train(recipe, tmp_path / name, attacks=[], n=40, verbose=0)
@@ -125,9 +128,7 @@ def test_publish_verify_and_load(run, tmp_path, monkeypatch, digits):
         keras_adv.zoo.verify(card.name)
 
 
-def test_a_recipe_can_start_from_a_trained_model(tmp_path, monkeypatch):
-    for name, instead in (("audit", []), ("export", None), ("_picture", None)):  # not looked at here
-        monkeypatch.setattr(training, name, lambda *_, instead=instead: instead)
+def test_a_recipe_can_start_from_a_trained_model(tmp_path, unmeasured):
     recipe = Recipe(
         defense=registry.parse("defense", "label_smoothing(optimizer=sgd(learning_rate=1e-6))"),
         data="digits",

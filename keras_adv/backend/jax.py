@@ -87,7 +87,7 @@ def in_graph(batches: Any, images: Any, pad: int) -> Any:
     """The batches, of which each process gives its share: Keras' trainer takes them as they are, and only
     TensorFlow has a graph for them."""
     del images, pad
-    return batches if jax.process_count() == 1 else _Share(batches)
+    return batches if process()[1] == 1 else _Share(batches)
 
 
 class _Share(keras.utils.PyDataset):

@@ -13,7 +13,7 @@ from keras_adv.backend import ACCURACY, Net
 from keras_adv.defenses.base import Batch, Defense, Move, Nets
 from keras_adv.defenses.crafting import adversarial_images, attack_passes
 from keras_adv.intervals import around, margin_bounds
-from keras_adv.losses import cross_entropy, hits
+from keras_adv.losses import cross_entropy, hits, largest_other
 from keras_adv.optimizers import Adam, Milestones, Optimizer
 from keras_adv.ramps import Ramp, now
 from keras_adv.registry import option, preset, register, tunable
@@ -88,11 +88,10 @@ class IBP(Defense):
         fit, images = ("cross_entropy", "x") if self.attack is None else ("adversarial", "adversarial")
         logits, weight = net.logits(batch[images], mode="training"), now(self.weight, net)
         upper = self.bounds(net, batch["x"], y)
-        worst = ops.max(ops.where(ops.one_hot(y, upper.shape[1], dtype="bool"), -1e30, upper), axis=1)
         return {
             fit: (1.0 - weight) * cross_entropy(logits, y),
             "bound": weight * cross_entropy(upper, y),
-            "certified": ops.cast(worst < 0, "float32"),
+            "certified": ops.cast(largest_other(upper, y) < 0, "float32"),
             ACCURACY: hits(logits, y),
         }
 

@@ -144,26 +144,9 @@ def evaluate(
     ball = None if certify is None else certified.check(model, certify)
     for one in chosen:
         goals.check_goal(one, images, targets)
-    rows = []
+    how = {"batch_size": batch_size, "folder": folder, "only": mine, "finished": merge}
     with Progress(console=Console(stderr=True), transient=True, disable=not verbose) as bar:
-        for one in chosen:
-            total = int(mine.sum())
-            tick = functools.partial(_tick, bar, bar.add_task(one.name, total=total))
-            examples = goals.make_examples(one, images, seed, None, targets)
-            result = attack_examples(
-                model,
-                images,
-                examples,
-                one,
-                batch_size,
-                progress=tick,
-                folder=folder,
-                only=mine,
-                finished=merge,
-            ).take(mine)
-            tick(total, total)
-            rows.append(summary(one, result, images.x[mine]))
-            rows[-1]["flags"] = result_flags(model, result)
+        rows = [_row(model, images, one, targets, seed, bar, **how) for one in chosen]
     images = images.take(mine)
     count = int(images.correct.sum())
     return {
@@ -174,6 +157,19 @@ def evaluate(
         "flags": flags_of(model, images),
         **({} if ball is None else {"certified": _certified(model, images, ball, batch_size)}),
     }
+
+
+def _row(
+    model: keras.Model, images: ImageSet, one: Attack, targets: Any, seed: int, bar: Progress, **how: Any
+) -> dict[str, Any]:
+    """The row of one attack, on the images that `how` says (see `attack_examples`)."""
+    rows = how["only"]
+    total = int(rows.sum())
+    tick = functools.partial(_tick, bar, bar.add_task(one.name, total=total))
+    examples = goals.make_examples(one, images, seed, None, targets)
+    result = attack_examples(model, images, examples, one, progress=tick, **how).take(rows)
+    tick(total, total)
+    return {**summary(one, result, images.x[rows]), "flags": result_flags(model, result)}
 
 
 def shard_rows(shard: str | None, n: int) -> np.ndarray:

@@ -197,7 +197,8 @@ class _Run:
             self.passes[done.rows] += part.start_cost(self.classes)
             if self.progress is not None:
                 queue = queue[~np.isin(queue, done.rows)]
-                self.progress(int(self.only.sum()) - len(queue), int(self.only.sum()))
+                total = int(self.only.sum())
+                self.progress(total - len(queue), total)
         self._verify(examples)
         name = registry.spec(part)
         self.parts[name if name not in self.parts else f"{name} #{number + 1}"] = len(self.standing)

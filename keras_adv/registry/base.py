@@ -22,8 +22,9 @@ class Spec:
     kind: ClassVar[str]
     name: ClassVar[str]
     reference: ClassVar[str] = ""
-    positional: ClassVar[tuple[str, ...]] = ()
-    """Options that a string may give without their names, in this order."""
+    ends: ClassVar[tuple[str, ...]] = ()
+    """Of what stands in place of a number: the options that are such numbers, last the one it comes to. The
+    limits of the field hold for each, a search varies the last, and a string may leave out their names."""
 
     def __post_init__(self) -> None:
         known = hints(type(self))

@@ -71,9 +71,8 @@ def check_field(field: dataclasses.Field[Any], hint: Any, value: Any, owner: str
         raise validate.invalid(field.name, f"{words} (option of {owner})", value)
     if field.metadata.get("choices") is not None:
         validate.one_of(field.name, value, field.metadata["choices"])
-    # a spec that stands for a number has the limits of the field, too
-    numbers = getattr(value, "numbers", value)
-    for one in numbers if isinstance(numbers, tuple) else (numbers,):
+    ends = tuple(getattr(value, name) for name in getattr(value, "ends", ()))
+    for one in ends or (value if isinstance(value, tuple) else (value,)):
         if isinstance(one, (int, float)) and not isinstance(one, bool):
             validate.number(field.name, one, **field.metadata.get("rule", {}))
 

@@ -20,8 +20,8 @@ def tunables(obj: Spec, prefix: str = "") -> dict[str, tuple[Any, Range]]:
         value, path = getattr(obj, field.name), prefix + field.name
         if isinstance(value, Spec):
             found |= tunables(value, path + ".")
-            if field.metadata.get("tune") is not None:  # what stands for a number ends at one
-                found[f"{path}.end"] = (getattr(value, "end"), field.metadata["tune"])  # noqa: B009
+            if field.metadata.get("tune") is not None and value.ends:
+                found[f"{path}.{value.ends[-1]}"] = (getattr(value, value.ends[-1]), field.metadata["tune"])
         elif field.metadata.get("tune") is not None and value is not None:
             found[path] = (value, field.metadata["tune"])
     return found

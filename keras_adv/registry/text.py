@@ -139,7 +139,7 @@ def _build(
     cls = start if isinstance(start, type) else type(start)
     known, arguments = hints(cls), {}
     fields = [f.name for f in dataclasses.fields(cls)]
-    first = getattr(cls, "positional", ())[: len(unnamed)]
+    first = getattr(cls, "ends", ())[: len(unnamed)]
     if len(first) < len(unnamed) or not options.keys().isdisjoint(first):
         found = f"{name}({', '.join(map(ast.unparse, unnamed))}, ...)"
         raise validate.invalid("spec", "made of name(option=value), numbers and words", found)
