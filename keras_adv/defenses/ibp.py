@@ -30,7 +30,8 @@ class IBP(Defense):
     0, no attack can succeed: `evaluate(certify=...)` counts such images, and "certified" in the logs is their
     share at the radius of the step.
 
-    The defaults are for digits: 40 epochs of LeNet in batches of 50 classify 90% right at 0.1, 54% provably.
+    The defaults are for digits: `scripts/train.py --defense=ibp --epochs=40 --batch_size=50
+    --certify="linf(eps=0.1)"` ends at 89% clean, 67% under PGD at 0.1 and 54% that are proved (360 images).
 
     The radius grows from 0, or nothing is learned. Bounds take the running statistics of batch normalisation,
     those that are served. Of the authors' trainings the regularizers and initialisations of Shi et al.
