@@ -129,7 +129,7 @@ class Run:
             self._gather_statistics(game)
 
     def _fit(self, game: Game, callbacks: Sequence[keras.callbacks.Callback], **options: Any) -> None:
-        asked = StopAfterStep()
+        asked = StopAfterStep([c for c in callbacks if isinstance(c, Checkpoint)])
         try:
             with asked.listening():
                 game.fit(self.feed.source(), callbacks=[*callbacks, asked], **self.feed.options, **options)

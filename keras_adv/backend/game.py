@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ from keras import ops
 from keras_adv import noise
 from keras_adv.arrays import Tensor
 from keras_adv.backend.declared import check_statistics, check_terms, mistake
+from keras_adv.backend.kept import Kept
 from keras_adv.backend.net import Net
 
 LOSS = "loss"
@@ -33,7 +33,7 @@ class PerExample(keras.losses.Loss):
         return y_pred
 
 
-class BaseGame(keras.Model):
+class BaseGame(Kept):
     """One Keras model that trains every defense: `fit`, callbacks and validation as for any other.
 
     A training step asks the defense to `prepare` the batch, then makes its moves in order; each move lowers
@@ -52,7 +52,6 @@ class BaseGame(keras.Model):
         predictor: the model to serve, as the defense makes it of `net`.
         players: every network by name; "net" is the predictor.
         optimizers: one for each player that has a move.
-        at_rest: makes the context in which the predictor is as it is to be served, for `save`.
     """
 
     def __init__(
@@ -62,9 +61,9 @@ class BaseGame(keras.Model):
         seed: int = 0,
         observers: dict[str, keras.layers.Layer] | None = None,
     ) -> None:
-        super().__init__(name="game")
+        net = defense.predictor(net)
+        super().__init__(net, name="game")
         self.defense, self.seed = defense, seed
-        self.predictor = net = defense.predictor(net)
         self.observers = observers or {}
         self.players = {"net": net, **defense.networks(net), **self.observers}
         self.step_count = self.add_weight(
@@ -80,39 +79,11 @@ class BaseGame(keras.Model):
         ]
         self._mean = PerExample()
         self.steps_per_epoch = 1
-        self.at_rest: Callable[[], Any] = lambda: contextlib.nullcontext(self.predictor)
         self.built = True
 
-    def save(self, filepath: Any, overwrite: bool = True, **options: Any) -> None:
-        """Saves the predictor, a plain Keras model: what `keras.callbacks.ModelCheckpoint` writes."""
-        with self.at_rest() as model:
-            model.save(filepath, overwrite, **options)
-
-    def save_weights(self, filepath: Any, overwrite: bool = True, **options: Any) -> None:
-        """Saves the weights of the predictor."""
-        with self.at_rest() as model:
-            model.save_weights(filepath, overwrite, **options)
-
-    def load_weights(self, filepath: Any, **options: Any) -> None:
-        """Loads weights into the predictor."""
-        with self.at_rest() as model:
-            model.load_weights(filepath, **options)
-
-    def get_weights(self) -> list[Any]:
-        """The weights of the predictor: what `EarlyStopping` keeps of an epoch."""
-        return list(self.predictor.get_weights())
-
-    def set_weights(self, weights: list[Any]) -> None:
-        """Puts weights into the predictor."""
-        self.predictor.set_weights(weights)
-
-    def save_state(self, filepath: Any) -> None:
-        """Saves all that a run needs to go on: weights of all players, optimizers, counters, streams."""
-        super().save_weights(filepath, overwrite=True)
-
-    def load_state(self, filepath: Any) -> None:
-        """Loads what `save_state` saved of a game that was compiled alike."""
-        super().load_weights(filepath)
+    @property
+    def means_of_steps(self) -> list[keras.metrics.Mean]:
+        return list(self.trackers.values())
 
     def compile_moves(
         self, moves: tuple[Any, ...], steps_per_epoch: int, epochs: int, **options: Any

@@ -117,6 +117,7 @@ class Game(BaseGame):
         return [*super().non_trainable_variables, *(v for o in others for v in o.variables)]
 
     def save_state(self, filepath: Any) -> None:
+        self.jax_state_sync()  # within an epoch the state is not in the variables
         # Keras makes variables while it saves, which in a distribution all processes would have to make
         shared = keras.distribution.distribution()
         keras.distribution.set_distribution(None)
@@ -124,6 +125,15 @@ class Game(BaseGame):
             super().save_state(filepath)
         finally:
             keras.distribution.set_distribution(shared)
+
+    def make_train_function(self, force: bool = False) -> None:
+        super().make_train_function(force)
+        run = self.train_function
+
+        def unless_passed(state: Any, batches: Any) -> Any:
+            return (self.logs_before, state) if self._has_passed(batches) else run(state, batches)
+
+        self.train_function = unless_passed
 
     def train_step(self, state: Any, data: Any) -> Any:
         groups = [

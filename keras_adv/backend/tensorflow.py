@@ -181,6 +181,12 @@ def _crop_flip(x: Tensor, pad: int, top: Tensor, left: Tensor, flip: Tensor) -> 
 class Game(BaseGame):
     """`BaseGame` with TensorFlow's `train_step`."""
 
+    def make_train_function(self, force: bool = False) -> None:
+        super().make_train_function(force)
+        run = self.train_function
+        # of a run that goes on within an epoch
+        self.train_function = lambda batches: self.logs_before if self._has_passed(batches) else run(batches)
+
     def train_step(self, data: Any) -> dict[str, Any]:
         return self.play(*keras.utils.unpack_x_y_sample_weight(data))
 

@@ -2,9 +2,10 @@
 wrong."""
 
 from keras_adv.callbacks.best import BEST_EPOCH, BestEpoch
-from keras_adv.callbacks.checkpoint import Checkpoint, History
+from keras_adv.callbacks.checkpoint import Checkpoint
 from keras_adv.callbacks.collapse import BEST_WEIGHTS, BestWeights, StopOnCollapse
 from keras_adv.callbacks.course import EpochOrder, PhaseChange, StopOnNaN
+from keras_adv.callbacks.history import History
 from keras_adv.callbacks.progress import Progress
 from keras_adv.callbacks.stopping import StopAfterStep
 

@@ -5,20 +5,29 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
 
+from keras_adv.callbacks.checkpoint import Checkpoint
+
 
 class StopAfterStep(keras.callbacks.Callback):
     """Ctrl-C and SIGTERM let the step in progress end, so that nothing is written by half; the weights of the
-    model are those of that step, and a `Checkpoint` keeps the last epoch. A second signal acts at once.
+    model are those of that step, which checkpoints keep. A second signal acts at once.
 
     Raises KeyboardInterrupt for Ctrl-C and SystemExit(143) for SIGTERM, at the end of the step.
+
+    Args:
+        checkpoints: what saves the step.
     """
 
     caught: int | None = None
+
+    def __init__(self, checkpoints: Sequence[Checkpoint] = ()) -> None:
+        super().__init__()
+        self.checkpoints = checkpoints
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
@@ -46,6 +55,9 @@ class StopAfterStep(keras.callbacks.Callback):
 
     def stop_if_asked(self) -> None:
         """Ends the training where a signal has come."""
+        if self.caught is not None:
+            for checkpoint in self.checkpoints:
+                checkpoint.save_step()
         if self.caught == signal.SIGINT:
             raise KeyboardInterrupt
         if self.caught is not None:
