@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from keras_adv.backend import IMAGES, ROWS
 from keras_adv.data import Split
 
 AUGMENTS = ("none", "crop_flip")
@@ -44,6 +45,7 @@ class Batches(keras.utils.PyDataset):
         rows: (rows of a batch, generator) -> the rows that are given (`Defense.batch_rows`).
         weights: (N,) float32 of the images, or None.
         steps: batches an epoch, at most as many as there are; None: all.
+        numbered: give a dictionary of the images and of their numbers in place of the images.
 
     Attributes:
         plan: of the epoch that is set.
@@ -59,8 +61,10 @@ class Batches(keras.utils.PyDataset):
         rows: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None,
         weights: np.ndarray | None = None,
         steps: int | None = None,
+        numbered: bool = False,
     ) -> None:
         super().__init__()
+        self.numbered = numbered
         self.rows, self.weights = rows, weights
         self.images, self.labels = split
         self.batch, self.seed, self.augment = min(batch, len(self.images)), seed, augment
@@ -85,11 +89,13 @@ class Batches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return self.steps
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
         rows = self.plan.rows[index]
         crops: list[Any] = [part[index] for part in self.plan[1:] if part is not None]
         x = crop_flip(self.images[rows], *crops) if crops else self.images[rows]
-        return (x, self.labels[rows]) if self.weights is None else (x, self.labels[rows], self.weights[rows])
+        given = {IMAGES: x, ROWS: rows} if self.numbered else x
+        rest = (self.labels,) if self.weights is None else (self.labels, self.weights)
+        return (given, *(part[rows] for part in rest))
 
 
 def draw_crops(count: int, seed: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -27,7 +27,7 @@ from keras_adv.callbacks import (
     StopOnNaN,
 )
 from keras_adv.defenses import Defense
-from keras_adv.defenses.base import Move, Phase
+from keras_adv.defenses.base import MEMORY, Move, Phase
 from keras_adv.feeding import Feed
 from keras_adv.optimizers import Ready
 
@@ -70,6 +70,9 @@ class Run:
             watched[BEST_WEIGHTS] = BestWeights(served)
         if self.average:
             watched[AVERAGED] = self.average.build(served, self.feed.steps * self.epochs)
+        if self.defense.remembers and self.feed.ordered:
+            images = self.feed.ordered.images
+            watched[MEMORY] = self.defense.memory(len(images), images.shape[1:])
         if self.best:
             watched[BEST_EPOCH] = BestWeights(served, BEST_EPOCH)
         game = Game(served, self.defense, seed, watched)

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_adv import validate
-from keras_adv.backend import in_graph, process
+from keras_adv.backend import IMAGES, in_graph, process
 from keras_adv.batches import PAD, Batches, in_bytes
 from keras_adv.data import Split
 from keras_adv.defenses import Defense
@@ -49,7 +49,7 @@ class Feed:
         if isinstance(batches, keras.utils.PyDataset):
             batches = (self.batches[number] for number in range(self.steps))
         for batch in itertools.islice(iter(batches), min(count, self.steps)):
-            yield batch[0], batch[1]
+            yield batch[0][IMAGES] if isinstance(batch[0], dict) else batch[0], batch[1]
 
 
 class Given:
@@ -112,7 +112,9 @@ class Given:
         if self.steps is not None and self.steps > whole:
             allowed = f"at most the {whole} batches of the images"
             raise validate.invalid("steps_per_epoch", allowed, self.steps)
-        batches = Batches((images, labels), self.batch_size, seed, augment, rows, weights, self.steps)
+        batches = Batches(
+            (images, labels), self.batch_size, seed, augment, rows, weights, self.steps, defense.remembers
+        )
         return Feed(batches, len(batches), (x, y), fingerprint(x, y, *([] if weights is None else [weights])))
 
     def _stream(self, first: Any, defense: Defense, shape: Any, classes: int, augment: str) -> Feed:
@@ -121,7 +123,8 @@ class Given:
         if augment != "none":
             allowed = "'none' with batches, which are augmented where they are made"
             raise validate.invalid("augment", allowed, augment)
-        if type(defense).extend_data is not Defense.extend_data or defense.batch_rows(labels) is not None:
+        whole_set = type(defense).extend_data is not Defense.extend_data or defense.remembers
+        if whole_set or defense.batch_rows(labels) is not None:
             allowed = f"arrays for {defense.name}, which looks at the whole set"
             raise validate.unusable("x", allowed, "batches")
         known, options = _length(self.x), dict[str, Any]()

@@ -121,6 +121,10 @@ def defend(
     shape, classes = check_model(model, data.images)
     if (rows := data.batch_rows) % (devices := device_count(model)):
         raise validate.invalid("batch_size", f"a multiple of the {devices} devices that share it", rows)
+    if chosen.remembers and devices > 1:
+        raise validate.unusable(
+            "defense", "one that keeps nothing of each image, on several devices", chosen.name
+        )
     held = held_out(validation_data, shape, classes)
     other = None if optimizer is None else ready(optimizer)
     check_logits(logits_of(model, validate.images(data.images[:100], shape=shape), batch_size=100))

@@ -13,7 +13,9 @@ if keras.config.backend() == "tensorflow":
         compile,
         in_graph,
         jacobian,
+        put_rows,
         separate_graph,
+        take_rows,
         value_and_grad,
         where_rows,
     )
@@ -36,7 +38,9 @@ elif keras.config.backend() == "jax":
         compile,
         in_graph,
         jacobian,
+        put_rows,
         separate_graph,
+        take_rows,
         value_and_grad,
         where_rows,
     )
@@ -58,12 +62,14 @@ else:
         "before Python starts."
     )
 
-from keras_adv.backend.game import ACCURACY
+from keras_adv.backend.game import ACCURACY, IMAGES, ROWS
 from keras_adv.backend.net import FrozenNet, Mode, Net
 
 __all__ = [
     "ACCURACY",
     "DYNAMIC_BATCH_SIZE",
+    "IMAGES",
+    "ROWS",
     "FrozenNet",
     "Game",
     "Mode",
@@ -79,8 +85,10 @@ __all__ = [
     "join",
     "on_devices",
     "process",
+    "put_rows",
     "separate_graph",
     "sharing",
+    "take_rows",
     "value_and_grad",
     "where_rows",
     "whole_batch",

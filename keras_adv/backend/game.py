@@ -20,6 +20,9 @@ ACCURACY = "accuracy"
 """What the loss of a move may return beside its terms: (B,) which of its images are classified right."""
 WEIGHT = "sample_weight"
 """In a batch: the weight of each image, where the data have weights."""
+IMAGES, ROWS = "images", "rows"
+"""In place of the images of a batch: they and their numbers in the training set, for a defense that keeps
+something of each."""
 PASSES_PER_MOVE = 64
 """Positions of a random stream that each move has to itself: one for each pass that it may make through a
 network."""
@@ -127,8 +130,8 @@ class BaseGame(Kept):
             self.moves = moves
             self.make_train_function(force=True)
 
-    def call(self, x: Tensor, training: bool = False) -> Tensor:
-        return self.predictor(x, training=training)
+    def call(self, x: Any, training: bool = False) -> Tensor:
+        return self.predictor(x[IMAGES] if isinstance(x, dict) else x, training=training)
 
     def compute_metrics(self, x: Tensor, y: Tensor, y_pred: Tensor, sample_weight: Any = None) -> Any:
         """Clean loss and accuracy of `evaluate` and of validation; training logs the terms instead."""
@@ -145,12 +148,12 @@ class BaseGame(Kept):
                 raise mistake(self.defense, found, sorted(self.players))
         return [v for name in move.learns for v in self.players[name].trainable_variables]
 
-    def play(self, x: Tensor, y: Tensor, weight: Tensor | None = None) -> dict[str, Any]:
+    def play(self, x: Any, y: Tensor, weight: Tensor | None = None) -> dict[str, Any]:
         """One step: prepare, then each move in order. Returns the loss and every term, means over the epoch
         so far.
 
         Args:
-            x: images (B, H, W, C) in [0, 1].
+            x: images (B, H, W, C) in [0, 1]; or a dictionary of them (`IMAGES`) and their numbers (`ROWS`).
             y: (B,) labels.
             weight: (B,) what every term of an image is multiplied by; None: 1.
 
@@ -166,16 +169,18 @@ class BaseGame(Kept):
         return {name: self.trackers[name].result() for name in logged}
 
     def _step(
-        self, x: Tensor, y: Tensor, make: Callable[..., Any], weight: Tensor | None = None
+        self, x: Any, y: Tensor, make: Callable[..., Any], weight: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Net], list[str]]:
         """Prepares the batch and has each move made in order. Returns the seed, the networks and what is
         logged."""
         self.step_count.assign(self.step_count.value + 1)
         seed = noise.fold(ops.convert_to_tensor(self.seed, "uint32"), self.step_count.value)
         nets = {name: Net(player) for name, player in self.players.items()}
+        x, rows = (x[IMAGES], x[ROWS]) if isinstance(x, dict) else (x, None)
         for net in nets.values():
             net.step = self.step_count.value
             net.epoch = ops.cast(net.step - 1, "float32") / self.steps_per_epoch
+            net.rows = rows
         batch = {"x": ops.cast(x, "float32"), "y": ops.reshape(ops.cast(y, "int32"), (-1,))}
         if weight is not None:
             batch[WEIGHT] = ops.reshape(ops.cast(weight, "float32"), (-1,))

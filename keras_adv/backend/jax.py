@@ -66,6 +66,16 @@ def where_rows(chosen: Tensor, yes: Tensor, no: Tensor) -> Tensor:
     return jnp.where(jnp.reshape(chosen, (-1,) + (1,) * (jnp.ndim(yes) - 1)), yes, no)
 
 
+def take_rows(variable: keras.Variable, rows: Tensor) -> Tensor:
+    """variable[rows]."""
+    return jnp.take(variable.value, rows, axis=0)
+
+
+def put_rows(variable: keras.Variable, rows: Tensor, values: Tensor) -> None:
+    """variable[rows] = values; in a compiled step in place."""
+    variable.assign(variable.value.at[rows].set(values.astype(variable.dtype)))
+
+
 def compile(fn: Callable[..., Any], model: keras.layers.Layer | None = None) -> Callable[..., Any]:
     """`fn` jitted; the model's weights travel as arguments, so new weights are seen without retracing."""
     variables = [] if model is None else model.variables

@@ -36,6 +36,8 @@ class Net:
         passes: the mode of every pass so far, of this net and of those derived from it.
         tracks: whether mode "training" moves what the model stores; where not, it is mode "untracked".
         step: () int32, the number of the step that the net is trained in, from 1; 0 outside of a training.
+        rows: (B,) int32, the numbers that the images of the step have in the training set, where the defense
+            keeps something of each; else None.
         epoch: () float32, the passes over the data before that step, with their fraction.
     """
 
@@ -47,11 +49,12 @@ class Net:
         self.tracks = True
         self.step: Tensor | int = 0
         self.epoch: Tensor | float = 0.0
+        self.rows: Tensor | None = None
 
     def _derived(self, frozen: bool, given: list[Tensor] | None, tracks: bool = True) -> Net:
         other = Net(self.model, frozen, given)
         other.passes, other.tracks = self.passes, self.tracks and tracks
-        other.step, other.epoch = self.step, self.epoch
+        other.step, other.epoch, other.rows = self.step, self.epoch, self.rows
         return other
 
     @property

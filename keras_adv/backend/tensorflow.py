@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from keras_adv.arrays import Tensor
-from keras_adv.backend.game import BaseGame
+from keras_adv.backend.game import IMAGES, ROWS, BaseGame
 from keras_adv.backend.net import Net
 
 _ZERO = tf.UnconnectedGradients.ZERO
@@ -89,6 +89,16 @@ def where_rows(chosen: Tensor, yes: Tensor, no: Tensor) -> Tensor:
     return tf.raw_ops.Select(condition=chosen, x=yes, y=no)
 
 
+def take_rows(variable: keras.Variable, rows: Tensor) -> Tensor:
+    """variable[rows], without a copy of the others."""
+    return tf.gather(variable.value, rows)
+
+
+def put_rows(variable: keras.Variable, rows: Tensor, values: Tensor) -> None:
+    """variable[rows] = values, in place."""
+    variable.value.scatter_update(tf.IndexedSlices(tf.cast(values, variable.dtype), rows))
+
+
 def compile(fn: Callable[..., Any], model: keras.layers.Layer | None = None) -> Callable[..., Any]:
     """`fn` of (nested) tensors and None as one graph, for any batch size; with XLA only where there is a GPU,
     one graph a shape (on a CPU XLA is three times slower)."""
@@ -146,7 +156,7 @@ def in_graph(batches: Any, images: Any, pad: int) -> tf.data.Dataset:
     small net's training.
 
     Args:
-        batches: whose `plan`, `labels` and `weights` count.
+        batches: whose `plan`, `labels`, `weights` and `numbered` count.
         images: those of the batches, in float32, or as uint8 of 0..255.
         pad: zeros on each side of what crops are cut from.
     """
@@ -163,7 +173,8 @@ def in_graph(batches: Any, images: Any, pad: int) -> tf.data.Dataset:
         rows, *crops = (tf.gather(part, index) for part in plan if part is not None)
         x, *rest = (tf.gather(part, rows) for part in parts)
         x = tf.cast(x, "float32") / 255.0 if x.dtype == "uint8" else x
-        return (_crop_flip(x, pad, *crops) if crops else x, *rest)
+        x = _crop_flip(x, pad, *crops) if crops else x
+        return ({IMAGES: x, ROWS: rows} if batches.numbered else x, *rest)
 
     batches.changed.append(renew)
     made = tf.data.Dataset.range(batches.steps).map(batch, num_parallel_calls=2, deterministic=True)

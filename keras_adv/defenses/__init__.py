@@ -19,6 +19,7 @@ from keras_adv.defenses.mat import MAT
 from keras_adv.defenses.mmc import MMC
 from keras_adv.defenses.nuat import NuAT
 from keras_adv.defenses.parseval import Parseval
+from keras_adv.defenses.pgi import PGI
 from keras_adv.defenses.rslad import RSLAD
 from keras_adv.defenses.standard import Standard
 from keras_adv.defenses.trades import Trades
@@ -31,6 +32,7 @@ __all__ = [
     "MAD",
     "MAT",
     "MMC",
+    "PGI",
     "RSLAD",
     "VAT",
     "Adversarial",

@@ -47,6 +47,10 @@ class Move(NamedTuple):
     monitors: tuple[str, ...] = ()
 
 
+MEMORY = "memory"
+"""Name under which a `Game` holds what a defense keeps of each image."""
+
+
 class CollapseGuard(NamedTuple):
     """Watches for catastrophic overfitting: the net learns to fool the attack of its training, not to
     withstand others.
@@ -144,6 +148,17 @@ class Defense(Spec):
         """
         del labels
         return None
+
+    @property
+    def remembers(self) -> bool:
+        """Whether it keeps something of each training image: `memory` makes what keeps it, and
+        `nets["net"].rows` are the numbers of a step's images."""
+        return False
+
+    def memory(self, count: int, shape: tuple[int, ...]) -> keras.layers.Layer:
+        """What keeps something of each of so many training images (H, W, C): its weights are not learned, and
+        a checkpoint has them. In `prepare` it is `nets[MEMORY].model`."""
+        raise NotImplementedError
 
     def networks(self, net: keras.Model) -> dict[str, keras.layers.Layer]:
         """Networks that train beside the classifier, by name; none of them is exported."""
