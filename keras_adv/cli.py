@@ -133,6 +133,7 @@ def recipe_flags() -> None:
     flags.DEFINE_string(
         "best", None, "serve the epoch that withstands it best: pgd(threat=linf(eps=0.1), steps=10)"
     )
+    flags.DEFINE_string("grow", None, "smaller images first: grow(sides=(16, 24), until=(4, 8))")
     flags.DEFINE_bool("normalize", None, "normalise inside the model by the training images")
     flags.DEFINE_integer("seed", None, "of weights, order and random starts")
     flags.DEFINE_string("start", None, "train on from this model: a zoo name, a run folder, or FILE.keras")
@@ -148,6 +149,7 @@ def recipe_from_flags() -> Recipe:
     for name in ("data", "epochs", "batch_size", "augment", "precision", "normalize", "seed", "start"):
         if FLAGS[name].value is not None:
             changes[name] = FLAGS[name].value
-    if FLAGS.best is not None:
-        changes["best"] = registry.parse("attack", FLAGS.best)
+    for name, kind in (("best", "attack"), ("grow", "growth")):
+        if FLAGS[name].value is not None:
+            changes[name] = registry.parse(kind, FLAGS[name].value)
     return recipe.replace(**changes)

@@ -29,6 +29,7 @@ from keras_adv.callbacks import (
 from keras_adv.defenses import Defense
 from keras_adv.defenses.base import MEMORY, Move, Phase
 from keras_adv.feeding import Feed
+from keras_adv.growth import Grow
 from keras_adv.optimizers import Ready
 
 BEST_OF = 1000
@@ -53,6 +54,7 @@ class Run:
         average: of the weights, or None.
         optimizer: in place of the defense's for the classifier, or None.
         best: the attack by which the best epoch is chosen, or None: the last one is served.
+        grow: of the images, or None.
     """
 
     defense: Defense
@@ -62,6 +64,10 @@ class Run:
     average: EMA | None = None
     optimizer: Ready | None = None
     best: Attack | None = None
+    grow: Grow | None = None
+
+    def _size(self, epoch: int) -> tuple[int, int] | None:
+        return self.grow.size(epoch, self.feed.sample[0].shape[1:]) if self.grow else None
 
     def game(self, served: keras.Model, seed: int) -> Game:
         """The Keras model that trains `served`, compiled."""
@@ -108,7 +114,7 @@ class Run:
             done = checkpoint.restore(game, self._identity(game), self.epochs)
         guard, served = self.defense.collapse_guard(), game.predictor
         own = [EpochOrder(self.feed.ordered)] if self.feed.ordered else []
-        own += [PhaseChange(self._phases), StopOnNaN()]
+        own += [PhaseChange(self._phases, self._size), StopOnNaN()]
         own += [StopOnCollapse(guard, served, *self.feed.sample)] if guard else []
         if self.best:
             average: Any = game.observers.get(AVERAGED)

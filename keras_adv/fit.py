@@ -21,6 +21,7 @@ from keras_adv.engine import Run
 from keras_adv.evaluation.image_set import logits_of
 from keras_adv.feeding import Given, held_out
 from keras_adv.fingerprint import fingerprint
+from keras_adv.growth import Grow
 from keras_adv.optimizers import ready
 from keras_adv.precision import PRECISIONS, computing_in, fitting
 
@@ -44,6 +45,7 @@ def defend(
     precision: str = "float32",
     average: EMA | str | None = None,
     best: Attack | str | None = None,
+    grow: Grow | str | None = None,
     seed: int = 0,
     verbose: int | str = "auto",
 ) -> keras.Model:
@@ -89,6 +91,7 @@ def defend(
         best: an attack, "pgd(threat=linf(eps=8/255), steps=10)": the weights of the epoch that withstands it
             best are served, measured on the first 1,000 of `validation_data` (`val_robust_accuracy` in the
             logs; of the average, once there is one). None serves the last.
+        grow: "grow(sides=(16, 24), until=(4, 8))" trains on smaller images first; None: never.
         seed: of the order, the augmentation and the random starts.
         verbose: 0 silent, 1 a progress bar, 2 a line an epoch, and one every minute; "auto": 1 on a terminal,
             else 2.
@@ -116,6 +119,7 @@ def defend(
     validate.one_of("precision", precision, PRECISIONS)
     averaging: EMA | None = None if average is None else registry.parse("average", average)
     chooser: Attack | None = None if best is None else registry.parse("attack", best)
+    growing: Grow | None = None if grow is None else registry.parse("growth", grow)
     validate.seed(seed)
     data = Given(x, y, sample_weight, class_weight, batch_size, steps_per_epoch)
     shape, classes = check_model(model, data.images)
@@ -144,12 +148,16 @@ def defend(
         settings["optimizer"] = other.identity
     if chooser:
         settings["best"] = f"{registry.spec(chooser, full=True)} on {fingerprint(*held)}"
+    if growing:
+        settings["grow"] = registry.spec(growing, full=True)
     with sharing(model):
         wrapped = as_functional(model, shape)
         served = chosen.predictor(wrapped)
         result = model if served is wrapped else served
+        if growing:
+            _check_growth(growing, chosen, served, shape)
         feed = data.checked(chosen, served, shape, seed, augment)
-        run = Run(chosen, feed, epochs, settings | {"steps": feed.steps}, averaging, other, chooser)
+        run = Run(chosen, feed, epochs, settings | {"steps": feed.steps}, averaging, other, chooser, growing)
         with computing_in(served, computes) as resting:
             game = run.game(served, seed)
             game.at_rest = functools.partial(_at_rest, resting, result)
@@ -166,6 +174,15 @@ def _check_choice(best: Attack, model: keras.Model, held_out: Any) -> None:
         allowed = "(images, labels) without weights, by which the best epoch is chosen"
         raise validate.unusable("validation_data", allowed, type(held_out).__name__)
     best(model, *(part[:2] for part in held_out))  # what the model cannot take is told now
+
+
+def _check_growth(grow: Grow, defense: Defense, model: keras.Model, shape: tuple[int, ...]) -> None:
+    """Raises InvalidInput where images cannot be small at first."""
+    if defense.remembers:
+        raise validate.unusable(
+            "grow", f"None with {defense.name}, which keeps something of each image", "one"
+        )
+    grow.check_model(model, shape)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from keras_adv.attacks import Attack
 from keras_adv.averaging import EMA
 from keras_adv.batches import AUGMENTS
 from keras_adv.defenses import Critic, Defense
+from keras_adv.growth import Grow
 from keras_adv.models import Architecture, LeNet
 from keras_adv.precision import PRECISIONS
 from keras_adv.registry import Spec, option, preset, presets, register
@@ -32,6 +33,7 @@ class Recipe(Spec):
             float32.
         average: of the weights, that is served instead of the last ones; None: the last ones.
         best: the attack by which the best epoch is chosen on held-out images; None: the last epoch.
+        grow: smaller images in the first epochs; None: never.
         normalize: subtract the mean of the training images and divide by their deviation, inside the model.
         validation: share of the training images that is held out; 0 trains on all.
         seed: of weights, order and random starts.
@@ -49,6 +51,7 @@ class Recipe(Spec):
     precision: str = option(default="float32", choices=PRECISIONS)
     average: EMA | None = option(default=None)
     best: Attack | None = option(default=None)
+    grow: Grow | None = option(default=None)
     normalize: bool = option(default=False)
     validation: float = option(default=0.1, low=0.0, high=0.9)
     seed: int = option(default=0, low=0, high=2**31 - 1)

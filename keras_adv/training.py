@@ -251,6 +251,7 @@ def _fit(
         precision=recipe.precision,
         average=recipe.average,
         best=recipe.best,
+        grow=recipe.grow,
         seed=recipe.seed,
         verbose=0 if backend.process()[0] else verbose,
     )

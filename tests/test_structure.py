@@ -36,6 +36,7 @@ LAYERS = [
         "batches",
         "optimizers",
         "averaging",
+        "growth",
         "ramps",
         "intervals",
         "precision",

@@ -55,6 +55,7 @@ class BaseGame(Kept):
         predictor: the model to serve, as the defense makes it of `net`.
         players: every network by name; "net" is the predictor.
         optimizers: one for each player that has a move.
+        size: (height, width) that the images of a step are made smaller to; None: they stay.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class BaseGame(Kept):
         ]
         self._mean = PerExample()
         self.steps_per_epoch = 1
+        self.size: tuple[int, int] | None = None
         self.built = True
 
     @property
@@ -124,10 +126,11 @@ class BaseGame(Kept):
         left = [v for v in self.variables_of(move) if small and len(v.shape) < 2]
         return left + (self.defense.undecayed(Net(self.predictor)) if "net" in move.learns else [])
 
-    def play_only(self, moves: tuple[Any, ...]) -> None:
-        """From the next step on plays these moves, all of which were given to `compile_moves`."""
-        if moves != self.moves:
-            self.moves = moves
+    def play_only(self, moves: tuple[Any, ...], size: tuple[int, int] | None = None) -> None:
+        """From the next step on plays these moves, all of which were given to `compile_moves`, on images of
+        this size."""
+        if moves != self.moves or size != self.size:
+            self.moves, self.size = moves, size
             self.make_train_function(force=True)
 
     def call(self, x: Any, training: bool = False) -> Tensor:
@@ -177,6 +180,11 @@ class BaseGame(Kept):
         seed = noise.fold(ops.convert_to_tensor(self.seed, "uint32"), self.step_count.value)
         nets = {name: Net(player) for name, player in self.players.items()}
         x, rows = (x[IMAGES], x[ROWS]) if isinstance(x, dict) else (x, None)
+        x = (
+            x
+            if self.size is None
+            else ops.image.resize(x, self.size, antialias=True, data_format="channels_last")
+        )
         for net in nets.values():
             net.step = self.step_count.value
             net.epoch = ops.cast(net.step - 1, "float32") / self.steps_per_epoch

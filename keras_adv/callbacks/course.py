@@ -4,7 +4,7 @@ not finite."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -25,18 +25,23 @@ class EpochOrder(keras.callbacks.Callback):
 
 
 class PhaseChange(keras.callbacks.Callback):
-    """Has a `Game` play the moves of the phase that an epoch belongs to, within one `fit`.
+    """Has a `Game` play the moves of the phase that an epoch belongs to, on images of its size, within one
+    `fit`.
 
     Args:
         phases: those of the defense, in order.
+        size: epoch -> (height, width) of its images, or None.
     """
 
-    def __init__(self, phases: Sequence[Phase]) -> None:
+    def __init__(
+        self, phases: Sequence[Phase], size: Callable[[int], tuple[int, int] | None] = lambda epoch: None
+    ) -> None:
         super().__init__()
-        self.phases = phases
+        self.phases, self.size = phases, size
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.model.play_only(next(phase.moves for phase in self.phases if epoch < phase.until))
+        moves = next(phase.moves for phase in self.phases if epoch < phase.until)
+        self.model.play_only(moves, self.size(epoch))
 
 
 class StopOnNaN(keras.callbacks.Callback):

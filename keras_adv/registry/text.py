@@ -32,7 +32,7 @@ def parse(kind: str, value: Any) -> Any:
     20
 
     Args:
-        kind: "attack", "average", "defense", "model", "objective", "optimizer", "ramp", "recipe",
+        kind: "attack", "average", "defense", "growth", "model", "objective", "optimizer", "ramp", "recipe",
             "schedule" or "threat".
         value: a spec string, or an object of that kind.
 
