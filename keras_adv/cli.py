@@ -124,7 +124,9 @@ def recipe_flags() -> None:
     )
     flags.DEFINE_string("defense", None, f"one of {names('defense')}; options as critic(weight=0.5)")
     flags.DEFINE_string("model", None, f"one of {names('model')}; options as wrn(depth=16, width=2)")
-    flags.DEFINE_string("data", None, "digits, a TFDS name (mnist, cifar10, ...), or FILE.npz")
+    flags.DEFINE_string(
+        "data", None, "digits, a TFDS name (mnist, cifar10, ...), FILE.npz, or a folder of images"
+    )
     flags.DEFINE_integer("epochs", None, "passes over the training images")
     flags.DEFINE_integer("batch_size", None, "images a step")
     flags.DEFINE_enum("augment", None, AUGMENTS, "augmentation of the training images")

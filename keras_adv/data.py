@@ -1,4 +1,4 @@
-"""Image sets as arrays in [0, 1]: "digits" (embedded), TFDS names, npz files."""
+"""Image sets as arrays in [0, 1]: "digits" (embedded), TFDS names, npz files; and folders, left on disk."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_adv import foreign, validate
+from keras_adv import foreign, registry, validate
+from keras_adv.image_files import Folder, ImageFiles
 from keras_adv.validate import InvalidInput
 
 TFDS_NAMES = ("mnist", "fashion_mnist", "cifar10", "cifar100")
 CLASSES_AN_IMAGE = 100
 """More classes than so many times the images are taken for damaged labels."""
-Split = tuple[np.ndarray, np.ndarray]
+Split = tuple[Any, np.ndarray]
+"""Images, as an array or as `ImageFiles`, and labels."""
 
 
 class Data(NamedTuple):
-    """A data set: images float32 (N, H, W, C) in [0, 1], labels int32 (N,).
+    """A data set: images float32 (N, H, W, C) in [0, 1], as arrays or as `ImageFiles`, and labels int32 (N,).
 
     The validation split is the end of the training images, never test images.
     """
@@ -40,8 +42,9 @@ class Data(NamedTuple):
         return int(self.train[1].max()) + 1
 
     def statistics(self) -> tuple[np.ndarray, np.ndarray]:
-        """(mean, standard deviation) of the training images, one number a channel."""
-        x = self.train[0].reshape(-1, self.shape[2])
+        """(mean, standard deviation) of the training images (on disk: of 1,000), one number a channel."""
+        images = self.train[0]
+        x = np.asarray(images[:1000] if isinstance(images, ImageFiles) else images).reshape(-1, self.shape[2])
         return x.mean(0), np.maximum(x.std(0), 1e-3)
 
     def split(self, name: str) -> Split:
@@ -56,16 +59,20 @@ def load(source: str, validation: float = 0.1) -> Data:
 
     Args:
         source: "digits" (scikit-learn's 1,797 real 8x8 digits; nothing is downloaded), the name of an image
-            classification set of TensorFlow Datasets ("mnist", "cifar10", ...), or FILE.npz with x_train,
-            y_train, x_test, y_test (uint8 0..255 or floats in [0, 1]).
+            classification set of TensorFlow Datasets ("mnist", "cifar10", ...), FILE.npz with x_train,
+            y_train, x_test, y_test (uint8 0..255 or floats in [0, 1]), or a folder of images, whose images
+            stay on disk: its path, or "folder(path='imagenet', size=224)".
         validation: share of the training images that becomes the validation split; with 0 it is empty.
 
     Raises:
         InvalidInput: unknown name, unreadable file, images outside [0, 1], labels that do not fit.
     """
     if not isinstance(source, str) or not source:
-        raise validate.invalid("data", "'digits', a TFDS name or FILE.npz", source)
+        raise validate.invalid("data", "'digits', a TFDS name, FILE.npz or a folder", source)
     validate.number("validation", validation, low=0.0, high=0.9)
+    if source.startswith("folder(") or Path(source).is_dir():
+        folder: Folder = registry.parse("images", source) if "(" in source else Folder(path=source)
+        return _held_out(folder.title, *folder.splits(), validation)
     if source == "digits":
         train, test = _digits()
     elif source.endswith(".npz") or os.sep in source:
@@ -76,12 +83,15 @@ def load(source: str, validation: float = 0.1) -> Data:
     test = _checked(test, "test", int(train[1].max()) + 1, train[0].shape[1:])
     if train[1].max() < 1:
         raise validate.unusable("y_train", "of at least 2 classes", "class 0 alone")
-    held = max(1, round(len(train[0]) * validation)) if validation else 0
-    if held >= len(train[0]):
-        raise validate.invalid("data", "more than one training image", source)
-    (x, y) = train
-    name = Path(source).stem if source.endswith(".npz") else source
+    return _held_out(Path(source).stem if source.endswith(".npz") else source, train, test, validation)
+
+
+def _held_out(name: str, train: Split, test: Split, validation: float) -> Data:
+    x, y = train
+    held = max(1, round(len(x) * validation)) if validation else 0
     rest = len(x) - held
+    if not rest:
+        raise validate.invalid("data", "more than one training image", name)
     return Data(name, (x[:rest], y[:rest]), (x[rest:], y[rest:]), test)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_adv import registry, validate
 from keras_adv.attacks import Attack
@@ -28,7 +29,7 @@ from keras_adv.callbacks import (
 )
 from keras_adv.defenses import Defense
 from keras_adv.defenses.base import MEMORY, Move, Phase
-from keras_adv.feeding import Feed
+from keras_adv.feeding import Feed, validation
 from keras_adv.growth import Grow
 from keras_adv.optimizers import Ready
 
@@ -118,7 +119,7 @@ class Run:
         own += [StopOnCollapse(guard, served, *self.feed.sample)] if guard else []
         if self.best:
             average: Any = game.observers.get(AVERAGED)
-            images, labels = (part[:BEST_OF] for part in held_out[:2])
+            images, labels = (np.asarray(part[:BEST_OF]) for part in held_out[:2])
             own += [BestEpoch(self.best, served, images, labels, average)]
         progress = Progress(self.defense.name, verbose)
         if done < self.epochs:
@@ -127,7 +128,7 @@ class Run:
                 shuffle=False,  # the batches have their own order
                 initial_epoch=done,
                 epochs=self.epochs,
-                validation_data=held_out,
+                validation_data=validation(held_out),
                 callbacks=[*own, *callbacks, progress],
                 verbose=progress.verbose,
             )

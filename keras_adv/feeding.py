@@ -10,12 +10,16 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_adv import validate
+from keras_adv import image_files, validate
 from keras_adv.backend import IMAGES, in_graph, process
 from keras_adv.batches import PAD, Batches, in_bytes
 from keras_adv.data import Split
 from keras_adv.defenses import Defense
 from keras_adv.fingerprint import fingerprint
+from keras_adv.image_files import ImageFiles
+
+LOOKED_AT = 100
+"""Images on disk that a model is looked at with."""
 
 
 class Feed:
@@ -41,6 +45,8 @@ class Feed:
         """What `fit` iterates."""
         if self.ordered is None:
             return self.batches
+        if isinstance(self.ordered.images, ImageFiles):
+            return image_files.in_graph(self.ordered, PAD)
         return in_graph(self.ordered, in_bytes(self.ordered.images), PAD)
 
     def some(self, count: int) -> Iterator[Split]:
@@ -77,12 +83,13 @@ class Given:
             allowed = "labels (N,), or `x` a tf.data.Dataset, a keras.utils.PyDataset or a generator"
             raise validate.invalid("y", allowed, None)
         given = x if self.first is None else self.first[0]
+        given = np.asarray(given[:LOOKED_AT]) if isinstance(given, ImageFiles) else given
         self.images = validate.as_array("x", given, "images of shape (N, H, W, C)")
 
     @property
     def batch_rows(self) -> int:
         """Images of a step, those of the first batch of a stream."""
-        return min(self.batch_size, len(self.images)) if self.first is None else len(self.images)
+        return min(self.batch_size, len(self.x)) if self.first is None else len(self.images)
 
     def checked(
         self, defense: Defense, net: keras.Model, shape: tuple[int, ...], seed: int, augment: str
@@ -97,8 +104,11 @@ class Given:
             raise validate.unusable("x", "arrays, where several processes train together", "batches")
         if self.first is not None:
             return self._stream(self.first, defense, shape, classes, augment)
-        x = validate.images(self.x, shape=shape)
+        lazy = isinstance(self.x, ImageFiles)
+        x: Any = self.x if lazy else validate.images(self.x, shape=shape)
         y = validate.labels(self.y, len(x), classes)
+        if lazy:
+            _check_files(x, defense, shape)
         weights = _weights(y, self.sample_weight)
         images, labels = defense.extend_data(net, x, y)
         if weights is not None and len(images) != len(x):
@@ -115,7 +125,8 @@ class Given:
         batches = Batches(
             (images, labels), self.batch_size, seed, augment, rows, weights, self.steps, defense.remembers
         )
-        return Feed(batches, len(batches), (x, y), fingerprint(x, y, *([] if weights is None else [weights])))
+        about = [x.identity if lazy else x, y, *([] if weights is None else [weights])]
+        return Feed(batches, len(batches), (x, y), fingerprint(*about))
 
     def _stream(self, first: Any, defense: Defense, shape: Any, classes: int, augment: str) -> Feed:
         images = validate.images(first[0], shape=shape)
@@ -158,10 +169,29 @@ def held_out(given: Any, shape: tuple[int, ...], classes: int) -> Any:
     else:
         allowed = "(images, labels), (images, labels, weights) or a dataset"
         raise validate.invalid("validation_data", allowed, type(given).__name__)
+    if isinstance(x, ImageFiles):
+        return x, validate.labels(y, len(x), classes, "validation_data")
     images = validate.images(x, "validation_data", shape)
     labels = validate.labels(y, len(images), classes, "validation_data")
     weights = [_weights(labels, one, "the weights of `validation_data`") for one in rest]
     return (images, labels, *weights) if found is None else found
+
+
+def _check_files(x: ImageFiles, defense: Defense, shape: tuple[int, ...]) -> None:
+    """Raises InvalidInput where a defense or the processes need images in memory, or the net other ones."""
+    if x.shape[1:] != shape:
+        raise validate.unusable("x", f"images of shape (N, {', '.join(map(str, shape))})", f"shape {x.shape}")
+    if process()[1] > 1:
+        raise validate.unusable("x", "arrays, where several processes train together", "files")
+    if type(defense).extend_data is not Defense.extend_data or defense.remembers:
+        allowed = f"arrays for {defense.name}, which looks at the whole set"
+        raise validate.unusable("x", allowed, "files")
+
+
+def validation(held: Any) -> Any:
+    """What `fit` validates on: images on disk as batches."""
+    lazy = isinstance(held, tuple) and isinstance(held[0], ImageFiles)
+    return image_files.in_order(*held) if lazy else held
 
 
 def is_stream(x: Any) -> bool:

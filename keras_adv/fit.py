@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_adv import registry, validate
 from keras_adv.arrays import in_float32
@@ -67,8 +68,9 @@ def defend(
             random starts, up to rounding (on TensorFlow dropout and the critic's noise draw for each device's
             share, over which the variance of `mad` is taken too).
         defense: a defense or its spec, "critic(weight=0.5)".
-        x: images (N, H, W, C) in [0, 1]; or batches (images, labels) or (images, labels, weights) from a
-            tf.data.Dataset, a keras.utils.PyDataset or a generator, in their own order and augmentation.
+        x: images (N, H, W, C) in [0, 1], an array or the `ImageFiles` of a folder; or batches (images,
+            labels) or (images, labels, weights) from a tf.data.Dataset, a keras.utils.PyDataset or a
+            generator, in their own order and augmentation.
         y: integer labels (N,); None with batches.
         epochs: passes over the data.
         batch_size: images a step; images that fill no whole batch are left out, others in each epoch.
@@ -147,7 +149,7 @@ def defend(
     if other:
         settings["optimizer"] = other.identity
     if chooser:
-        settings["best"] = f"{registry.spec(chooser, full=True)} on {fingerprint(*held)}"
+        settings["best"] = f"{registry.spec(chooser, full=True)} on {fingerprint(*_told(held))}"
     if growing:
         settings["grow"] = registry.spec(growing, full=True)
     with sharing(model):
@@ -173,7 +175,8 @@ def _check_choice(best: Attack, model: keras.Model, held_out: Any) -> None:
     if not isinstance(held_out, tuple) or len(held_out) != 2:
         allowed = "(images, labels) without weights, by which the best epoch is chosen"
         raise validate.unusable("validation_data", allowed, type(held_out).__name__)
-    best(model, *(part[:2] for part in held_out))  # what the model cannot take is told now
+    images, labels = (np.asarray(part[:2]) for part in held_out)
+    best(model, images, labels)  # what the model cannot take is told now
 
 
 def _check_growth(grow: Grow, defense: Defense, model: keras.Model, shape: tuple[int, ...]) -> None:
@@ -183,6 +186,11 @@ def _check_growth(grow: Grow, defense: Defense, model: keras.Model, shape: tuple
             "grow", f"None with {defense.name}, which keeps something of each image", "one"
         )
     grow.check_model(model, shape)
+
+
+def _told(held: Any) -> list[Any]:
+    """What a fingerprint of held-out data is made of."""
+    return [getattr(part, "identity", part) for part in held]
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from keras_adv import registry
 from keras_adv.attacks import Attack
 from keras_adv.averaging import EMA
 from keras_adv.batches import AUGMENTS
@@ -24,7 +25,7 @@ class Recipe(Spec):
     Args:
         defense: the defense.
         model: the architecture; the defense may adapt it (dropout).
-        data: "digits", a TFDS name, or FILE.npz.
+        data: "digits", a TFDS name, FILE.npz, or a folder of images (see `keras_adv.data.load`).
         epochs: passes over the training images.
         batch_size: images a step.
         augment: "none", or "crop_flip" (CIFAR).
@@ -60,7 +61,8 @@ class Recipe(Spec):
     @property
     def title(self) -> str:
         """<defense>_<model>_<data>, the name in the zoo; "_" for what a name there cannot hold."""
-        stem = re.sub(r"[^\w.-]", "_", self.data.rsplit("/", 1)[-1].removesuffix(".npz"))
+        named = registry.parse("images", self.data).title if self.data.startswith("folder(") else self.data
+        stem = re.sub(r"[^\w.-]", "_", named.rstrip("/").rsplit("/", 1)[-1].removesuffix(".npz"))
         return f"{self.defense.name}_{self.model.name}_{stem}"
 
 

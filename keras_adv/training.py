@@ -118,7 +118,7 @@ def train(
         _write(served, out, half)
         pictures.curves(history.rows, out / "curves.png")
         export(out / "model.keras", out / "saved_model" / "1")
-        x, y = (part[:n] for part in loaded.split(split))
+        x, y = (np.asarray(part[:n]) for part in loaded.split(split))
         source = {"name": loaded.name, "split": split, "shape": list(loaded.shape), "classes": loaded.classes}
         card = _measure(
             chosen,

@@ -11,6 +11,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import json
 from pathlib import Path
 
+import numpy as np
 from absl import flags
 
 import keras_adv
@@ -19,7 +20,7 @@ from keras_adv.evaluation import goals, journal
 from keras_adv.evaluation.report import table
 
 MODEL = flags.DEFINE_string("model", None, "a zoo name, a run folder, or FILE.keras", required=True)
-DATA = flags.DEFINE_string("data", "digits", "digits, a TFDS name, or FILE.npz")
+DATA = flags.DEFINE_string("data", "digits", "digits, a TFDS name, FILE.npz, or a folder of images")
 SPLIT = flags.DEFINE_enum("split", "test", ["test", "validation", "train"], "which images")
 N = flags.DEFINE_integer("n", 1000, "how many images, the first of the split", lower_bound=1)
 ATTACK = flags.DEFINE_multi_string(
@@ -47,7 +48,7 @@ def main() -> None:
     attacks += cli.adaptive_attacks(MODEL.value, ADAPTIVE.value)
     model = keras_adv.zoo.open(MODEL.value)
     data = keras_adv.data.load(DATA.value)
-    x, y = (part[: N.value] for part in data.split(SPLIT.value))
+    x, y = (np.asarray(part[: N.value]) for part in data.split(SPLIT.value))
     if CARD.value:
         cli.card_of(MODEL.value).check_images(data.name, SPLIT.value, len(x))
     file, partial = cli.results_in(OUT.value, bool(SHARD.value or MERGE.value))

@@ -32,8 +32,8 @@ def parse(kind: str, value: Any) -> Any:
     20
 
     Args:
-        kind: "attack", "average", "defense", "growth", "model", "objective", "optimizer", "ramp", "recipe",
-            "schedule" or "threat".
+        kind: "attack", "average", "defense", "growth", "images", "model", "objective", "optimizer", "ramp",
+            "recipe", "schedule" or "threat".
         value: a spec string, or an object of that kind.
 
     Raises:
