@@ -56,9 +56,8 @@ def main() -> None:
     for name, value in rates.items():
         print(f"{name}: {value:.1f} images a second")
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(
-        f"{most:.2f} GiB at most; as an array the set has {np.prod(loaded.train[0].shape) * 4 / 2**30:.2f} GiB"
-    )
+    whole = np.prod(loaded.train[0].shape) * 4 / 2**30
+    print(f"{most:.2f} GiB at most; an array would take {whole:.2f} GiB")
 
 
 def rate(batches: Batches, use) -> float:
