@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_adv import foreign, registry, validate
+from keras_adv import foreign, validate
 from keras_adv.image_files import Folder, ImageFiles
 from keras_adv.validate import InvalidInput
 
@@ -70,8 +70,8 @@ def load(source: str, validation: float = 0.1) -> Data:
     if not isinstance(source, str) or not source:
         raise validate.invalid("data", "'digits', a TFDS name, FILE.npz or a folder", source)
     validate.number("validation", validation, low=0.0, high=0.9)
-    if source.startswith("folder(") or Path(source).is_dir():
-        folder: Folder = registry.parse("images", source) if "(" in source else Folder(path=source)
+    if source.startswith("folder(") or (source not in ("digits", *TFDS_NAMES) and os.path.isdir(source)):
+        folder = Folder.of(source)
         return _held_out(folder.title, *folder.splits(), validation)
     if source == "digits":
         train, test = _digits()

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_adv import registry, validate
+from keras_adv import image_files, registry, validate
 from keras_adv.attacks import Attack
 from keras_adv.averaging import AVERAGED, EMA
 from keras_adv.backend import Game, Net
@@ -111,7 +111,8 @@ class Run:
             if getattr(callback, "mode", None) == "auto" and hasattr(callback, "monitor"):
                 callback.mode = "max" if callback.monitor.endswith("accuracy") else "min"
         done = 0
-        for checkpoint in (c for c in callbacks if isinstance(c, Checkpoint)):
+        checkpoints = [c for c in callbacks if isinstance(c, Checkpoint)]
+        for checkpoint in sorted(checkpoints, key=lambda c: c.furthest()[0]):  # what is furthest counts
             done = checkpoint.restore(game, self._identity(game), self.epochs)
         guard, served = self.defense.collapse_guard(), game.predictor
         own = [EpochOrder(self.feed.ordered)] if self.feed.ordered else []
@@ -140,9 +141,10 @@ class Run:
 
     def _fit(self, game: Game, callbacks: Sequence[keras.callbacks.Callback], **options: Any) -> None:
         asked = StopAfterStep([c for c in callbacks if isinstance(c, Checkpoint)])
+        options |= {"callbacks": [*callbacks, asked], **self.feed.options}
         try:
-            with asked.listening():
-                game.fit(self.feed.source(), callbacks=[*callbacks, asked], **self.feed.options, **options)
+            with asked.listening(), image_files.reading():
+                game.fit(self.feed.source(), **options)
                 asked.stop_if_asked()  # after its last step, too
         except LookupError as error:  # TensorFlow names the operation
             if "gradient registry" not in str(error):
@@ -156,6 +158,7 @@ class Run:
         enough = math.ceil(5 / (1 - momentum)) if momentum < 1 else self.feed.steps
         if self.feed.ordered:
             self.feed.ordered.set_epoch(0)
+        game.size = None
         game.gather_statistics(self.feed.some(enough))
 
     def _identity(self, game: Game) -> dict[str, Any]:

@@ -134,8 +134,7 @@ class Given:
         if augment != "none":
             allowed = "'none' with batches, which are augmented where they are made"
             raise validate.invalid("augment", allowed, augment)
-        whole_set = type(defense).extend_data is not Defense.extend_data or defense.remembers
-        if whole_set or defense.batch_rows(labels) is not None:
+        if defense.needs_arrays or defense.batch_rows(labels) is not None:
             allowed = f"arrays for {defense.name}, which looks at the whole set"
             raise validate.unusable("x", allowed, "batches")
         known, options = _length(self.x), dict[str, Any]()
@@ -170,6 +169,9 @@ def held_out(given: Any, shape: tuple[int, ...], classes: int) -> Any:
         allowed = "(images, labels), (images, labels, weights) or a dataset"
         raise validate.invalid("validation_data", allowed, type(given).__name__)
     if isinstance(x, ImageFiles):
+        if rest:
+            raise validate.unusable("validation_data", "without weights, of images on disk", "weights")
+        _check_shape("validation_data", x, shape)
         return x, validate.labels(y, len(x), classes, "validation_data")
     images = validate.images(x, "validation_data", shape)
     labels = validate.labels(y, len(images), classes, "validation_data")
@@ -177,13 +179,18 @@ def held_out(given: Any, shape: tuple[int, ...], classes: int) -> Any:
     return (images, labels, *weights) if found is None else found
 
 
+def _check_shape(name: str, x: ImageFiles, shape: tuple[int, ...]) -> None:
+    if x.shape[1:] != shape:
+        wanted = f"images of shape (N, {', '.join(map(str, shape))})"
+        raise validate.unusable(name, wanted, f"shape {x.shape}")
+
+
 def _check_files(x: ImageFiles, defense: Defense, shape: tuple[int, ...]) -> None:
     """Raises InvalidInput where a defense or the processes need images in memory, or the net other ones."""
-    if x.shape[1:] != shape:
-        raise validate.unusable("x", f"images of shape (N, {', '.join(map(str, shape))})", f"shape {x.shape}")
+    _check_shape("x", x, shape)
     if process()[1] > 1:
         raise validate.unusable("x", "arrays, where several processes train together", "files")
-    if type(defense).extend_data is not Defense.extend_data or defense.remembers:
+    if defense.needs_arrays:
         allowed = f"arrays for {defense.name}, which looks at the whole set"
         raise validate.unusable("x", allowed, "files")
 

@@ -185,7 +185,9 @@ def _check_growth(grow: Grow, defense: Defense, model: keras.Model, shape: tuple
         raise validate.unusable(
             "grow", f"None with {defense.name}, which keeps something of each image", "one"
         )
-    grow.check_model(model, shape)
+    for name, player in {"net": model, **defense.networks(model)}.items():
+        if name == "net" or getattr(player, "input_shape", (0,))[1:] == shape:
+            grow.check_model(player, shape, name)
 
 
 def _told(held: Any) -> list[Any]:

@@ -43,8 +43,9 @@ class Grow(Spec):
         side = next((side for side, end in zip(self.sides, self.until, strict=True) if epoch < end), None)
         return None if side is None else _size(side, shape)
 
-    def check_model(self, model: keras.Model, shape: tuple[int, ...]) -> None:
-        """Raises InvalidInput unless the images become smaller, and the model takes them."""
+    def check_model(self, model: keras.layers.Layer, shape: tuple[int, ...], name: str = "net") -> None:
+        """Raises InvalidInput unless the images become smaller, and the model, of that name in a game, takes
+        them."""
         if max(self.sides) >= shape[0]:
             raise validate.invalid("grow", f"sides below the images' {shape[0]}", self.sides)
         for side in self.sides:
@@ -53,8 +54,12 @@ class Grow(Spec):
                 Net(model)(ops.zeros((1, *size, shape[2])))
             except Exception as error:  # of whatever layer, in its own words
                 allowed = "a model that takes images of any size, to grow them (no Flatten, say)"
-                found = f"{model.name}, which fails on {size[0]}x{size[1]}"
-                raise validate.unusable("model", allowed, found) from error
+                fails = f"{model.name}, which fails on {size[0]}x{size[1]}"
+                if name != "net":
+                    raise validate.unusable(
+                        "grow", f"None with a defense whose {name} is of one size", fails
+                    ) from error
+                raise validate.unusable("model", allowed, fails) from error
 
 
 def _size(side: int, shape: tuple[int, ...]) -> tuple[int, int]:

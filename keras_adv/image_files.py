@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from keras_adv import validate
+from keras_adv import registry, validate
 from keras_adv.fingerprint import fingerprint
 from keras_adv.registry import Spec, option, register
 from keras_adv.validate import InvalidInput
@@ -42,12 +43,15 @@ class ImageFiles:
     Args:
         paths: of the files.
         size: side of the squares.
+
+    Raises:
+        InvalidInput: a file cannot be read, when its turn comes.
     """
 
     ndim = 4
     dtype = np.dtype("float32")
 
-    def __init__(self, paths: Sequence[str], size: int) -> None:
+    def __init__(self, paths: Sequence[str] | np.ndarray, size: int) -> None:
         self.paths, self.size = np.asarray(paths), size
 
     def __len__(self) -> int:
@@ -64,23 +68,39 @@ class ImageFiles:
         return fingerprint(self.size, *map(str, self.paths))
 
     def __getitem__(self, rows: Any) -> Any:
-        chosen = ImageFiles(self.paths[rows], self.size)
-        return chosen if isinstance(rows, slice) else np.asarray(chosen)
+        chosen = ImageFiles(np.atleast_1d(self.paths[rows]), self.size)
+        if isinstance(rows, slice):
+            return chosen
+        return np.asarray(chosen)[0] if np.ndim(rows) == 0 else np.asarray(chosen)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         import tensorflow as tf
 
         del copy  # it is always new
-        made = np.empty(self.shape, dtype or self.dtype)
+        made, row = np.empty(self.shape, dtype or self.dtype), -1
         stored = tf.data.Dataset.from_tensor_slices(self.paths.astype(str))
         read = stored.map(lambda path: load(path, self.size), tf.data.AUTOTUNE)
         try:
             for row, image in enumerate(read.as_numpy_iterator()):
                 made[row] = image
-        except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
-            found = f"{self.paths[row + 1] if 'row' in locals() else self.paths[0]} ({error.message[:200]})"
+        except tf.errors.OpError as error:
+            found = f"{self.paths[row + 1]} ({error.message[:200]})"
             raise validate.unusable("data", "readable images", found) from error
         return made
+
+
+@contextlib.contextmanager
+def reading() -> Iterator[None]:
+    """Makes of an image that cannot be read, in a graph of TensorFlow, an InvalidInput. TensorFlow does not
+    say which it is."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.OpError as error:
+        if not any(name in error.message for name in ("DecodeImage", "ReadFile")):
+            raise
+        raise validate.unusable("x", "readable images", error.message[:200]) from error
 
 
 def load(path: Any, size: int) -> Any:
@@ -166,10 +186,15 @@ class Folder(Spec):
     size: int = option(default=224, low=4, high=4096)
     classes: str = option(default="all", choices=("all", "restricted_imagenet"))
 
+    @classmethod
+    def of(cls, source: str) -> Folder:
+        """By its spec, or by its path."""
+        return registry.parse("images", source) if source.startswith("folder(") else cls(path=source)
+
     @property
     def title(self) -> str:
         """Name of the set."""
-        stem = Path(self.path).resolve().name
+        stem = os.path.basename(os.path.abspath(self.path))
         return stem if self.classes == "all" else f"{self.classes}_{stem}"
 
     def splits(self) -> tuple[tuple[ImageFiles, np.ndarray], tuple[ImageFiles, np.ndarray]]:
@@ -180,6 +205,8 @@ class Folder(Spec):
         """
         root = Path(self.path)
         names = sorted(entry.name for entry in _entries(root / "train") if entry.is_dir())
+        if len(names) < 2:
+            raise validate.unusable("data", "a folder of at least 2 classes", f"{names} in {root / 'train'}")
         if self.classes != "all" and len(names) != 1000:
             raise validate.unusable(
                 "data", "the 1,000 classes of ImageNet", f"{len(names)} in {root / 'train'}"
@@ -215,8 +242,8 @@ class Folder(Spec):
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            return list(entries)
-    except OSError as error:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except (OSError, ValueError) as error:
         raise InvalidInput(
             f"`data` must be a folder with train/ and test/ or val/. Received: {error}"
         ) from error

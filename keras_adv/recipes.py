@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 
-from keras_adv import registry
 from keras_adv.attacks import Attack
 from keras_adv.averaging import EMA
 from keras_adv.batches import AUGMENTS
 from keras_adv.defenses import Critic, Defense
 from keras_adv.growth import Grow
+from keras_adv.image_files import Folder
 from keras_adv.models import Architecture, LeNet
 from keras_adv.precision import PRECISIONS
 from keras_adv.registry import Spec, option, preset, presets, register
@@ -35,7 +36,8 @@ class Recipe(Spec):
         average: of the weights, that is served instead of the last ones; None: the last ones.
         best: the attack by which the best epoch is chosen on held-out images; None: the last epoch.
         grow: smaller images in the first epochs; None: never.
-        normalize: subtract the mean of the training images and divide by their deviation, inside the model.
+        normalize: subtract the mean of the training images (on disk: of 1,000) and divide by their deviation,
+            inside the model.
         validation: share of the training images that is held out; 0 trains on all.
         seed: of weights, order and random starts.
         start: train on from this model (name in the zoo, run folder or FILE.keras) instead of from fresh
@@ -61,8 +63,9 @@ class Recipe(Spec):
     @property
     def title(self) -> str:
         """<defense>_<model>_<data>, the name in the zoo; "_" for what a name there cannot hold."""
-        named = registry.parse("images", self.data).title if self.data.startswith("folder(") else self.data
-        stem = re.sub(r"[^\w.-]", "_", named.rstrip("/").rsplit("/", 1)[-1].removesuffix(".npz"))
+        on_disk = self.data.startswith("folder(") or os.path.isdir(self.data)
+        named = Folder.of(self.data).title if on_disk else self.data.rsplit("/", 1)[-1].removesuffix(".npz")
+        stem = re.sub(r"[^\w.-]", "_", named)
         return f"{self.defense.name}_{self.model.name}_{stem}"
 
 

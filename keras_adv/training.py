@@ -49,7 +49,7 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = "auto",
 ) -> ModelCard:
-    """Trains, exports and measures a model; a run that was interrupted continues from its last epoch.
+    """Trains, exports and measures a model; a run that was interrupted goes on.
 
     A run that is finished is not repeated: its card is returned, whatever the attacks; `evaluate` measures
     more. With `extend` it goes on to more epochs, and ends as a run of so many from the start would have.

@@ -21,13 +21,13 @@ def net():
     keras.utils.set_random_seed(0)
     inputs = keras.Input(SHAPE)
     x = keras.layers.Conv2D(4, 3, padding="same", use_bias=False)(inputs)
-    x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+    x = keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=0.1)(x))
     x = keras.layers.GlobalAveragePooling2D(name="features")(x)
     return keras.Model(inputs, keras.layers.Dense(CLASSES)(x))
 
 
 class Sizes(keras.callbacks.Callback):
-    """The size of the images of each step, and of validation."""
+    """The size of the images of each epoch."""
 
     def __init__(self):
         super().__init__()
@@ -96,6 +96,15 @@ def test_what_does_not_grow_is_refused(grow, told):
         trained(grow=grow)
 
 
+def test_statistics_are_gathered_on_whole_images():
+    """Also where the training ends before its images are whole; another call of the finished run does so."""
+    average = {"average": "ema(decay=0.5, start=0.0)", "grow": "grow(sides=(4,), until=(9,))"}
+    served = trained(spec="standard", epochs=2, **average)
+    mean = next(v for v in served.non_trainable_variables if "moving_mean" in v.path)
+    before = np.asarray(served.layers[1](X))  # zeros around small images weigh more
+    np.testing.assert_allclose(mean, before.mean((0, 1, 2)), atol=0.02)
+
+
 def test_nets_of_one_size_and_defenses_that_keep_images_are_refused():
     with pytest.raises(
         InvalidInput, match=r"`model` must be a model that takes images of any size.*fails on 6x6"
@@ -111,3 +120,5 @@ def test_nets_of_one_size_and_defenses_that_keep_images_are_refused():
         )
     with pytest.raises(InvalidInput, match="`grow` must be None with pgi"):
         trained(spec="pgi")
+    with pytest.raises(InvalidInput, match="`grow` must be None with a defense whose critic is of one size"):
+        trained(spec="critic(width=8)")

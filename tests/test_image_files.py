@@ -67,6 +67,7 @@ def test_rows_and_slices_are_those_of_the_whole(folder):
     x, _ = load(folder).train
     whole, rows = np.asarray(x), np.array([5, 2, 2])
     np.testing.assert_array_equal(x[rows], whole[rows])
+    np.testing.assert_array_equal(x[3], whole[3])
     assert isinstance(x[3:7], ImageFiles) and whole.dtype == np.float32
     np.testing.assert_array_equal(np.asarray(x[3:7]), whole[3:7])
     assert whole.min() >= 0 and whole.max() <= 1
@@ -170,13 +171,46 @@ def test_damaged_images_and_wrong_folders_are_told(folder, tmp_path):
     with pytest.raises(InvalidInput, match="1,000 classes of ImageNet"):
         data.load(f"folder(path={str(folder)!r}, classes='restricted_imagenet')")
     paint(tmp_path / "a" / "train" / "x" / "0.png")
+    (tmp_path / "a" / "train" / "z").mkdir()
     paint(tmp_path / "a" / "val" / "y" / "0.png")
     with pytest.raises(InvalidInput, match=r"the classes of train/ in val/ too.*y"):
         data.load(str(tmp_path / "a"))
     for split in ("train", "val"):
-        (tmp_path / "b" / split / "x").mkdir(parents=True)
+        for name in ("x", "y"):
+            (tmp_path / "b" / split / name).mkdir(parents=True)
     with pytest.raises(InvalidInput, match="a folder of images"):
         data.load(str(tmp_path / "b"))
+
+
+def test_an_unreadable_image_ends_a_training_in_a_sentence(folder):
+    x, y = load(folder).train
+    bad = folder / "bad.png"
+    bad.write_bytes(b"no image")
+    paths = [*np.tile(x.paths, 5)[:119], str(bad)]
+    with pytest.raises(InvalidInput, match="`x` must be readable images"):
+        trained(ImageFiles(paths, SIZE), np.tile(y, 5)[:120], epochs=1)
+
+
+def test_validation_data_are_checked_as_arrays_are(folder):
+    x, y = load(folder).train
+    with pytest.raises(InvalidInput, match="`validation_data` must be without weights"):
+        trained(x, y, (x, y, np.ones(len(y))))
+    with pytest.raises(InvalidInput, match=r"`validation_data` must be images of shape .*8, 8, 3"):
+        trained(x, y, (ImageFiles(x.paths, 8), y))
+
+
+def test_names_of_sets_and_hidden_folders_are_no_data(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").mkdir()
+    assert data.load("digits").shape == (8, 8, 1)
+    for bad in ("x" * 300, "folder(path='a\\0b')"):
+        with pytest.raises(InvalidInput):
+            data.load(bad)
+    paint(tmp_path / "one" / "train" / "a" / "0.png")
+    (tmp_path / "one" / "train" / ".hidden").mkdir()
+    (tmp_path / "one" / "val").mkdir()
+    with pytest.raises(InvalidInput, match="at least 2 classes"):
+        data.load("one")
 
 
 def test_defenses_that_look_at_the_whole_set_are_refused(folder):

@@ -173,7 +173,6 @@ class Spoil(keras.callbacks.Callback):
             self.model.set_weights(bad)
 
 
-@pytest.mark.skipif(keras.config.backend() == "jax", reason="JAX carries the weights beside the variables")
 def test_what_has_diverged_is_not_saved(tmp_path):
     with pytest.raises(FloatingPointError):
         run("standard", Spoil(), Checkpoint(tmp_path, every=0.0))
@@ -198,3 +197,40 @@ def test_the_seconds_of_both_calls_count(tmp_path):
     held.write_text(text.replace(seconds, '"seconds": 1000.0}\n'))
     run("standard", history, checkpoint)
     assert 1000 < history.rows[0]["seconds"] < 1100 and history.earlier == 1000 > history.rows[1]["seconds"]
+
+
+def test_a_renamed_file_is_refused(tmp_path):
+    with pytest.raises(End):
+        run("standard", Checkpoint(tmp_path, every=0.0), EndAt(1, 2))
+    for file in tmp_path.iterdir():
+        file.rename(file.with_name(file.name.replace("step-000003", "step-000005")))
+    with pytest.raises(keras_adv.InvalidInput, match="damaged or renamed"):
+        run("standard", Checkpoint(tmp_path))
+
+
+def test_of_two_checkpoints_the_furthest_counts(tmp_path):
+    with pytest.raises(End):
+        run("standard", Checkpoint(tmp_path / "one", every=0.0), EndAt(1, 2))
+    seen = EndAt(9, 9)
+    weights = run("standard", Checkpoint(tmp_path / "one"), Checkpoint(tmp_path / "new"), seen)
+    assert seen.steps[0] == (1, 0)
+    same(weights, run("standard"))
+
+
+def test_what_a_kill_left_is_cleared(tmp_path):
+    (tmp_path / "epoch-0000.step-000002.json").write_text("{}")
+    (tmp_path / "notes.json").write_text("{}")
+    run("standard", Checkpoint(tmp_path), epochs=1)
+    assert {p.name for p in tmp_path.glob("*.json")} == {"epoch-0001.json", "notes.json"}
+
+
+@pytest.mark.skipif(keras.config.backend() != "jax", reason="only JAX carries the state beside the variables")
+def test_a_checkpoint_costs_no_synchronisation_a_step(tmp_path, monkeypatch):
+    from keras_adv.backend import Game
+
+    calls, real = [], Game.jax_state_sync
+    monkeypatch.setattr(Game, "jax_state_sync", lambda self: calls.append(0) or real(self))
+    run("standard", epochs=1)
+    without = len(calls)
+    run("standard", Checkpoint(tmp_path), epochs=1)
+    assert len(calls) - 2 * without <= 3  # where it saves

@@ -180,16 +180,16 @@ class BaseGame(Kept):
         seed = noise.fold(ops.convert_to_tensor(self.seed, "uint32"), self.step_count.value)
         nets = {name: Net(player) for name, player in self.players.items()}
         x, rows = (x[IMAGES], x[ROWS]) if isinstance(x, dict) else (x, None)
-        x = (
-            x
-            if self.size is None
-            else ops.image.resize(x, self.size, antialias=True, data_format="channels_last")
-        )
+        x = ops.cast(x, "float32")
+        if self.size is not None:
+            x = ops.image.resize(x, self.size, antialias=True, data_format="channels_last")
         for net in nets.values():
             net.step = self.step_count.value
-            net.epoch = ops.cast(net.step - 1, "float32") / self.steps_per_epoch
+            # a division of float32 by a constant may fall short of a whole number
+            whole, rest = (net.step - 1) // self.steps_per_epoch, (net.step - 1) % self.steps_per_epoch
+            net.epoch = ops.cast(whole, "float32") + ops.cast(rest, "float32") / self.steps_per_epoch
             net.rows = rows
-        batch = {"x": ops.cast(x, "float32"), "y": ops.reshape(ops.cast(y, "int32"), (-1,))}
+        batch = {"x": x, "y": ops.reshape(ops.cast(y, "int32"), (-1,))}
         if weight is not None:
             batch[WEIGHT] = ops.reshape(ops.cast(weight, "float32"), (-1,))
         batch |= self.defense.prepare(nets, batch["x"], batch["y"], seed)

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ _NAME = re.compile(r"epoch-(\d+)(?:\.step-(\d+))?\.weights\.h5")
 _OURS = re.compile(r"epoch-\d+(\.step-\d+)?\.(weights\.h5|json|json\.part)|part\.weights\.h5")
 _KINDS = {
     "epoch": int,
+    "step": int,
     "run": dict,
     "sha256": str,
     "rows": list,
@@ -65,14 +66,16 @@ class Checkpoint(keras.callbacks.Callback):
         self.folder, self.history, self.every = Path(folder), history, every
         self.run: dict[str, Any] = {}
         self.last, self.epoch, self.reached = time.monotonic(), 0, 0
+        self.passes_over: Callable[[], int] = lambda: 0
         self.logs: dict[str, float] = {}
 
     def latest(self) -> tuple[int, Path | None]:
         """(epochs finished, the file) by the names of the files, (0, None) when there is none."""
-        point, file = self._furthest()
+        point, file = self.furthest()
         return point.epoch, file
 
-    def _furthest(self) -> tuple[Point, Path | None]:
+    def furthest(self) -> tuple[Point, Path | None]:
+        """As `latest`, with the steps of the next epoch."""
         return max(self._saved().items(), default=(Point(0), None))
 
     def restore(self, game: keras.Model, run: Mapping[str, Any], epochs: int) -> int:
@@ -87,11 +90,13 @@ class Checkpoint(keras.callbacks.Callback):
             InvalidInput: the files are damaged, or of another run, or ahead of its epochs.
         """
         self.run = dict(run)
-        point, saved = self._furthest()
+        # `self.model` would bring JAX's state back into the variables, after each step
+        self.passes_over = lambda: game.passes_over
+        point, saved = self.furthest()
         if saved is None:
             return 0
         about = self._about(point)
-        if about is None or about["epoch"] != point.epoch or about["sha256"] != sha256(saved):
+        if about is None or Point(about["epoch"], about["step"]) != point or about["sha256"] != sha256(saved):
             raise self._unusable(f"{saved}, which is damaged or renamed")
         differs = [name for name, value in self.run.items() if about["run"].get(name) != value]
         if differs:
@@ -114,7 +119,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.last, self.epoch, self.reached = time.monotonic(), epoch, 0
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.reached = 0 if self.model.passes_over else batch + 1
+        self.reached = 0 if self.passes_over() else batch + 1
         self.logs = logs or {}
         if time.monotonic() - self.last >= self.every:
             self.save_step()
@@ -122,7 +127,11 @@ class Checkpoint(keras.callbacks.Callback):
     def save_step(self) -> None:
         """Saves within an epoch, where a step has been made that is not saved; nothing that has diverged."""
         self.last = time.monotonic()
-        if not self.reached or (point := Point(self.epoch, self.reached)) <= self._furthest()[0]:
+        if (
+            process()[0]
+            or not self.reached
+            or (point := Point(self.epoch, self.reached)) <= self.furthest()[0]
+        ):
             return
         logs = {name: float(value) for name, value in self.logs.items()}
         if np.isfinite([*logs.values()]).all() and self.model.is_finite():
@@ -142,7 +151,7 @@ class Checkpoint(keras.callbacks.Callback):
         rows = [] if self.history is None else self.history.rows
         seconds = self.history.elapsed if self.history is not None and point.step else 0.0
         about = {
-            "epoch": point.epoch,
+            **point._asdict(),
             "run": self.run,
             "sha256": sha256(part),
             "rows": rows,
@@ -153,7 +162,10 @@ class Checkpoint(keras.callbacks.Callback):
         write_text(self._beside(point), json.dumps(about) + "\n")
         os.replace(part, self._file(point))
         for other in set(old) - {point}:
-            self._remove(other)
+            self._file(other).unlink(missing_ok=True)
+        for left in self.folder.glob("epoch-*.json"):  # also what a kill has left without its weights
+            if _OURS.fullmatch(left.name) and left != self._beside(point):
+                left.unlink()
 
     def clear(self) -> None:
         """Removes the files, and the folder if nothing else is in it."""
@@ -166,7 +178,13 @@ class Checkpoint(keras.callbacks.Callback):
     def _about(self, point: Point) -> dict[str, Any] | None:
         """What the file beside the weights says; None where it is missing or damaged."""
         try:
-            about = {"logs": {}, "means": {}, "seconds": 0.0, **json.loads(self._beside(point).read_text())}
+            about = {
+                "step": 0,
+                "logs": {},
+                "means": {},
+                "seconds": 0.0,
+                **json.loads(self._beside(point).read_text()),
+            }
             return about if all(isinstance(about[name], kind) for name, kind in _KINDS.items()) else None
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
@@ -176,10 +194,6 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _beside(self, point: Point) -> Path:
         return self.folder / f"{point.stem}.json"
-
-    def _remove(self, point: Point) -> None:
-        self._file(point).unlink(missing_ok=True)
-        self._beside(point).unlink(missing_ok=True)
 
     def _unusable(self, found: str) -> validate.InvalidInput:
         return validate.unusable(

@@ -52,5 +52,5 @@ class StopOnNaN(keras.callbacks.Callback):
         if bad:
             raise FloatingPointError(
                 f"Training diverged in epoch {epoch + 1}: {', '.join(bad)} not finite. Lower the learning "
-                "rate or the weight of the defense; the last finite epoch is kept."
+                "rate or the weight of the defense; what was last finite is kept."
             )

@@ -155,6 +155,11 @@ class Defense(Spec):
         `nets["net"].rows` are the numbers of a step's images."""
         return False
 
+    @property
+    def needs_arrays(self) -> bool:
+        """Whether it looks at the whole training set, so that this must be in memory."""
+        return self.remembers or type(self).extend_data is not Defense.extend_data
+
     def memory(self, count: int, shape: tuple[int, ...]) -> keras.layers.Layer:
         """What keeps something of each of so many training images (H, W, C): its weights are not learned, and
         a checkpoint has them. In `prepare` it is `nets[MEMORY].model`."""

@@ -20,6 +20,9 @@ from keras_adv.ramps import Ramp, now
 from keras_adv.registry import option, preset, register, tunable
 from keras_adv.threats import Linf
 
+LARGEST = 6e4
+"""Below the largest number of float16."""
+
 
 class Perturbations(keras.layers.Layer):
     """Of each training image the start of its next step and the momentum that made it, in float16.
@@ -115,7 +118,7 @@ class PGI(PairedDefense):
         momentum = slope / ops.maximum(ops.mean(ops.abs(slope)), TINY) + self.momentum * momentum
         if kept is not None:
             put_rows(kept.start, rows, self._moved(x, start, momentum) - x)
-            put_rows(kept.momentum, rows, momentum)
+            put_rows(kept.momentum, rows, ops.clip(momentum, -LARGEST, LARGEST))
             put_rows(kept.round, rows, turn + ops.zeros_like(rows))
         return {"start": x + start, "adversarial": self._moved(x, start, slope)}
 

@@ -61,6 +61,21 @@ def test_numbers_of_images_travel_with_them():
     assert all(images.shape == (16, 4, 4, 1) for images, _ in feed.some(2))
 
 
+def test_large_momentum_and_uneven_numbers_of_steps():
+    """A gradient in few pixels is many times its mean, beyond float16; of 41 steps a 41st is no whole number
+    in float32."""
+    x = np.zeros((82, 16, 16, 3), "float32")
+    x[:, 0, 0] = np.random.default_rng(0).random((82, 3))
+    y = (np.arange(82) % 3).astype("int32")
+    inputs = keras.Input(x.shape[1:])
+    seen = keras.layers.Cropping2D(((0, 15), (0, 15)))(inputs)
+    keep = Keep()
+    net = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(seen)))
+    options = {"batch_size": 2, "verbose": 0, "callbacks": keep, "epochs": 3}
+    keras_adv.defend(net, "pgi(momentum=0, smoothing=0, reset=1)", x, y, **options)
+    assert np.isfinite(keep.start).all() and set(keep.round) == {3}
+
+
 def test_without_numbers_each_step_starts_anew():
     """As where batch normalisation gathers its statistics."""
     game = Game(MLP(units=(12,)).build((4, 4, 1), 3), PGI())
