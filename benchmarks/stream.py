@@ -18,8 +18,9 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from keras_adv import cli, data, image_files
+from keras_adv import cli, data
 from keras_adv.batches import PAD, Batches
+from keras_adv.data import image_files
 from keras_adv.models import ResNet18
 
 IMAGES = flags.DEFINE_integer("images", 20000, "how many", lower_bound=100)

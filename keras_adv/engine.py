@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_adv import image_files, registry, validate
+from keras_adv import registry, validate
 from keras_adv.attacks import Attack
 from keras_adv.averaging import AVERAGED, EMA
 from keras_adv.backend import Game, Net
@@ -27,6 +27,7 @@ from keras_adv.callbacks import (
     StopOnCollapse,
     StopOnNaN,
 )
+from keras_adv.data import image_files
 from keras_adv.defenses import Defense
 from keras_adv.defenses.base import MEMORY, Move, Phase
 from keras_adv.feeding import Feed, validation

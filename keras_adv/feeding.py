@@ -10,13 +10,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_adv import image_files, validate
+from keras_adv import validate
 from keras_adv.backend import IMAGES, in_graph, process
 from keras_adv.batches import PAD, Batches, in_bytes
-from keras_adv.data import Split
+from keras_adv.data import ImageFiles, Split, image_files
 from keras_adv.defenses import Defense
 from keras_adv.fingerprint import fingerprint
-from keras_adv.image_files import ImageFiles
 
 LOOKED_AT = 100
 """Images on disk that a model is looked at with."""

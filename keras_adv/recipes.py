@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 
 from keras_adv.attacks import Attack
 from keras_adv.averaging import EMA
 from keras_adv.batches import AUGMENTS
+from keras_adv.data import Folder
 from keras_adv.defenses import Critic, Defense
 from keras_adv.growth import Grow
-from keras_adv.image_files import Folder
 from keras_adv.models import Architecture, LeNet
 from keras_adv.precision import PRECISIONS
 from keras_adv.registry import Spec, option, preset, presets, register
@@ -63,8 +62,8 @@ class Recipe(Spec):
     @property
     def title(self) -> str:
         """<defense>_<model>_<data>, the name in the zoo; "_" for what a name there cannot hold."""
-        on_disk = self.data.startswith("folder(") or os.path.isdir(self.data)
-        named = Folder.of(self.data).title if on_disk else self.data.rsplit("/", 1)[-1].removesuffix(".npz")
+        folder = Folder.of(self.data)
+        named = folder.title if folder else self.data.rsplit("/", 1)[-1].removesuffix(".npz")
         stem = re.sub(r"[^\w.-]", "_", named)
         return f"{self.defense.name}_{self.model.name}_{stem}"
 

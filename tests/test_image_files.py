@@ -6,10 +6,10 @@ import pytest
 from PIL import Image
 
 import keras_adv
-from keras_adv import InvalidInput, data, image_files
+from keras_adv import InvalidInput, data
 from keras_adv.batches import PAD, Batches
 from keras_adv.callbacks import Checkpoint
-from keras_adv.image_files import ImageFiles
+from keras_adv.data import ImageFiles, image_files
 from keras_adv.models import MLP
 
 CLASSES, SIZE = ("ant", "bee", "cat"), 16

@@ -33,7 +33,6 @@ LAYERS = [
         "layers",
         "models",
         "data",
-        "image_files",
         "batches",
         "optimizers",
         "averaging",
@@ -49,7 +48,7 @@ LAYERS = [
     ("run_folder", "training", "serving", "pages", "tuning", "bench"),
     ("cli",),
 ]
-FREE = {"backend", "data", "image_files", "serving"}
+FREE = {"backend", "data", "serving"}
 FILES = sorted(ROOT.rglob("*.py"))
 TREES = {path: ast.parse(path.read_text()) for path in FILES}
 

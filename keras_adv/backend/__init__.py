@@ -1,7 +1,6 @@
 """What Keras leaves to the framework: gradients by the input, Jacobians, compilation, `train_step`.
 
-The only rooms, besides `data`, `image_files` and `serving`, that import TensorFlow or JAX.
-`KERAS_BACKEND` chooses.
+The only rooms, besides `data` and `serving`, that import TensorFlow or JAX. `KERAS_BACKEND` chooses.
 """
 
 import keras

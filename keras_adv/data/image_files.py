@@ -187,9 +187,12 @@ class Folder(Spec):
     classes: str = option(default="all", choices=("all", "restricted_imagenet"))
 
     @classmethod
-    def of(cls, source: str) -> Folder:
-        """By its spec, or by its path."""
-        return registry.parse("images", source) if source.startswith("folder(") else cls(path=source)
+    def of(cls, source: str) -> Folder | None:
+        """By its spec, or by its path; None for what is neither."""
+        if source.startswith("folder("):
+            made: Folder = registry.parse("images", source)
+            return made
+        return cls(path=source) if os.path.isdir(source) and not source.endswith(".npz") else None
 
     @property
     def title(self) -> str:

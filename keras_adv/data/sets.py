@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_adv import foreign, validate
-from keras_adv.image_files import Folder, ImageFiles
+from keras_adv.data.image_files import Folder, ImageFiles
 from keras_adv.validate import InvalidInput
 
 TFDS_NAMES = ("mnist", "fashion_mnist", "cifar10", "cifar100")
@@ -68,10 +68,9 @@ def load(source: str, validation: float = 0.1) -> Data:
         InvalidInput: unknown name, unreadable file, images outside [0, 1], labels that do not fit.
     """
     if not isinstance(source, str) or not source:
-        raise validate.invalid("data", "'digits', a TFDS name, FILE.npz or a folder", source)
+        raise validate.invalid("data", "'digits', a TFDS name or FILE.npz, or a folder", source)
     validate.number("validation", validation, low=0.0, high=0.9)
-    if source.startswith("folder(") or (source not in ("digits", *TFDS_NAMES) and os.path.isdir(source)):
-        folder = Folder.of(source)
+    if source not in ("digits", *TFDS_NAMES) and (folder := Folder.of(source)):
         return _held_out(folder.title, *folder.splits(), validation)
     if source == "digits":
         train, test = _digits()
