@@ -183,12 +183,12 @@ class BaseGame(Kept):
         x = ops.cast(x, "float32")
         if self.size is not None:
             x = ops.image.resize(x, self.size, antialias=True, data_format="channels_last")
+        # a division of float32 by a constant may fall short of a whole number
+        done = self.step_count.value - 1
+        whole, rest = done // self.steps_per_epoch, done % self.steps_per_epoch
+        epoch = ops.cast(whole, "float32") + ops.cast(rest, "float32") / self.steps_per_epoch
         for net in nets.values():
-            net.step = self.step_count.value
-            # a division of float32 by a constant may fall short of a whole number
-            whole, rest = (net.step - 1) // self.steps_per_epoch, (net.step - 1) % self.steps_per_epoch
-            net.epoch = ops.cast(whole, "float32") + ops.cast(rest, "float32") / self.steps_per_epoch
-            net.rows = rows
+            net.step, net.epoch, net.rows = self.step_count.value, epoch, rows
         batch = {"x": x, "y": ops.reshape(ops.cast(y, "int32"), (-1,))}
         if weight is not None:
             batch[WEIGHT] = ops.reshape(ops.cast(weight, "float32"), (-1,))

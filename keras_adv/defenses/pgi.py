@@ -66,8 +66,8 @@ class PGI(PairedDefense):
         step: in units of eps; authors: 1.
         momentum: share of m that is kept; authors: 0.3.
         reset: epochs after which all starts are drawn anew; authors: 40 of 110.
-        smoothing: label smoothing, the share of the target that goes to all classes alike; authors: 4/9 (0.6
-            for the class, as much for each other of ten).
+        smoothing: label smoothing, the share of the target that goes to all classes alike; authors: 4/9 (of
+            ten classes 0.6 for the label, and 0.4 for the other nine alike).
         statistics: whose statistics batch normalisation uses and keeps: "joint" (both kinds of images are one
             batch), "clean" (those of x + h) or "each" (`crafting.STATISTICS`; authors: "each").
         optimizer: of the classifier.
