@@ -53,7 +53,7 @@ print(json.dumps([run(line) for line in json.loads(sys.argv[1])]))
 DEFENSES, MODELS = (
     str(list(registry.registered(kind)))[:-1] for kind in ("defense", "model")
 )  # presets follow
-SCRIPTS = ("bench", "evaluate", "export", "search", "train")
+SCRIPTS = ("bench", "evaluate", "export", "search", "train", "unpack")
 HELP = [(f"{name}.py", "--help") for name in SCRIPTS]
 GOOD = (
     "evaluate.py",
@@ -82,6 +82,7 @@ WILD = (
 # (command line, words of its one line of complaint)
 BAD = [
     *((f"{name}.py --nope", ("'nope'",)) for name in SCRIPTS),
+    ("unpack.py --data=mnst --out={tmp}/insects", ("`data`", "Did you mean 'mnist'")),
     ("train.py --defnse=critic", ("'defnse'", "Did you mean: defense")),
     ("train.py critic", ("--flag=value", "['critic']")),
     ("train.py --defense=critik", ("`defense`", DEFENSES, "Did you mean 'critic'?")),
@@ -174,6 +175,7 @@ def test_help_says_what_the_script_does_and_lists_its_flags(name, results):
         "export": "--model",
         "search": "--trials",
         "train": "--attack",
+        "unpack": "--data",
     }
     assert f"{own[name]}: " in out
 

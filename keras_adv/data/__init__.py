@@ -2,5 +2,6 @@
 
 from keras_adv.data.image_files import Folder, ImageFiles
 from keras_adv.data.sets import TFDS_NAMES, Data, Split, load
+from keras_adv.data.tfds_files import unpack
 
-__all__ = ["TFDS_NAMES", "Data", "Folder", "ImageFiles", "Split", "load"]
+__all__ = ["TFDS_NAMES", "Data", "Folder", "ImageFiles", "Split", "load", "unpack"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -140,17 +142,45 @@ def _npz(path: Path) -> tuple[Split, Split]:
 def _tfds(name: str) -> tuple[Split, Split]:
     import tensorflow_datasets as tfds
 
-    known = ["digits", *TFDS_NAMES]
-    if name not in known and name not in tfds.list_builders():
-        validate.one_of("data", name, known)
-    try:
+    _known_to_tfds(name)
+    with _loading(name):
         loaded = tfds.load(name, split=["train", "test"], batch_size=-1, as_supervised=True)
         train, test = [(np.asarray(x), np.asarray(y)) for x, y in tfds.as_numpy(loaded)]
-    except Exception as error:  # TFDS raises whatever its transport raised
+    return train, test
+
+
+def tfds_builder(name: str) -> Any:
+    """The builder of a set of TensorFlow Datasets, whose files are there or were downloaded now.
+
+    Raises:
+        InvalidInput: no such set, or one that could not be loaded.
+    """
+    import tensorflow_datasets as tfds
+
+    _known_to_tfds(name)
+    with _loading(name):
+        builder = tfds.builder(name)
+        builder.download_and_prepare()
+    return builder
+
+
+def _known_to_tfds(name: str) -> None:
+    import tensorflow_datasets as tfds
+
+    known = ["digits", *TFDS_NAMES]
+    if name not in known and name.split("/")[0] not in tfds.list_builders():
+        validate.one_of("data", name, known)
+
+
+@contextlib.contextmanager
+def _loading(name: str) -> Iterator[None]:
+    """Makes an InvalidInput of whatever TFDS raises: what its transport raised."""
+    try:
+        yield
+    except Exception as error:
         raise InvalidInput(
             f"`data` {name!r} could not be loaded by TensorFlow Datasets ({type(error).__name__}: "
             f"{str(error).splitlines()[0][:200] if str(error) else 'no message'}). Offline, put "
             "the set into $TFDS_DATA_DIR, or pass --data=FILE.npz with x_train, y_train, x_test, y_test, or "
             "--data=digits."
         ) from error
-    return train, test

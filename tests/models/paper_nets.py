@@ -51,6 +51,8 @@ COUNTS = [
     (MLP(), MNIST, 784 * 1200 + 2 * 1200 * 1200 + 3 * 1200 + 1200 * 10 + 10),
     (LeNet(), MNIST, 26 * 32 + 32 * 25 * 64 + 64 + 1024 * 512 + 512 + 5130),
     (LeNet(form="matconvnet"), MNIST, 431080),  # Caffe's LeNet
+    # by hand: 640 + 36928 + 73856 + 2 * 147584 + 25088*512+512, norms 2*(64+64+3*128+512), 5130
+    (ConvNet(form="cnn7"), MNIST, 13259338),
 ]
 DEEPER = [
     (ResNet(depth=56), CIFAR, 853018),

@@ -216,6 +216,8 @@ def test_smallest_images(model, side):
 def test_options_that_do_not_go_together_are_refused():
     with pytest.raises(ValueError, match="`pool` must be 2 for form 'fab'"):
         ConvNet(form="fab", pool=3)
+    with pytest.raises(ValueError, match=r"`width` is for form 'cnn7' alone\. Received: width=32"):
+        ConvNet(width=32)
     with pytest.raises(ValueError, match="`depth` must be one of"):
         VGG(depth=12)
 
