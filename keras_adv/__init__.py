@@ -10,6 +10,7 @@
 
 from keras_adv import attacks, data, defenses, models, registry, threats, zoo
 from keras_adv._version import __version__
+from keras_adv.adapters import as_classifier
 from keras_adv.card import ModelCard
 from keras_adv.evaluation import attack, audit, evaluate, transfer
 from keras_adv.fit import defend
@@ -20,7 +21,7 @@ from keras_adv.tuning import search
 from keras_adv.validate import InvalidInput
 
 __all__ = [
-    "InvalidInput", "ModelCard", "Recipe", "__version__", "attack", "attacks", "audit", "data",
-    "defend", "defenses", "evaluate", "export", "models", "registry", "search", "threats", "train",
+    "InvalidInput", "ModelCard", "Recipe", "__version__", "as_classifier", "attack", "attacks", "audit",
+    "data", "defend", "defenses", "evaluate", "export", "models", "registry", "search", "threats", "train",
     "transfer", "zoo",
 ]  # fmt: skip

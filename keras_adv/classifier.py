@@ -30,10 +30,28 @@ def check_model(model: Any, images: Any = None) -> tuple[tuple[int, ...], int]:
     if not model.built:
         raise validate.invalid("model", "built: call it once on a batch of images", model.name)
     if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
-        raise validate.unusable("model", "a model of one input (batch, H, W, C)", f"input {shape}")
+        hint = "keras_adv.as_classifier(model, shape=(H, W, C)) gives any model a size"
+        raise validate.unusable("model", "a model of one input (batch, H, W, C)", f"input {shape}; {hint}")
     if not isinstance(out, tuple) or len(out) != 2 or out[1] is None or out[1] < 2:
-        raise validate.unusable("model", "a model of one output (batch, classes)", f"output {out}")
+        hint = "keras_adv.as_classifier(model) makes logits of a single output, or of one of several"
+        raise validate.unusable("model", "a model of one output (batch, classes)", f"output {out}; {hint}")
+    if (scale := _own_scale(model)) is not None:
+        hint = "keras_adv.as_classifier(model, bounds=(0, 255)) takes those"
+        raise validate.unusable(
+            "model", "a model of images in [0, 1]", f"one that first multiplies them by {scale:.3g}; {hint}"
+        )
     return tuple(shape[1:]), int(out[1])
+
+
+def _own_scale(model: Any) -> float | None:
+    """The factor of a Rescaling layer at the start of a model, where it is one of images of 0..255."""
+    first = next(
+        (n for n in getattr(model, "layers", []) if not isinstance(n, keras.layers.InputLayer)), None
+    )
+    if isinstance(first, keras.Model):
+        return _own_scale(first)
+    scale = float(np.max(first.scale)) if isinstance(first, keras.layers.Rescaling) else 1.0
+    return scale if 0 < scale < 0.02 else None
 
 
 def _traced(model: keras.Model, images: np.ndarray) -> tuple[Any, Any]:
@@ -75,5 +93,5 @@ def check_logits(logits: np.ndarray) -> None:
     )
     raise InvalidInput(
         f"`model` must return logits. Received: {what}; their gradients vanish and attacks would look weak. "
-        "Use the model without its final softmax or sigmoid."
+        "keras_adv.as_classifier(model) is the model without its final softmax or sigmoid."
     )

@@ -30,7 +30,7 @@ def with_features(model: keras.layers.Layer, run: Callable[[], Any]) -> tuple[Te
         InvalidInput: the model has no layer named "features" and no Dense layer, or the pass calls none.
     """
     named, watched = _watched(model)
-    seen, returned = _calls(watched, run, named)
+    seen, returned = calls(watched, run, named)
     if not seen:
         raise _without(model)
     return seen[-1][0], returned
@@ -45,10 +45,10 @@ def last_layer(model: keras.Model, layers: list[keras.layers.Layer]) -> keras.la
     if len(layers) == 1:
         return layers[0]
     images = ops.zeros((1, *model.input_shape[1:]))
-    return _calls(layers, lambda: model(images), output=True)[0][-1][1]
+    return calls(layers, lambda: model(images), output=True)[0][-1][1]
 
 
-def _calls(
+def calls(
     watched: list[keras.layers.Layer], run: Callable[[], Any], output: bool
 ) -> tuple[list[tuple[Tensor, keras.layers.Layer]], Any]:
     """((what a layer returned, or else its input; the layer) for each call, what `run` returns)."""
@@ -59,13 +59,13 @@ def _calls(
         seen.append((returned if output else (*args, *options.values())[0], layer))
         return returned
 
-    with _calling(watched, see):
+    with calling(watched, see):
         returned = run()
     return seen, returned
 
 
 @contextlib.contextmanager
-def _calling(layers: list[keras.layers.Layer], instead: Callable[..., Any]) -> Iterator[None]:
+def calling(layers: list[keras.layers.Layer], instead: Callable[..., Any]) -> Iterator[None]:
     """While the context is open, a call of one of the layers in this thread is `instead(layer, its own call,
     ...)`. Other threads, in which TensorFlow traces other devices' steps, see nothing of it."""
     mine = (threading.get_ident(), instead)
@@ -200,7 +200,7 @@ class Encoder(keras.Model):
             seen.append(call(*args, **options) if self._named else (*args, *options.values())[0])
             raise _Reached
 
-        with _calling([self._layer], stop):
+        with calling([self._layer], stop):
             try:
                 self.net(images, training=training)
             except Exception:  # Keras may wrap it

@@ -12,7 +12,7 @@ from keras import ops
 from keras_adv import noise, validate
 from keras_adv.arrays import Tensor
 from keras_adv.backend import batch_numbers
-from keras_adv.features import NAME, encoder
+from keras_adv.features import NAME, calling, calls, encoder
 from keras_adv.numerics.simplex import simplex
 
 
@@ -45,6 +45,70 @@ class Noise(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "stddev": self.stddev, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package="keras_adv")
+class LogitsOf(keras.layers.Layer):
+    """What a classifier gives to its last softmax or sigmoid, in float32.
+
+    The softmax or sigmoid may be a layer or the activation of one, at any depth of any kind of model; the
+    layers are the model's very own. One that a subclassed model computes without a layer stays: see `ends`.
+
+    Args:
+        model: the classifier.
+        output: key or number of the output that counts, of a model with several.
+    """
+
+    def __init__(self, model: keras.Model, output: str | int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.model, self.output_name = model, output
+        self.ends: list[keras.layers.Layer] = []
+        """The layer at the end, where it is a softmax or sigmoid; else empty."""
+
+    def build(self, input_shape: tuple[int, ...]) -> None:
+        shape = tuple(input_shape[1:])
+        if not self.model.built:
+            self.model(ops.zeros((1, *shape)))
+        leaves = [n for n in self.model._flatten_layers() if not list(n._flatten_layers(include_self=False))]
+        seen, returned = calls(leaves, lambda: self.model(ops.zeros((1, *shape))), output=True)
+        ends = [layer for value, layer in seen if value is self._chosen(returned)]
+        self.ends = [layer for layer in ends[-1:] if _squashes(layer)]
+        self.built = True
+
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
+        with calling(self.ends, _unsquashed):
+            found = self.model(inputs, training=training)
+        return ops.cast(self._chosen(found), "float32")
+
+    def _chosen(self, found: Any) -> Tensor:
+        return found if self.output_name is None else found[self.output_name]
+
+    def get_config(self) -> dict[str, Any]:
+        model = keras.saving.serialize_keras_object(self.model)
+        return {**super().get_config(), "model": model, "output": self.output_name}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> LogitsOf:
+        return cls(**{**config, "model": keras.saving.deserialize_keras_object(config["model"])})
+
+
+SQUASHING = (keras.activations.softmax, keras.activations.sigmoid)
+"""Activations whose argument is the logits."""
+
+
+def _squashes(layer: keras.layers.Layer) -> bool:
+    return isinstance(layer, keras.layers.Softmax) or getattr(layer, "activation", None) in SQUASHING
+
+
+def _unsquashed(layer: keras.layers.Layer, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """What the layer would return without its softmax or sigmoid."""
+    if isinstance(layer, keras.layers.Softmax):
+        return (*args, *options.values())[0]
+    kept, layer.activation = layer.activation, keras.activations.linear
+    try:
+        return call(*args, **options)
+    finally:
+        layer.activation = kept
 
 
 CENTRES = "centres"

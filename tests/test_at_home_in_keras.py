@@ -7,6 +7,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from sampled import sampled
 
 import keras_adv
 from keras_adv import InvalidInput
@@ -43,7 +44,7 @@ def test_checkpoints_of_keras_hold_the_users_model(tmp_path):
             np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("monitor", ["loss", "val_accuracy"])
+@pytest.mark.parametrize("monitor", sampled(["loss", "val_accuracy"], "val_accuracy"))
 def test_early_stopping_stops_and_gives_the_best_weights_back(monitor):
     stop = keras.callbacks.EarlyStopping(monitor, patience=1, min_delta=10.0, restore_best_weights=True)
     kept = []
@@ -131,12 +132,10 @@ ON_FEATURES = {
 """Defenses that look at the features, and how wide these then are."""
 
 
-OTHERS = [
-    pytest.param(one, make, marks=pytest.mark.slow) for one in ON_FEATURES for make in (sequential, nested)
-]
+MADE = [(one, make) for one in ON_FEATURES for make in (Subclassed, sequential, nested)]
 
 
-@pytest.mark.parametrize(("defense", "make"), [*((one, Subclassed) for one in ON_FEATURES), *OTHERS])
+@pytest.mark.parametrize(("defense", "make"), sampled(MADE, MADE[0]))
 def test_the_input_of_the_last_dense_layer_is_the_features_of_any_model(defense, make):
     model = make()
     before = [np.array(w) for w in model.get_weights()]
@@ -211,9 +210,10 @@ class Signal(keras.callbacks.Callback):
         self.steps.append((self.epoch, batch))
 
 
-@pytest.mark.parametrize(
-    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
-)
+SIGNALS = [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+
+
+@pytest.mark.parametrize(("number", "raised"), sampled(SIGNALS, SIGNALS[1]))
 def test_a_signal_lets_the_step_end_and_the_run_goes_on_later(number, raised, tmp_path):
     before, stop = signal.getsignal(number), Signal(number)
     with pytest.raises(raised) as ended:

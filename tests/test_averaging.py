@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from sampled import sampled
 
 from keras_adv import InvalidInput, defend
 from keras_adv.averaging import EMA
@@ -35,7 +36,7 @@ class Weights(keras.callbacks.Callback):
         self.after.append([ops.convert_to_numpy(v) for v in self.model.predictor.trainable_variables])
 
 
-@pytest.mark.parametrize("start", [0.0, 0.5])
+@pytest.mark.parametrize("start", sampled([0.0, 0.5], 0.5))
 def test_what_is_served_is_the_average_of_the_last_weights(start):
     seen = Weights()
     net = MLP(units=(5,)).build(SHAPE, CLASSES)

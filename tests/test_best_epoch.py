@@ -79,6 +79,7 @@ def test_weights_that_keras_puts_back_are_not_those_of_the_best_epoch(run):
     assert robust == pytest.approx(max(served.history.history["val_robust_accuracy"]))
 
 
+@pytest.mark.slow
 def test_an_average_is_chosen_among_once_it_has_begun(run):
     weights = Weights()
     served, _ = run(weights, average="ema(decay=0.9, start=0.4)")  # from the second of the five epochs on
@@ -88,6 +89,7 @@ def test_an_average_is_chosen_among_once_it_has_begun(run):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_knows_its_best_epoch(run, tmp_path):
     class Cut(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):

@@ -78,6 +78,7 @@ def test_the_examples_are_whole_and_short():
         assert len(text[text.index("@register") :].splitlines()) <= 42
 
 
+@pytest.mark.slow
 def test_lint_types_and_pages_take_them(house, told):
     files = [f"keras_adv/{folder}/{module}.py" for _, folder, module, _ in IMPORTS]
     run(house, "-m", "ruff", "check", "keras_adv")

@@ -89,10 +89,10 @@ print(json.dumps(found))
 TRADES = "trades(attack=pgd(threat=l2(eps=0.5), steps=2, loss='kl'))"
 CASES = [
     (TRADES, {"average": "ema(decay=0.9, start=0.5)"}),
-    ("awp(gamma=0.01, warmup=0)", {"sample_weight": [0.5, 1.5] * 40}),
-    ("nuat(weight=1.0)", {}),
 ]
 SLOW = [
+    ("awp(gamma=0.01, warmup=0)", {"sample_weight": [0.5, 1.5] * 40}),
+    ("nuat(weight=1.0)", {}),
     ("standard()", {}),
     ("critic(width=8, warmup=1, noise=(0.0, 0.0), attack=high_confidence(steps=1))", {}),
     ("afd(attack=fgsm())", {}),
@@ -180,4 +180,5 @@ def test_two_processes_train_as_one(tmp_path):
 @pytest.mark.slow
 def test_of_other_defenses_too():
     for spec, (weights, logs) in ((k, v) for k, v in run(SLOW).items() if k in dict(SLOW)):
-        assert weights < 5e-4 and logs < 1e-3, spec
+        close = 1e-5 if spec.startswith(("awp", "nuat")) else 5e-4
+        assert weights < close and logs < 1e-3, spec

@@ -88,6 +88,7 @@ def test_the_loss_is_a_mean_over_images_where_batches_are_of_different_sizes():
     assert found["loss"][0] == pytest.approx(found["cross_entropy"][0], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_weights_of_classes_are_weights_of_their_images():
     by_class = {0: 0.5, 2: 3.0}
     weights = np.array([0.5, 1.0, 3.0], "float32")[Y]

@@ -72,6 +72,7 @@ def test_a_step_sees_smaller_images():
     assert small[1:].std() < 0.7 * grey[1:].std()  # antialiased: noise is averaged, not sampled
 
 
+@pytest.mark.slow
 def test_a_resumed_run_grows_on(tmp_path):
     whole, again = trained(), Sizes()
     trained(Checkpoint(tmp_path), epochs=2)

@@ -98,6 +98,7 @@ def trained(x, y, held=None, **options):
     return model, model.history.history
 
 
+@pytest.mark.slow
 def test_a_training_is_that_of_the_same_images_in_memory(folder, tmp_path):
     loaded = load(folder)
     options = {"augment": "crop_flip", "best": "fgsm(threat=linf(eps=0.01))"}
@@ -118,6 +119,7 @@ def test_a_training_is_that_of_the_same_images_in_memory(folder, tmp_path):
         trained(x[::-1], y[::-1], loaded.validation, **options)
 
 
+@pytest.mark.slow
 def test_a_recipe_trains_on_a_folder(folder, tmp_path):
     spec = f"folder(path={str(folder)!r}, size={SIZE})"
     recipe = keras_adv.registry.parse("recipe", "recipe(defense=standard(), model=mlp(units=(4,)), epochs=1)")

@@ -49,6 +49,7 @@ assert "keras_adv" not in sys.modules
 """
 
 
+@pytest.mark.slow
 def test_a_net_with_a_new_head_saves_and_loads_with_keras_alone_and_its_centres_do_not_learn(
     small, digits, tmp_path
 ):

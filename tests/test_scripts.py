@@ -197,6 +197,7 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(line, words, results):
         assert word in complaints[0]
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_is_one_clear_line_and_exit_code_2(folder):
     """In a process of its own: a script that is not forked does as the others."""
     command = [

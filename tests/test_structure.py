@@ -31,6 +31,7 @@ LAYERS = [
         "losses",
         "numerics",
         "layers",
+        "adapters",
         "models",
         "data",
         "batches",

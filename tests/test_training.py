@@ -99,6 +99,7 @@ def test_a_finished_run_goes_on_to_more_epochs_as_if_it_had_been_so_long(tmp_pat
     assert len((out / "history.csv").read_text().splitlines()) == 4
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_go_on_is_left_as_it_is(tmp_path, unmeasured):
     timed = SHORT.replace(defense="standard(optimizer=sgd(schedule=cosine()))")
     for name, recipe in (("timed", timed), ("bare", SHORT)):

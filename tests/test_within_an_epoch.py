@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from sampled import sampled
 
 import keras_adv
 from keras_adv.callbacks import Checkpoint, History
@@ -73,11 +74,7 @@ def same(ours, theirs):
 
 @pytest.mark.parametrize(
     ("spec", "step"),
-    [
-        ("trades", 2),
-        ("standard", LAST),
-        *(pytest.param(spec, 2, marks=pytest.mark.slow) for spec in [*CASES][1:]),
-    ],
+    sampled([("trades", 2), ("standard", LAST), *((spec, 2) for spec in [*CASES][1:])], ("trades", 2)),
 )
 def test_the_rest_of_an_epoch_is_the_same(spec, step, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
@@ -97,6 +94,7 @@ def test_the_rest_of_an_epoch_is_the_same(spec, step, tmp_path):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_callbacks_see_every_step_of_the_epoch(tmp_path):
     tmp_path.joinpath("run").mkdir()
     with pytest.raises(End):
@@ -177,6 +175,7 @@ def test_what_has_diverged_is_not_saved(tmp_path):
     assert [p.name for p in tmp_path.glob("*.h5")] == ["epoch-0001.step-000002.weights.h5"]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_ahead_of_the_epochs_asked_for_is_refused(tmp_path):
     with pytest.raises(End):
         run("standard", Checkpoint(tmp_path, every=0.0), EndAt(2, 1))
@@ -184,6 +183,7 @@ def test_a_checkpoint_ahead_of_the_epochs_asked_for_is_refused(tmp_path):
         run("standard", Checkpoint(tmp_path), epochs=2)
 
 
+@pytest.mark.slow
 def test_the_seconds_of_both_calls_count(tmp_path):
     with pytest.raises(End):
         run("standard", *saving(tmp_path), EndAt(0, 3))
@@ -205,6 +205,7 @@ def test_a_renamed_file_is_refused(tmp_path):
         run("standard", Checkpoint(tmp_path))
 
 
+@pytest.mark.slow
 def test_of_two_checkpoints_the_furthest_counts(tmp_path):
     with pytest.raises(End):
         run("standard", Checkpoint(tmp_path / "one", every=0.0), EndAt(1, 2))

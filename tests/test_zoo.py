@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sampled import sampled
 
 import keras_adv
 from keras_adv import registry, zoo
@@ -20,9 +21,7 @@ def test_entry_verifies(name):
     assert card.name == name and card.bytes < 25 * 2**20
 
 
-@pytest.mark.parametrize(
-    "name", [*ENTRIES[:2], *(pytest.param(name, marks=pytest.mark.slow) for name in ENTRIES[2:])]
-)
+@pytest.mark.parametrize("name", sampled(ENTRIES, "critic_lenet_digits"))
 def test_entry_still_measures_as_its_card_says(name):
     card = zoo.card(name)
     x, y = keras_adv.data.load("digits").split(card.data["split"])

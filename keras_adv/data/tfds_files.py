@@ -36,7 +36,7 @@ def unpack(name: str, out: str | Path, told: Callable[[str], None] = print) -> P
             image that is no jpg, png or bmp.
     """
     builder = tfds_builder(name)
-    keys = builder.info.supervised_keys or ()
+    keys = list(builder.info.supervised_keys or [])
     if len(keys) != 2 or not hasattr(builder.info.features[keys[-1]], "names"):
         raise unusable("data", "a set of images and of labels that are classes", f"{name}, of {keys}")
     folder = validate.output_folder(out)

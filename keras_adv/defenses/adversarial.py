@@ -14,8 +14,8 @@ from keras_adv.defenses.crafting import (
 )
 from keras_adv.defenses.label_smoothing import smooth_cross_entropy
 from keras_adv.losses import hits
-from keras_adv.optimizers import Adam, Optimizer
-from keras_adv.registry import option, register, tunable
+from keras_adv.optimizers import SGD, Adam, OneCycle, Optimizer
+from keras_adv.registry import option, preset, register, tunable
 from keras_adv.threats import Linf
 
 
@@ -83,3 +83,21 @@ class Adversarial(PairedDefense):
             "cross_entropy": (1 - self.mix) * self._fit(clean, y),
             ACCURACY: hits(clean, y),
         }
+
+
+preset(
+    "adversarial_cifar_finetune",
+    Adversarial(
+        attack=PGD(threat=Linf(eps=8 / 255), steps=7, step_size=0.25),
+        optimizer=SGD(learning_rate=0.05, weight_decay=5e-3, schedule=OneCycle(rise=0.3)),
+    ),
+    """Fine-tuning of a net that was trained on clean images (give `start` for another): few epochs, at a rate
+    that rises slowly and falls fast, as Jeddi et al. (arXiv:2012.13628) propose; rates, attack and epochs are
+    this package's.""",
+    start="standard_wrn_cifar10",
+    model="wrn(depth=10, width=2)",
+    data="cifar10",
+    epochs=10,
+    batch_size=128,
+    augment="crop_flip",
+)

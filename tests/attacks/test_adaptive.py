@@ -40,6 +40,7 @@ class AlwaysNoise(keras.layers.Layer):
         return x + 0.5 * keras.random.normal(ops.shape(x), seed=self.seeds)
 
 
+@pytest.mark.slow
 def test_random_nets_are_flagged_and_draw_anew(net, digits):
     inputs = keras.Input(digits.shape)
     random = keras.Model(inputs, net(AlwaysNoise()(inputs)))
@@ -70,6 +71,7 @@ def test_a_defense_names_its_own_objective():
     ]
 
 
+@pytest.mark.slow
 def test_the_adaptive_attack_is_at_least_its_strongest_part(net, digits):
     x, y = digits.test[0][:60], digits.test[1][:60]
     made = Adversarial().adaptive_attack("linf(eps=0.05)")

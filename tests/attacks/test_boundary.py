@@ -26,6 +26,7 @@ def test_sees_decisions_only(net, images):
     np.testing.assert_array_equal(first.images, second.images)
 
 
+@pytest.mark.slow
 def test_gives_up_where_no_noise_is_a_mistake():
     x, y = np.full((4, 8, 8, 1), 0.5, "float32"), np.zeros(4, "int32")
 

@@ -13,6 +13,7 @@ from keras_adv.attacks import BrendelBethge
 from keras_adv.threats import Linf
 
 
+@pytest.mark.slow
 def test_l0_changes_few_values(net, digits):
     x, y = digits.test[0][:24], digits.test[1][:24]
     result = attack(net, x, y, "brendel_bethge(threat=l0(), steps=60)")
@@ -20,6 +21,7 @@ def test_l0_changes_few_values(net, digits):
     assert np.mean(result.distance[result.clean]) < 8
 
 
+@pytest.mark.slow
 def test_noise_of_the_images_own_class_climbs_to_a_start(grey):
     # the class changes only in a corner that neither noise nor its blends reach
     x = grey[0][:8]
@@ -32,6 +34,7 @@ def test_noise_of_the_images_own_class_climbs_to_a_start(grey):
     np.testing.assert_allclose(np.asarray(found.distance), gap / 16, rtol=0.03)
 
 
+@pytest.mark.slow
 def test_targets_are_reached(net, images):
     x, y = (part[:24] for part in images)
     targets = (y + 1) % 10
@@ -42,6 +45,7 @@ def test_targets_are_reached(net, images):
     assert success.mean() > 0.9
 
 
+@pytest.mark.slow
 def test_steps_and_decay_count_for_each_image(net, images):
     x, y = (part[:12] for part in images)
     one = BrendelBethge(threat=Linf(), steps=20)

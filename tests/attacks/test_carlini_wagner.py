@@ -25,6 +25,7 @@ def constant(v):
     return 0.0 * ops.stack([ops.sum(v, axis=(1, 2, 3))] * 2, axis=1) + np.float32([[1.0, 0.0]])
 
 
+@pytest.mark.slow
 def test_targets_and_confidence(linear, grey):
     model, _, _ = linear
     x, y = grey
@@ -67,6 +68,7 @@ def test_each_image_keeps_its_own_search():
     assert c[1] <= 0.1 < c[0]
 
 
+@pytest.mark.slow
 def test_fixed_c_is_one_search_and_the_cap_holds(net, digits):
     x, y = digits.test[0][:32], digits.test[1][:32]
     one = CarliniWagner(c=10.0, cap=0.3, steps=60, lr=0.05)

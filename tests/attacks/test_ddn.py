@@ -8,6 +8,7 @@ from keras import ops
 from keras_adv import attack, registry
 
 
+@pytest.mark.slow
 def test_reaches_a_given_class(linear, grey):
     x, y = grey
     aim = (y + 1) % 5

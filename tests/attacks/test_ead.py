@@ -33,6 +33,7 @@ def test_the_learning_rate_falls_with_each_images_own_step(grey):
     np.testing.assert_allclose([moved[0].mean(), moved[1].mean()], [-0.01, -0.005], rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_changes_fewer_pixels_than_the_l2_attack(net, digits):
     x, y = digits.test[0][:32], digits.test[1][:32]
     ead, cw = (
@@ -47,6 +48,7 @@ def test_changes_fewer_pixels_than_the_l2_attack(net, digits):
     assert l1[0] < l1[1]
 
 
+@pytest.mark.slow
 def test_each_rule_keeps_what_it_measures(net, digits):
     x, y = digits.test[0][:32], digits.test[1][:32]
     quick = "ead(beta=0.05, searches=4, steps=60, initial=0.1, lr=0.03, rule='{}')"
@@ -57,6 +59,7 @@ def test_each_rule_keeps_what_it_measures(net, digits):
     assert (np.asarray(size(elastic.images - x)) <= np.asarray(size(by_l1.images - x)) + 1e-4)[both].all()
 
 
+@pytest.mark.slow
 def test_targets(linear, grey):
     model, _, _ = linear
     x, y = grey

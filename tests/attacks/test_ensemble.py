@@ -55,6 +55,7 @@ def test_versions():
     assert [(p.loss.name, p.eot) for p in rand] == [("cross_entropy", 20), ("dlr", 20)]
 
 
+@pytest.mark.slow
 def test_worst_gives_its_threat_to_all(net, digits):
     x, y = digits.test[0][:40], digits.test[1][:40]
     spec = "worst(threat=linf(eps=0.05), attacks=(pgd(), deepfool(threat=linf()), fgsm()))"

@@ -38,6 +38,7 @@ def test_goes_to_the_guide_as_far_as_ball_and_box_allow(never):
     assert not np.asarray(found.success).any()
 
 
+@pytest.mark.slow
 def test_ends_at_the_first_mistake(net, digits):
     x, y = digits.test[0][:24], digits.test[1][:24]
     whole = attack(net, x, y, "feature_adversary(threat=linf(eps=0.2), steps=30)")
@@ -74,6 +75,7 @@ def test_comes_nearer_to_the_features_of_its_guide(net, digits):
     assert held.any() and (gap[1] < gap[0])[held].all()
 
 
+@pytest.mark.slow
 def test_target(net, digits):
     x, y = digits.test[0][:48], digits.test[1][:48]
     result = attack(net, x, y, "feature_adversary(threat=linf(eps=0.4), steps=40)", targets="next")

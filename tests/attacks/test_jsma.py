@@ -68,6 +68,7 @@ def test_runs_are_those_of_the_paper_and_the_smallest_is_kept(linear, digits):
         assert result.distance[i] == fewest
 
 
+@pytest.mark.slow
 def test_reaches_a_given_class(net, digits):
     x, y = digits.test[0][:24], digits.test[1][:24]
     result = attack(net, x, y, "jsma(steps=100)", targets=(y + 1) % 10)

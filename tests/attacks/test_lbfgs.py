@@ -10,6 +10,7 @@ from keras_adv.attacks.penalty.lbfgs import reweigh
 from keras_adv.numerics import quasi_newton
 
 
+@pytest.mark.slow
 def test_reaches_a_target_of_two_classes_at_the_optimum(linear, grey):
     x, one = grey[0][:12], registry.parse("attack", "lbfgs(searches=10)")
     with only_two_classes(linear) as (model, w, b):

@@ -35,6 +35,12 @@ EACH = {"fab": 1.01}
 
 
 SLOW = (
+    "brendel_bethge(threat=l2(), steps=150)",
+    "ead(steps=300, initial=0.1, beta=0.1)",
+    "lbfgs(searches=10)",
+    "pdgd()",
+    "pdpgd(threat=l2())",
+    "pdpgd(threat=l1(), lr=1.0, optimizer='accelerated')",
     "brendel_bethge(threat=linf(), steps=150)",
     "brendel_bethge(threat=l1(), steps=150)",
     "boundary(steps=3000)",

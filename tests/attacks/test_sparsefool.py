@@ -30,6 +30,7 @@ def test_crosses_one_linear_boundary_at_the_least_norm(grey):
     np.testing.assert_array_equal(found.rounds, 3)  # DeepFool, its boundary, the crossing
 
 
+@pytest.mark.slow
 def test_changes_few_values_and_more_with_lam(net, digits):
     x, y = digits.test[0][:40], digits.test[1][:40]
     near, far = (attack(net, x, y, f"sparsefool(lam={lam})") for lam in (1.0, 3.0))

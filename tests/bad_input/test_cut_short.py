@@ -72,6 +72,7 @@ def same_weights(ours, theirs):
             np.testing.assert_allclose(one, other, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been_killed(tmp_path, monkeypatch):
     out, whole = tmp_path / "killed", tmp_path / "whole"
     code, begun = killed(out)

@@ -52,6 +52,7 @@ def layers(judge):
 QUICK = PGD(threat=Linf(eps=0.1), steps=1)
 
 
+@pytest.mark.slow
 def test_spectral_norm_is_one_at_the_start_near_it_in_training_and_one_again_at_rest(small, digits):
     game = Game(small, AFD(attack=QUICK))
     judge = game.players["judge"]
@@ -183,6 +184,7 @@ def test_the_encoders_move_is_the_gradient_of_its_loss(smooth):
     assert exact == pytest.approx(numeric, rel=0.03, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_the_judge_learns_to_tell_when_the_encoder_stands_still(small, digits):
     afd = AFD(attack=QUICK)
     game = Game(small, afd)

@@ -241,6 +241,7 @@ def test_the_mean_image_is_that_of_the_training_images(digits, net):
     np.testing.assert_allclose(got["rho"], want, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_fine_tuning_moves_the_boundary_away(digits):
     x, y = (part[:150] for part in digits.test)
     net, fast = MLP(units=(40,)).build(digits.shape, digits.classes), Adam(learning_rate=3e-3)

@@ -44,6 +44,7 @@ def test_the_set_is_deepfools_whatever_the_batches(linear, few, monkeypatch):
     np.testing.assert_array_equal(images, defense.extend_data(net, x, y)[0])  # a resumed run's
 
 
+@pytest.mark.slow
 def test_it_learns_the_images_that_fooled_the_start(digits):
     net = MLP(units=(40,)).build(digits.shape, digits.classes)
     x, y = (part[:700] for part in digits.train)

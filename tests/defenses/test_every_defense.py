@@ -13,6 +13,7 @@ import pytest
 import short_runs
 from keras import ops
 from one_step import CLASSES, EPS, IMAGES, MOMENTUM, OLD_MEAN, X, Y, one_step, quick, snapshot
+from sampled import sampled
 from short_runs import NAMES, short_run
 
 from keras_adv import fit, noise, registry
@@ -77,6 +78,7 @@ HELD = {
 }
 """Moves whose gradient is by design not that of their value."""
 CASES = [(name, number) for name in NAMES for number in range(len(moves(registry.parse("defense", name))))]
+DERIVED = [case for case in CASES if case not in HELD]
 DERIVATIVES = (
     "margin(weight=0.3)",
     "margin(weight=0.3, threat=linf())",
@@ -94,7 +96,8 @@ DERIVATIVES = (
 
 
 @pytest.mark.parametrize(
-    ("name", "number"), [case for case in CASES if case not in HELD] + [(form, 0) for form in DERIVATIVES]
+    ("name", "number"),
+    sampled([*DERIVED, *((form, 0) for form in DERIVATIVES)], *DERIVED, ("mad(jacobian=0.3)", 0)),
 )
 def test_gradient_of_every_move_equals_finite_differences(name, number, smooth):
     rng = np.random.default_rng(0)
@@ -155,19 +158,8 @@ def test_gradient_of_every_move_equals_finite_differences(name, number, smooth):
     assert slope == pytest.approx(want, rel=0.03, abs=2e-4)
 
 
-LIKE_ANOTHER = (
-    "awp",
-    "deepfool_training",
-    "dropout",
-    "fast",
-    "label_smoothing",
-    "mart",
-    "nuat",
-    "rslad",
-    "vat",
-)
-"""Their steps are those of another, of adversarial or standard training mostly: their short runs are slow."""
-RUNS = [pytest.param(name, marks=pytest.mark.slow) if name in LIKE_ANOTHER else name for name in NAMES]
+RUNS = sampled(NAMES, "adversarial", "afd", "critic", "margin", "mmc", "standard")
+"""One of each kind of step is trained every time."""
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -189,9 +181,7 @@ def test_predictor_is_a_plain_keras_model(name, digits, tmp_path):
     assert not names & extra and not [v for v in loaded.variables if "adam" in v.path]
 
 
-ON_BOTH = [(name, False) for name in ("standard", "afd", "margin")]
-"""One of each kind of step, whose losses are compared between TensorFlow and JAX: the others' are slow."""
-OTHERS_ON_BOTH = [(name, False) for name in NAMES if (name, False) not in ON_BOTH and name != "dropout"]
+ON_BOTH = [(name, False) for name in NAMES if name != "dropout"]
 """Without dropout, whose streams are Keras' own and differ between backends."""
 ON_CONVOLUTIONS = [("adversarial", True), ("critic", True), ("margin", True)]
 
@@ -221,19 +211,9 @@ def agree(ours, theirs):
             assert value == pytest.approx(b[term], rel=2e-3 * (1 + step / 2), abs=1e-5), (step, term)
 
 
-@pytest.fixture(scope="module")
-def both():
-    return on_both(ON_BOTH)
-
-
-@pytest.mark.parametrize("case", ON_BOTH, ids=[name for name, _ in ON_BOTH])
-def test_both_backends_see_the_same_losses(case, both):
-    agree(*both[case])
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("cases", [OTHERS_ON_BOTH, ON_CONVOLUTIONS], ids=["other defenses", "convolutions"])
-def test_both_backends_see_the_same_losses_of_others_and_through_convolutions(cases):
+@pytest.mark.parametrize("cases", [ON_BOTH, ON_CONVOLUTIONS], ids=["dense", "convolutions"])
+def test_both_backends_see_the_same_losses(cases):
     for ours, theirs in on_both(cases).values():
         agree(ours, theirs)
 
@@ -277,8 +257,9 @@ STATES = {
     "dropout": "random streams",
     "afd(attack=fgsm())": "the vectors of the power method, three players",
 }
-"""What a resumed run must find again, for the defenses that are resumed always; the others are slow."""
-OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in NAMES if name not in STATES]
+"""What a resumed run must find again."""
+ALWAYS = [spec for spec in STATES if spec.startswith(("standard", "dropout"))]
+RESUMED = sampled([*STATES, *(name for name in NAMES if name not in STATES)], *ALWAYS)
 
 
 class Interrupted(Checkpoint):
@@ -294,7 +275,7 @@ class Interrupted(Checkpoint):
             shutil.copytree(self.folder, self.left)
 
 
-@pytest.mark.parametrize("spec", [*STATES, *OTHERS])
+@pytest.mark.parametrize("spec", RESUMED)
 def test_a_resumed_run_is_the_same_run(spec, tmp_path):
     rng = np.random.default_rng(1)
     x, y = rng.random((60, 4, 4, 1)).astype("float32"), (np.arange(60) % CLASSES).astype("int32")

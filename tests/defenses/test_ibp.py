@@ -81,6 +81,7 @@ def test_the_attack_is_in_the_ball_of_the_bounds():
         IBP(threat="linf(eps=0.1)", attack="pgd(threat=linf(eps=0.2), steps=1)")
 
 
+@pytest.mark.slow
 def test_it_learns_what_can_be_proved_and_no_attack_breaks_it(digits):
     """And plain training of as many epochs learns nothing of the kind."""
     x, y = (part[:100] for part in digits.test)

@@ -188,6 +188,7 @@ def test_presets_are_the_papers():
         assert registry.parse("defense", repr(one)) == one
 
 
+@pytest.mark.slow
 def test_angles_come_to_tell_the_classes(digits):
     inputs = keras.Input(digits.shape)
     x = keras.layers.Dense(32, "relu", name="features")(keras.layers.Flatten()(inputs))

@@ -191,6 +191,7 @@ def test_training_finds_the_centres(trained, digits):
     assert float(np.mean(own)) > 0.75
 
 
+@pytest.mark.slow
 def test_second_order_term_grows_the_features(digits):
     """The masking of gradients that the docstring warns of."""
     lengths = {}

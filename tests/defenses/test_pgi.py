@@ -38,6 +38,7 @@ def test_every_image_that_was_trained_on_has_a_start_within_the_ball():
     )
 
 
+@pytest.mark.slow
 def test_starts_survive_a_resumed_run(tmp_path):
     whole, kept, again = Keep(), Keep(), Keep()
     weights = trained(whole, epochs=3).get_weights()

@@ -114,6 +114,7 @@ def test_batch_statistics_see_the_clean_images_only():
     np.testing.assert_allclose(*moving, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_it_smooths_the_net(digits):
     x = digits.test[0]
     change = []

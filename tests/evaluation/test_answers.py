@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from sampled import sampled
 
 from keras_adv import InvalidInput, attack
 from keras_adv.evaluation import compiled
@@ -52,11 +53,7 @@ def no_gradient(model, switch):
 
 @pytest.mark.parametrize(
     "change",
-    [
-        turn_on,
-        another_function,
-        *(pytest.param(c, marks=pytest.mark.slow) for c in (another_strength, no_gradient)),
-    ],
+    sampled([turn_on, another_function, another_strength, no_gradient], another_function),
 )
 def test_a_net_whose_layer_was_changed_is_attacked_as_it_is_now(change, switched, net, images):
     model, switch = switched

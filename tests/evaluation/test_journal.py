@@ -73,6 +73,7 @@ def test_evaluate_takes_the_folder(net, images, tmp_path):
     assert drop(first) == drop(second)
 
 
+@pytest.mark.slow
 def test_parts_of_ensembles_share_a_folder_without_harm(net, images, tmp_path):
     # the second part is the same question in both, for other survivors
     x, y = images

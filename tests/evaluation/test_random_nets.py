@@ -76,6 +76,7 @@ def test_every_round_is_taken_and_most_of_many_draws_decide(noisy, net, images):
     np.testing.assert_array_equal(result.success[attacked], result.verdicts.mean(1)[attacked] > 0.5)
 
 
+@pytest.mark.slow
 def test_the_row_says_what_one_draw_would_show(net, images):
     noisy = with_noise(net, OwnNoise)
     spec = "pgd(threat=linf(eps=0.15), steps=4)"

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sampled import sampled
 
 import keras_adv
 from keras_adv import InvalidInput
@@ -24,9 +25,10 @@ def timeless(found):
     return {**found, "attacks": rows}
 
 
-@pytest.mark.parametrize(
-    ("attacks", "targets"), [(ATTACKS, None), (["pgd(steps=5)", "feature_adversary(steps=5)"], "random")]
-)
+WAYS = [(ATTACKS, None), (("pgd(steps=5)", "feature_adversary(steps=5)"), "random")]
+
+
+@pytest.mark.parametrize(("attacks", "targets"), sampled(WAYS, WAYS[0]))
 def test_four_shards_are_the_whole(attacks, targets, net, images, tmp_path):
     options = {"targets": targets, "batch_size": 32, "seed": 3}
     whole = keras_adv.evaluate(net, *images, attacks, **options)

@@ -5,6 +5,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from sampled import sampled
 
 import keras_adv
 from keras_adv import InvalidInput, attack
@@ -45,7 +46,7 @@ class Half(keras.layers.Layer):
         return LEFT * x + ops.stop_gradient((1.0 - LEFT) * x)
 
 
-@pytest.mark.parametrize("spec", [SPEC, "ddn(steps=20)"])
+@pytest.mark.parametrize("spec", sampled([SPEC, "ddn(steps=20)"], SPEC))
 def test_an_attack_goes_on_with_0_where_a_gradient_is_not_finite(spec, net, images):
     inputs = keras.Input(net.input_shape[1:])
     broken, half = (keras.Model(inputs, net(layer(inputs))) for layer in (Spoiled(), Half()))
@@ -85,7 +86,7 @@ class Subclassed(keras.Model):
         return self.inner(x, training=training)
 
 
-@pytest.mark.parametrize("built", [True, False])
+@pytest.mark.parametrize("built", sampled([True, False], False))
 def test_a_subclassed_model_is_measured_as_any_other(built, net, images):
     model = Subclassed(net)
     if built:
@@ -161,6 +162,7 @@ def test_keras_set_to_float64_is_attacked_all_the_same(spec, double_precision, i
     assert result.images.dtype == np.float32 and keras.config.floatx() == "float64"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="JAX has float64 only where it is enabled")
 def test_keras_set_to_float64_is_defended_all_the_same(double_precision, images):
     model = two_layers()

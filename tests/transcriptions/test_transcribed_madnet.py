@@ -84,10 +84,12 @@ def test_rvl_is_divided_by_the_number_of_classes_whatever_the_batch_holds(labels
     assert_same("variance", labels)
 
 
+@pytest.mark.slow
 def test_the_drawn_jacobian_is_that_of_its_directions():
     """With |J|_F^2 = E |J'v|^2: of several draws the root of the mean square."""
     assert_same("jacobian", A_SMALL_BATCH, projections=2)
 
 
+@pytest.mark.slow
 def test_the_jacobian_of_the_embedding_is_that_of_section_3_1():
     assert_same("jacobian", A_SMALL_BATCH, projections=None, jacobian_of="embedding")
