@@ -28,6 +28,13 @@ def test_readme_examples_run(tmp_path, monkeypatch, capsys):
     assert "label" in serve
 
 
+@pytest.mark.slow
+def test_the_page_on_own_models_runs(capsys):
+    page = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "own_model.md").read_text(), re.S)
+    exec("\n".join(page), {})
+    assert len(capsys.readouterr().out.splitlines()) == 11
+
+
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_scripts_named_in_the_readme_exist_and_are_short(name):
     assert f"scripts/{name}" in (ROOT / "README.md").read_text()

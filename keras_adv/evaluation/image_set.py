@@ -55,6 +55,7 @@ def classify(model: keras.Model, x: Any, y: Any, batch_size: int, seed: int = 0)
     Raises:
         InvalidInput: as `keras_adv.attack`.
     """
+    x, y = gathered(x, y)
     shape, classes = check_model(model, x)
     x = validate.images(x, shape=shape)
     y = validate.labels(y, len(x), classes)
@@ -64,6 +65,30 @@ def classify(model: keras.Model, x: Any, y: Any, batch_size: int, seed: int = 0)
     logits = _mean_logits(model, x, batch_size) if random else logits_of(model, x, batch_size)
     check_logits(logits)
     return ImageSet(x, y, logits, random)
+
+
+def gathered(x: Any, y: Any) -> tuple[Any, Any]:
+    """(images, labels), those of a `tf.data.Dataset` or `PyDataset` of batches (images, labels) put together.
+
+    Raises:
+        InvalidInput: labels beside a data set, one that does not end, or batches of something else.
+    """
+    if isinstance(x, keras.utils.PyDataset):
+        batches: Any = (x[number] for number in range(x.num_batches or 0))
+    elif hasattr(x, "element_spec"):
+        if x.cardinality() == -1:
+            raise validate.unusable("x", "a data set that ends", "one that repeats for ever: take(n) cuts it")
+        batches = x.as_numpy_iterator()
+    else:
+        return x, y
+    if y is not None:
+        raise validate.invalid("y", "None, as the data set `x` has the labels", y)
+    parts = list(batches)
+    if not parts or any(not isinstance(part, (tuple, list)) or len(part) < 2 for part in parts):
+        raise validate.unusable("x", "batches (images, labels)", f"{len(parts)} of something else")
+    images, labels = ([np.asarray(part[place]) for part in parts] for place in (0, 1))
+    join = np.concatenate if images[0].ndim == 4 else np.stack  # without batches: image by image
+    return join(images), join(labels)
 
 
 def logits_of(model: keras.Model, x: np.ndarray, batch_size: int) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from keras_adv.arrays import in_float32
 from keras_adv.attacks import PGD
 from keras_adv.evaluation import compiled
-from keras_adv.evaluation.image_set import ImageSet, classify, logits_of
+from keras_adv.evaluation.image_set import ImageSet, classify, gathered, logits_of
 from keras_adv.evaluation.runner import Result, attack
 from keras_adv.threats import Linf
 
@@ -76,6 +76,7 @@ def audit(model: keras.Model, x: np.ndarray, y: np.ndarray, n: int = 100) -> lis
     images than forty on the cross-entropy.
     Cost: about 123 forward-backward passes an image.
     """
+    x, y = gathered(x, y)
     images = classify(model, x[:n], y[:n], batch_size=256)
     x, y = images.x, images.y
     found = flags_of(model, images, share=0.02)

@@ -102,8 +102,8 @@ def evaluate(
 
     Args:
         model: Keras model, images in [0, 1] -> logits.
-        x: images (N, H, W, C) in [0, 1].
-        y: integer labels (N,).
+        x: images (N, H, W, C) in [0, 1], or a `tf.data.Dataset` or `PyDataset` of images and labels.
+        y: integer labels (N,); None with a data set.
         attacks: attacks or their specs; one, or several.
         targets: classes to reach, as in `attack`.
         batch_size: images at a time.

@@ -91,8 +91,8 @@ def attack(
     Args:
         model: Keras model, images (B, H, W, C) in [0, 1] -> logits (B, K). It is left as it was: inference
             mode, no state update.
-        x: images (N, H, W, C) in [0, 1].
-        y: integer labels (N,).
+        x: images (N, H, W, C) in [0, 1], or a `tf.data.Dataset` or `PyDataset` of images and labels.
+        y: integer labels (N,); None with a data set.
         attack: an attack or its spec, "pgd(threat=linf(eps=8/255), steps=20)".
         eps: the radius in place of the threat's own: a number, or one for each image (N,).
         targets: classes to reach (N,), or "next", "random", "least_likely", "runner_up"; None: any mistake

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+import keras_adv
 from keras_adv import InvalidInput
 from keras_adv.evaluation.image_set import ImageSet, classify
 
@@ -45,3 +46,36 @@ def test_a_model_without_logits_for_each_image_is_refused(digits):
     maps = keras.Model(inputs, keras.layers.Conv2D(2, 3)(inputs))
     with pytest.raises(InvalidInput, match="model"):
         classify(maps, digits.test[0][:3], [0, 1, 2], 8)
+
+
+class Batched(keras.utils.PyDataset):
+    def __init__(self, x, y):
+        super().__init__()
+        self.parts = list(zip(np.array_split(x, 4), np.array_split(y, 4), strict=True))
+
+    num_batches = 4
+
+    def __getitem__(self, number):
+        return self.parts[number]
+
+
+def test_a_data_set_is_its_images_and_labels(net, digits):
+    x, y = (part[:30] for part in digits.test)
+    want = keras_adv.evaluate(net, x, y, "fgsm(threat=linf(eps=0.1))")["attacks"][0]["robust_accuracy"]
+    sets = [Batched(x, y)]
+    if keras.config.backend() == "tensorflow":
+        tf = pytest.importorskip("tensorflow")
+        whole = tf.data.Dataset.from_tensor_slices((x, y))
+        sets += [whole.batch(7), whole]
+    for data in sets:
+        found = keras_adv.evaluate(net, data, None, "fgsm(threat=linf(eps=0.1))")
+        assert found["n"] == 30 and found["attacks"][0]["robust_accuracy"] == want
+    with pytest.raises(InvalidInput, match="`y` must be None, as the data set `x` has the labels"):
+        keras_adv.attack(net, sets[0], y, "fgsm(threat=linf(eps=0.1))")
+    if keras.config.backend() == "tensorflow":
+        for bad, words in (
+            (whole.batch(7).repeat(), "repeats for ever"),
+            (whole.map(lambda x, y: x), "batches"),
+        ):
+            with pytest.raises(InvalidInput, match=words):
+                keras_adv.audit(net, bad, None)
