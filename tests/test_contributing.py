@@ -88,6 +88,7 @@ def test_lint_types_and_pages_take_them(house, told):
         assert f"| `{module}` |" in (house / "docs" / page).read_text()
 
 
+@pytest.mark.slow
 def test_the_structure_and_the_laws_hold_for_them_by_their_names_alone(told):
     passed = [line for line in told.splitlines() if " PASSED" in line]
     for _, _, module, _ in IMPORTS:

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from sampled import sampled
 
 from keras_adv import InvalidInput, fit, registry
 from keras_adv.callbacks import BEST_WEIGHTS, Checkpoint
@@ -192,19 +193,19 @@ def test_what_keras_would_add_to_the_loss_is_added():
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("spec", "watched"),
-    [
-        ("fast()", True),
-        ("adversarial(attack=fgsm())", True),
-        ("adversarial(attack=fgsm(), drop=None)", False),
-        ("trades(attack=pgd(steps=1, random_start=False, jitter=0.001, loss='kl'))", True),
-        ("nuat()", True),
-        ("awp(inner=adversarial(attack=fgsm()))", True),
-        ("mart()", False),
-        ("standard()", False),
-    ],
-)
+WATCHED = [
+    ("fast()", True),
+    ("adversarial(attack=fgsm(), drop=None)", False),
+    ("trades(attack=pgd(steps=1, random_start=False, jitter=0.001, loss='kl'))", True),
+    ("standard()", False),
+    ("adversarial(attack=fgsm())", True),
+    ("nuat()", True),
+    ("awp(inner=adversarial(attack=fgsm()))", True),
+    ("mart()", False),
+]
+
+
+@pytest.mark.parametrize(("spec", "watched"), sampled(WATCHED, *WATCHED[:4]))
 def test_defenses_that_can_collapse_are_watched(spec, watched):
     notes = Notes()
     defend(small(), registry.parse("defense", spec), callbacks=[notes])

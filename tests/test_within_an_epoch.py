@@ -142,6 +142,7 @@ class Signal(EndAt):
         self.steps.append((self.epoch, batch))
 
 
+@pytest.mark.slow
 def test_a_signal_saves_its_step(tmp_path):
     with pytest.raises(SystemExit):
         run("standard", Checkpoint(tmp_path), Signal(1, 2))

@@ -1,7 +1,8 @@
 """Evaluation: attacks over data sets, robust accuracy, transfer, audits, pictures."""
 
+from keras_adv.evaluation.auditing import audit
 from keras_adv.evaluation.black_box import transfer
-from keras_adv.evaluation.masking import audit, flags
+from keras_adv.evaluation.masking import flags
 from keras_adv.evaluation.report import evaluate
 from keras_adv.evaluation.runner import Result, attack
 

@@ -19,7 +19,7 @@ from keras_adv.attacks.base import State
 from keras_adv.attacks.host import HostAttack, Search
 from keras_adv.attacks.task import Examples
 from keras_adv.backend import FrozenNet, Net, compile, value_and_grad
-from keras_adv.losses import cross_entropy
+from keras_adv.losses import cross_entropy, pick
 
 _A = TypeVar("_A", bound=Attack)
 _known: weakref.WeakKeyDictionary[keras.Model, collections.OrderedDict[str, Any]] = (
@@ -178,6 +178,21 @@ def gradient_sizes(model: keras.Model) -> Callable[..., Any]:
         return ops.max(ops.abs(flatten(grad)), axis=1)
 
     return _once(model, "gradient sizes", lambda: compile(sizes, model))
+
+
+def margin_gradient(model: keras.Model) -> Callable[..., Any]:
+    """Compiled: (images, labels, rivals) -> ((B,) z_y - z_rival, its gradient by the images)."""
+    net = _WeakFrozenNet(model)
+
+    def run(images: Tensor, labels: Tensor, rivals: Tensor) -> tuple[Tensor, Tensor]:
+        def margin(v: Tensor) -> tuple[Tensor, None]:
+            logits = net(v)
+            return pick(logits, labels) - pick(logits, rivals), None
+
+        values, _, grad = value_and_grad(margin, images)
+        return values, grad
+
+    return _once(model, "margin gradient", lambda: compile(run, model))
 
 
 def _with_unit_radius(attack: _A) -> _A:

@@ -7,12 +7,9 @@ import itertools
 import keras
 import numpy as np
 
-from keras_adv.arrays import in_float32
-from keras_adv.attacks import PGD
 from keras_adv.evaluation import compiled
-from keras_adv.evaluation.image_set import ImageSet, classify, gathered, logits_of
-from keras_adv.evaluation.runner import Result, attack
-from keras_adv.threats import Linf
+from keras_adv.evaluation.image_set import ImageSet, classify, logits_of
+from keras_adv.evaluation.runner import Result
 
 FLAGGED = 100
 """Images whose gradients are looked at for `flags`."""
@@ -64,35 +61,4 @@ def result_flags(model: keras.Model, result: Result) -> list[str]:
         logits = logits_of(model, adversarial, batch_size=256)
         if broken := int((~np.isfinite(logits).all(1)).sum()):
             found.append(f"the model has no finite answer for {broken} adversarial images, counted as broken")
-    return found
-
-
-@in_float32()
-def audit(model: keras.Model, x: np.ndarray, y: np.ndarray, n: int = 100) -> list[str]:
-    """What looks like masked gradients, in sentences; an empty list where nothing does.
-
-    Checks on the first `n` images: `flags`; a PGD in the whole box (eps = 1) that does not break everything;
-    one step that does better than forty at eps = 0.1; forty on the margin that break over 5 points more
-    images than forty on the cross-entropy.
-    Cost: about 123 forward-backward passes an image.
-    """
-    x, y = gathered(x, y)
-    images = classify(model, x[:n], y[:n], batch_size=256)
-    x, y = images.x, images.y
-    found = flags_of(model, images, share=0.02)
-    whole = attack(model, x, y, PGD(threat=Linf(eps=1.0), steps=40, step_size=0.1))
-    left = float((~whole.success).mean())
-    if left > 0:
-        found.append(f"PGD without a bound (linf eps=1) leaves {left:.0%} of images standing")
-    forty = "pgd(steps=40, step_size=0.0625, loss='{}')"
-    specs = ("pgd(steps=1, step_size=1)", forty.format("cross_entropy"), forty.format("margin"))
-    once, often, margin = (attack(model, x, y, spec) for spec in specs)
-    if once.success.mean() > often.success.mean():
-        gap = once.success.mean() - often.success.mean()
-        found.append(f"one PGD step breaks {gap:.0%} more images than forty (linf eps=0.1)")
-    more = margin.success.mean() - often.success.mean()
-    if more > 0.05:
-        found.append(
-            f"PGD on the margin breaks {more:.0%} more images than on the cross-entropy (linf eps=0.1)"
-        )
     return found

@@ -119,6 +119,7 @@ def two_layers():
     return keras.Model(inputs, keras.layers.Dense(10)(hidden))
 
 
+@pytest.mark.slow
 def test_a_net_in_float16_is_measured_as_in_float32(net, images):
     """Its gradients, of a net that is sure, would round to 0 and end the search far out."""
     keras.config.set_dtype_policy("mixed_float16")

@@ -1,0 +1,136 @@
+"""The audit of a model: attacks and measurements that tell masked gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_adv import registry, validate
+from keras_adv.arrays import in_float32
+from keras_adv.attacks import PGD, Square
+from keras_adv.attacks.objectives import MarginObjective
+from keras_adv.evaluation import compiled
+from keras_adv.evaluation.image_set import ImageSet, classify, gathered
+from keras_adv.evaluation.masking import FLAGGED, flags_of
+from keras_adv.evaluation.runner import attack
+from keras_adv.losses import wrong_classes
+from keras_adv.threats import Linf, Threat
+
+AUDITED = ("linf", "l2", "l1")
+"""Threats that an audit takes."""
+
+
+def slope_ratios(model: keras.Model, images: ImageSet) -> np.ndarray:
+    """How far the margin moves along the signs of its gradient, over what the gradient promises: 1 where the
+    gradient is the slope, about 0 where it points anywhere.
+
+    One number for each of the first `FLAGGED` images whose gradient is finite and promises more than rounding
+    takes away. Between two points of the box on both sides of the image, so near (at most 1/255) that the
+    margin should move by a thousandth of the logits. Cost: 3 forward-backward passes an image.
+    """
+    x, y, logits = images.x[:FLAGGED], images.y[:FLAGGED], images.logits[:FLAGGED]
+    rivals = np.asarray(wrong_classes(ops.convert_to_tensor(logits), ops.convert_to_tensor(y)))[:, 0]
+    run = compiled.margin_gradient(model)
+    slope = np.nan_to_num(np.asarray(run(x, y, rivals)[1], "float64"), posinf=0.0, neginf=0.0)
+    promised = np.abs(slope).sum((1, 2, 3))
+    size = np.maximum(np.abs(logits).max(1), 1.0)
+    step = np.clip(5e-4 * size / np.maximum(promised, 1e-12), 2e-5, 1 / 255).reshape(-1, 1, 1, 1)
+    ends = [np.clip(x + sign * step * np.sign(slope), 0, 1).astype("float32") for sign in (1, -1)]
+    want = (slope * (ends[0].astype("float64") - ends[1])).sum((1, 2, 3))
+    one, other = (np.asarray(run(end, y, rivals)[0], "float64") for end in ends)
+    told = want > 1e-4 * size
+    return (one - other)[told] / want[told]
+
+
+@in_float32()
+def audit(
+    model: keras.Model,
+    x: Any,
+    y: Any,
+    n: int = 100,
+    threat: Threat | str = "linf(eps=0.1)",
+    queries: int = 200,
+) -> list[str]:
+    """What looks like masked gradients, in sentences: what was seen, what it means, what to do. An empty list
+    where nothing does.
+
+    Checks on the first `n` images: `flags`; a gradient that is not the slope of the margin (`slope_ratios`
+    off by half on over a tenth of the images); a PGD in the whole box (linf, eps = 1) that does not break
+    everything; at `threat`, one step that does better than forty, forty on the margin that break over 10
+    points more images than forty on the cross-entropy, and Square, which sees no gradient, that breaks over 2
+    points more than all of them (linf and l2).
+
+    Args:
+        model: as in `attack`.
+        x: images (N, H, W, C) in [0, 1], or a `tf.data.Dataset` or `PyDataset` of images and labels.
+        y: integer labels (N,); None with a data set.
+        n: how many images.
+        threat: linf, l2 or l1 with an eps.
+        queries: of Square, on the images that are left.
+
+    Raises:
+        InvalidInput: as `attack`; a threat of another norm or without an eps.
+
+    Cost: about 126 forward-backward passes an image, and `queries` forward passes for each that stands.
+    """
+    ball: Threat = registry.parse("threat", threat)
+    validate.one_of("threat", ball.name, AUDITED)
+    ball.radius()
+    x, y = gathered(x, y)
+    images = classify(model, x[:n], y[:n], batch_size=256)
+    found = flags_of(model, images, share=0.02)
+    if not images.random:
+        found += _of_slopes(slope_ratios(model, images))
+    x, y = images.x, images.y
+    whole = attack(model, x, y, PGD(threat=Linf(eps=1.0), steps=40, step_size=0.1))
+    left = float((~whole.success).mean())
+    if left > 0:
+        found.append(
+            f"PGD without a bound (linf eps=1) leaves {left:.0%} of images standing, though every image lies "
+            "in its reach: its gradients lead nowhere; attack without them (square()), or by transfer"
+        )
+    return found + _of_attacks(model, images, ball, queries)
+
+
+def _of_slopes(ratios: np.ndarray) -> list[str]:
+    wrong = int((np.abs(ratios - 1.0) > 0.5).sum())
+    if wrong <= 0.1 * len(ratios):
+        return []
+    return [
+        f"the gradient is not the slope on {wrong} of {len(ratios)} images: along it the margin moves by "
+        f"{float(np.median(ratios)):.2g} times of what it promises (median); it is wrong, random, rounded or "
+        "stopped somewhere, and attacks that follow it look weak: attack without gradients (square()), by "
+        "transfer, or a copy of the model without that layer"
+    ]
+
+
+def _of_attacks(model: keras.Model, images: ImageSet, ball: Threat, queries: int) -> list[str]:
+    """What attacks at one threat say of each other."""
+    x, y, found, where = images.x, images.y, [], registry.spec(ball)
+    forty = PGD(threat=ball, steps=40, step_size=0.0625)
+    attacks = (forty.replace(steps=1, step_size=1.0), forty, forty.replace(loss=MarginObjective()))
+    once, often, margin = (attack(model, x, y, one) for one in attacks)
+    if once.success.mean() > often.success.mean():
+        gap = once.success.mean() - often.success.mean()
+        found.append(
+            f"one PGD step breaks {gap:.0%} more images than forty ({where}): the loss is rugged near the "
+            "images; more restarts and Square say more than more steps"
+        )
+    more = margin.success.mean() - often.success.mean()
+    if more > 0.1:  # of honest nets up to 7 points
+        found.append(
+            f"PGD on the margin breaks {more:.0%} more images than on the cross-entropy ({where}), which has "
+            "run out of float32 or misleads: measure with loss='margin', or autoattack"
+        )
+    standing = images.correct & ~(once.success | often.success | margin.success)
+    if ball.name in ("linf", "l2") and standing.any():
+        blind = attack(model, x[standing], y[standing], Square(threat=ball, steps=queries))
+        if (broken := int(blind.success.sum())) > 0.02 * len(x):
+            found.append(
+                f"Square, which sees no gradient, breaks {broken} images of {len(x)} that gradients did not "
+                f"({where}): they are masked; count Square's figure, with more queries"
+            )
+    return found
