@@ -88,6 +88,16 @@ def card_of(where: str) -> ModelCard:
     return ModelCard.read(Path(where)) if Path(where).is_dir() else zoo.card(where)
 
 
+def data_of(where: str) -> str:
+    """The data set that a zoo entry or a run folder was trained on: the file, where its recipe names one that
+    is there, else the name on its card; "digits" for a model without a card."""
+    if not (Path(where) / "card.json").is_file() and where not in zoo.list():
+        return "digits"
+    card = card_of(where)
+    recipe: Recipe = registry.parse("recipe", card.recipe)
+    return recipe.data if Path(recipe.data).exists() else str(card.data["name"])
+
+
 def adaptive_attacks(where: str, threats: Sequence[str]) -> list[Attack]:
     """The attacks for whoever knows the defense of a zoo entry or a run folder, one for each threat."""
     if not threats:

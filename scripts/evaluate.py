@@ -1,4 +1,4 @@
-"""Attacks a trained model: python scripts/evaluate.py --model=critic_lenet_digits --data=digits
+"""Attacks a trained model: python scripts/evaluate.py --model=critic_lenet_digits
 
 Prints a table; with --out=DIR also writes DIR/results.json, and goes on where a killed run stopped.
 eps is in units of [0, 1].
@@ -20,7 +20,7 @@ from keras_adv.evaluation import goals, journal
 from keras_adv.evaluation.report import table
 
 MODEL = flags.DEFINE_string("model", None, "a zoo name, a run folder, or FILE.keras", required=True)
-DATA = flags.DEFINE_string("data", "digits", "digits, a TFDS name, FILE.npz, or a folder of images")
+DATA = flags.DEFINE_string("data", None, "digits, a TFDS name, FILE.npz or a folder; default: the card's")
 SPLIT = flags.DEFINE_enum("split", "test", ["test", "validation", "train"], "which images")
 N = flags.DEFINE_integer("n", 1000, "how many images, the first of the split", lower_bound=1)
 ATTACK = flags.DEFINE_multi_string(
@@ -47,7 +47,7 @@ def main() -> None:
     attacks = [registry.parse("attack", spec) for spec in ATTACK.value]
     attacks += cli.adaptive_attacks(MODEL.value, ADAPTIVE.value)
     model = keras_adv.zoo.open(MODEL.value)
-    data = keras_adv.data.load(DATA.value)
+    data = keras_adv.data.load(source := DATA.value or cli.data_of(MODEL.value))
     x, y = (np.asarray(part[: N.value]) for part in data.split(SPLIT.value))
     if CARD.value:
         cli.card_of(MODEL.value).check_images(data.name, SPLIT.value, len(x))
@@ -55,8 +55,8 @@ def main() -> None:
     options = {"targets": TARGETS.value, "batch_size": BATCH.value, "seed": SEED.value, "resume": partial}
     options |= {"certify": CERTIFY.value, "shard": SHARD.value, "merge": MERGE.value}
     results = keras_adv.evaluate(model, x, y, attacks, verbose=True, **options)
-    results = {"model": MODEL.value, "data": DATA.value, "targets": TARGETS.value, **results}
-    cli.show(table(results, f"{MODEL.value} on {DATA.value}"))
+    results = {"model": MODEL.value, "data": source, "targets": TARGETS.value, **results}
+    cli.show(table(results, f"{MODEL.value} on {source}"))
     if CARD.value:
         cli.card_of(MODEL.value).with_attacks(results).save(Path(MODEL.value))
     if file and partial and not SHARD.value:

@@ -42,7 +42,7 @@ ASKED_OF_JAX = {
     "defenses": ("every_defense",),
     "evaluation": (
         *("answers", "compiled", "image_set", "journal", "random_nets", "runner", "slots"),
-        *("unusual_nets", "masking"),
+        *("unusual_nets", "auditing"),
     ),
 }
 """The laws of all methods, the loop, and the methods that lean most on the backend."""

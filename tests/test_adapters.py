@@ -143,7 +143,7 @@ def test_a_model_of_keras_applications_as_it_comes():
     np.testing.assert_allclose(softmax(np.asarray(ours(x, training=False))), want, atol=1e-4)
 
 
-def test_it_is_measured_trained_and_saved_like_any_model(digits, tmp_path):
+def measured(digits):
     x, y = (part[:300] for part in digits.train)
     keras.utils.set_random_seed(0)
     stack = [keras.Input(SHAPE), L.Rescaling(1 / 255), L.Flatten(), L.Dense(32, "relu")]
@@ -154,6 +154,16 @@ def test_it_is_measured_trained_and_saved_like_any_model(digits, tmp_path):
     found = keras_adv.evaluate(ours, x, y, "pgd(threat=linf(eps=0.1))")
     seen = model.evaluate(255 * x, y, verbose=0)[1]
     assert found["clean_accuracy"] == pytest.approx(seen, abs=1e-6) and seen > 0.9
+    return x, y, model, ours, found
+
+
+def test_it_is_measured_as_its_owner_measures_it(digits):
+    assert measured(digits)[-1]["attacks"][0]["robust_accuracy"] < 0.7
+
+
+@pytest.mark.slow
+def test_it_is_trained_and_saved_like_any_model(digits, tmp_path):
+    x, y, model, ours, found = measured(digits)
     keras_adv.defend(ours, "adversarial(attack=fgsm(threat=linf(eps=0.1)))", x, y, epochs=20, verbose=0)
     after = keras_adv.evaluate(ours, x, y, "pgd(threat=linf(eps=0.1))")
     assert after["attacks"][0]["robust_accuracy"] > found["attacks"][0]["robust_accuracy"] + 0.05

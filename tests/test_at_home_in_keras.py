@@ -236,7 +236,9 @@ def test_progress_is_told_in_lines_where_no_bar_is_drawn(capsys, monkeypatch):
 
 def test_training_takes_callbacks_and_all_images(tmp_path, monkeypatch):
     for name, instead in (("export", None), ("audit", [])):  # slow, and not what is looked at here
-        monkeypatch.setattr(sys.modules["keras_adv.training"], name, lambda *_, instead=instead: instead)
+        monkeypatch.setattr(
+            sys.modules["keras_adv.training"], name, lambda *_, instead=instead, **__: instead
+        )
     seen = keras.callbacks.History()
     recipe = "recipe(defense=standard(), model=mlp(units=(8,)), epochs=1, validation=0)"
     keras_adv.train(recipe, tmp_path / "run", attacks=["fgsm()"], n=8, callbacks=[seen], verbose=0)

@@ -64,6 +64,7 @@ def test_statistics_are_those_of_the_averaged_net():
     np.testing.assert_allclose(layer.moving_variance, moments[1], atol=0.1 + 0.5**4)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_serves_the_average_of_the_whole_run(tmp_path):
     def run(folder, epochs=4, **options):
         net = net_with_statistics()

@@ -6,7 +6,7 @@ import os
 import pytest
 from absl import app
 
-from keras_adv import cli
+from keras_adv import cli, zoo
 from keras_adv.validate import InvalidInput
 
 FULL = os.strerror(errno.ENOSPC)
@@ -16,6 +16,16 @@ ENDS = {
     "a full disk, as h5py says it": (RuntimeError(f"can't write (errno = 28, message = '{FULL}')"), 2, FULL),
     "Ctrl-C": (KeyboardInterrupt(), 130, "the same command goes on"),
 }
+
+
+def test_a_model_is_measured_on_what_it_was_trained_on(tmp_path, monkeypatch):
+    assert cli.data_of("critic_lenet_digits") == "digits" == cli.data_of("FILE.keras")
+    card = zoo.card("standard_wrn_cifar10")
+    assert "data='cifar10.npz'" in card.recipe and cli.data_of("standard_wrn_cifar10") == "cifar10"
+    card.save(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cifar10.npz").write_text("")
+    assert cli.data_of(str(tmp_path)) == "cifar10.npz"
 
 
 @pytest.mark.parametrize("kind", ENDS)

@@ -66,7 +66,7 @@ def test_a_finished_run_is_not_trained_again(run):
 def unmeasured(monkeypatch):
     """What follows a training and is not looked at here is left out."""
     for name, instead in (("audit", []), ("export", None), ("_picture", None)):
-        monkeypatch.setattr(training, name, lambda *_, instead=instead: instead)
+        monkeypatch.setattr(training, name, lambda *_, instead=instead, **__: instead)
 
 
 def killed():

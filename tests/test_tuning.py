@@ -18,7 +18,7 @@ RECIPE = "recipe(defense=adversarial(attack=fgsm(threat=linf(eps=0.1))), model=m
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """What comes after a trial's training, and is not looked at here, is left out."""
-    monkeypatch.setattr(training, "audit", lambda *_: [])
+    monkeypatch.setattr(training, "audit", lambda *_, **__: [])
     monkeypatch.setattr(training, "export", lambda *_: None)
     monkeypatch.setattr(training, "_picture", lambda *_: None)
 

@@ -117,12 +117,13 @@ def generator():
         yield from Sequence()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "made",
     [
         pytest.param(lambda: tf.data.Dataset.from_tensor_slices((X, Y)).batch(10), id="tf.data"),
-        pytest.param(Sequence, marks=pytest.mark.slow, id="PyDataset"),
-        pytest.param(generator, marks=pytest.mark.slow, id="generator"),
+        pytest.param(Sequence, id="PyDataset"),
+        pytest.param(generator, id="generator"),
     ],
 )
 def test_streams_go_on_where_they_were(made, tmp_path):

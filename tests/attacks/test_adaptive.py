@@ -11,6 +11,7 @@ from keras_adv.defenses import Adversarial
 from keras_adv.evaluation import flags
 
 
+@pytest.mark.slow
 def test_scaled_loss_is_blind_to_the_scale_of_logits(net, scaled, digits):
     x, y = digits.test[0][:80], digits.test[1][:80]
     spec = "pgd(threat=linf(eps=0.1), steps=10, loss='{}', random_start=False)"

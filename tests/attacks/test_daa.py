@@ -47,6 +47,7 @@ def test_gains_all_that_linear_scores_give(threat, grey):
     assert gain(w, x, found.images) == pytest.approx(one.threat.eps * DUAL[one.threat.name](w), rel=0.05)
 
 
+@pytest.mark.slow
 def test_particles_take_turns(net, digits):
     x, y = digits.test[0][:64], digits.test[1][:64]
     found = attack(net, x, y, "daa(threat=linf(eps=0.15), steps=20, particles=3)")

@@ -49,6 +49,7 @@ def test_delta_of_an_affine_classifier_is_the_distance_to_the_nearest_boundary(
         assert size == pytest.approx((1 + overshoot) * want, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_wrong_image_goes_to_its_own_class_and_no_other(linear, grey):
     model, w, b = linear
     x, guess = grey
@@ -136,6 +137,7 @@ def test_terms_are_those_of_equation_6(linear, grey):
     np.testing.assert_allclose(got["fragility"], want, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_exponent_is_capped_and_a_black_or_flat_image_harmless(linear, grey):
     model, w, b = linear
     x, guess = grey
@@ -229,6 +231,7 @@ def test_batch_normalisation_is_held_as_in_the_paper_or_learns(paper, normed):
     assert all(not np.array_equal(a, b) for a, b in zip(others, normed.layers[-1].variables, strict=True))
 
 
+@pytest.mark.slow
 def test_the_mean_image_is_that_of_the_training_images(digits, net):
     x, y = digits.train[0][:95], digits.train[1][:95]
     mean = Net(MeanImage(x.shape[1:]))

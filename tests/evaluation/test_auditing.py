@@ -60,26 +60,25 @@ MASKED = {
     "not a number": lambda net: before(net, with_gradient(lambda g: g * np.nan)),
     "shattered": lambda net: before(net, lambda x: x + 0.004 * ops.sin(3e4 * x)),
 }
-FEW = ("random signs", "rounded, straight through", "stopped in part")
+FALSE_SLOPES = ("random signs", "wrong", "a tenth of it", "rounded, straight through", "stopped in part")
 
 
-@pytest.mark.parametrize("kind", sampled(MASKED, *FEW))
+@pytest.mark.parametrize("kind", sampled(MASKED, "rounded, straight through"))
 def test_misleading_gradients_are_found(kind, net, images):
-    assert audit(MASKED[kind](net), *images)
+    found = audit(MASKED[kind](net), *images)
+    assert found
+    told = [text for text in found if "the gradient is not the slope" in text]
+    if kind in FALSE_SLOPES:
+        assert "what it promises" in told[0] and "attack without gradients (square())" in told[0]
 
 
+@pytest.mark.slow
 def test_a_stopped_gradient_and_a_saturated_softmax_are_told_apart(net, scaled, images):
     findings = audit(MASKED["stopped"](net), *images)
     assert any("exactly 0" in text for text in findings)
     assert any("without a bound" in text for text in findings)
     with scaled(net, 1e3):
         assert any("PGD on the margin breaks" in text for text in audit(net, *images))
-
-
-@pytest.mark.parametrize("kind", FEW)
-def test_where_the_gradient_is_not_the_slope_it_says_so(kind, net, images):
-    (found,) = [text for text in audit(MASKED[kind](net), *images) if "not the slope" in text]
-    assert "what it promises" in found and "attack without gradients (square())" in found
 
 
 def trained(spec):
@@ -105,7 +104,7 @@ HONEST = {
 }
 
 
-@pytest.mark.parametrize("name", sampled(HONEST, "adversarial", "label smoothing"))
+@pytest.mark.parametrize("name", sampled(HONEST, "adversarial"))
 def test_honest_nets_are_left_alone(name, images, digits):
     assert audit(HONEST[name](digits), *images) == []
 

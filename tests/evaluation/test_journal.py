@@ -121,6 +121,7 @@ def test_what_is_not_as_it_was_written_is_done_again(net, images, tmp_path):
             other.unlink()
 
 
+@pytest.mark.slow
 def test_another_function_inside_a_layer_is_another_net(net, images, tmp_path):
     """Such a layer has no config, and the same weights."""
     inputs = keras.Input(net.input_shape[1:])
