@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_adv import validate
 from keras_adv.arrays import Tensor
+from keras_adv.classifier import own_scale
 from keras_adv.layers import LogitsOf
 
 TINY = 1e-37
@@ -29,7 +31,7 @@ def as_classifier(
     """A model around `model`, of its very layers, that takes images in [0, 1] and returns logits.
 
     Images are brought to the range that `model` takes, its last softmax or sigmoid is left out (without it
-    gradients do not vanish), and one output becomes the logits (0, z) of two classes.
+    gradients do not vanish), and one output z becomes the logits (-z / 2, z / 2) of two classes.
 
     Args:
         model: any Keras classifier.
@@ -40,7 +42,8 @@ def as_classifier(
         output: key or number of the output that counts, of a model with several.
         shape: (H, W, C) of the images, for models that take any size, or do not know theirs.
         channels_first: `model` takes images (C, H, W).
-        probabilities: it returns softmax or sigmoid values that no layer makes, of a subclassed model say:
+        probabilities: it returns softmax or sigmoid values that no layer makes, but an operation or the code
+            of a subclassed model:
             logits are then their logarithms, whose gradients vanish where they come near 0 or 1.
 
     Returns:
@@ -60,11 +63,14 @@ def as_classifier(
         raise validate.invalid("model", "a keras.Model", type(model).__name__)
     low, high = _range(bounds)
     taken = _shape(model, shape, channels_first)
-    x = inputs = keras.Input(taken, name="images")
+    if (low, high) == (0.0, 1.0) and preprocess is None and (scale := own_scale(model)) is not None:
+        given = f"(0, 1), for a model that first multiplies images by {scale:.3g}"
+        raise validate.unusable("bounds", "(0, 255) for a model that rescales images of 0..255", given)
+    x = inputs = keras.Input(taken, dtype="float32", name="images")
     if (low, high) != (0.0, 1.0):
-        x = keras.layers.Rescaling(high - low, low, name="to_bounds")(x)
+        x = keras.layers.Rescaling(high - low, low, dtype="float32", name="to_bounds")(x)
     x = x if preprocess is None else preprocess(x)
-    x = keras.layers.Permute((3, 1, 2))(x) if channels_first else x
+    x = keras.layers.Permute((3, 1, 2), dtype="float32")(x) if channels_first else x
     z = LogitsOf(model, _one_of(model, x, output), name="logits_of")(x)
     if len(z.shape) != 2:
         raise validate.unusable("model", "a model of one output (batch, classes)", f"output {z.shape}")
@@ -72,7 +78,7 @@ def as_classifier(
         sure = ops.log(ops.maximum(z, TINY))
         z = sure - ops.log(ops.maximum(1.0 - z, TINY)) if z.shape[1] == 1 else sure
     if z.shape[1] == 1:
-        z = ops.concatenate([ops.zeros_like(z), z], axis=1)
+        z = ops.concatenate([-z / 2, z / 2], axis=1)
     return keras.Model(inputs, z, name=model.name)
 
 
@@ -81,7 +87,7 @@ def _range(bounds: Any) -> tuple[float, float]:
         low, high = (float(end) for end in bounds)
     except (TypeError, ValueError) as error:
         raise validate.invalid("bounds", "two numbers, (0, 255) say", bounds) from error
-    if not low < high:
+    if not (low < high and np.isfinite([low, high]).all()):
         raise validate.invalid("bounds", "the least value, then the largest", bounds)
     return low, high
 
@@ -92,7 +98,7 @@ def _shape(model: keras.Model, given: Sequence[int] | None, channels_first: bool
     own = own[1:] if isinstance(own, tuple) and len(own) == 4 else None
     if own is not None and channels_first:
         own = (*own[1:], own[0])
-    found = own if given is None else tuple(given)
+    found = tuple(given) if isinstance(given, Sequence) else own if given is None else None
     if found is None or len(found) != 3 or None in found:
         raise validate.invalid("shape", f"(H, W, C) of the images, for a model that takes {own}", given)
     return found

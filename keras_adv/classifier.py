@@ -35,7 +35,7 @@ def check_model(model: Any, images: Any = None) -> tuple[tuple[int, ...], int]:
     if not isinstance(out, tuple) or len(out) != 2 or out[1] is None or out[1] < 2:
         hint = "keras_adv.as_classifier(model) makes logits of a single output, or of one of several"
         raise validate.unusable("model", "a model of one output (batch, classes)", f"output {out}; {hint}")
-    if (scale := _own_scale(model)) is not None:
+    if (scale := own_scale(model)) is not None:
         hint = "keras_adv.as_classifier(model, bounds=(0, 255)) takes those"
         raise validate.unusable(
             "model", "a model of images in [0, 1]", f"one that first multiplies them by {scale:.3g}; {hint}"
@@ -43,15 +43,24 @@ def check_model(model: Any, images: Any = None) -> tuple[tuple[int, ...], int]:
     return tuple(shape[1:]), int(out[1])
 
 
-def _own_scale(model: Any) -> float | None:
-    """The factor of a Rescaling layer at the start of a model, where it is one of images of 0..255."""
-    first = next(
-        (n for n in getattr(model, "layers", []) if not isinstance(n, keras.layers.InputLayer)), None
-    )
-    if isinstance(first, keras.Model):
-        return _own_scale(first)
-    scale = float(np.max(first.scale)) if isinstance(first, keras.layers.Rescaling) else 1.0
-    return scale if 0 < scale < 0.02 else None
+def own_scale(model: Any) -> float | None:
+    """The factor of a Rescaling layer that the images of a model go to first, where it is one of images of
+    0..255; layers that augment images in training do not count."""
+    inputs = getattr(model, "inputs", None)
+    at = inputs[0] if inputs else None
+    for layer in getattr(model, "layers", []) if inputs else []:
+        nodes = [node for node in layer._inbound_nodes if any(one is at for one in node.input_tensors)]
+        if not nodes:
+            continue
+        if isinstance(layer, keras.Model):
+            return own_scale(layer)
+        if isinstance(layer, keras.layers.Rescaling):
+            scale = float(np.max(layer.scale))
+            return scale if 0 < scale < 0.02 else None
+        if not (isinstance(layer, keras.layers.Identity) or type(layer).__name__.startswith("Random")):
+            return None
+        at = nodes[0].outputs[0]
+    return None
 
 
 def _traced(model: keras.Model, images: np.ndarray) -> tuple[Any, Any]:
@@ -93,5 +102,6 @@ def check_logits(logits: np.ndarray) -> None:
     )
     raise InvalidInput(
         f"`model` must return logits. Received: {what}; their gradients vanish and attacks would look weak. "
-        "keras_adv.as_classifier(model) is the model without its final softmax or sigmoid."
+        "keras_adv.as_classifier(model) is the model without its final softmax or sigmoid; of one "
+        "that no layer computes, probabilities=True takes the logarithm."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from keras import ops
 from keras_adv import noise, validate
 from keras_adv.arrays import Tensor
 from keras_adv.backend import batch_numbers
-from keras_adv.features import NAME, calling, calls, encoder
+from keras_adv.features import NAME, calling, encoder
 from keras_adv.numerics.simplex import simplex
 
 
@@ -51,8 +52,9 @@ class Noise(keras.layers.Layer):
 class LogitsOf(keras.layers.Layer):
     """What a classifier gives to its last softmax or sigmoid, in float32.
 
-    The softmax or sigmoid may be a layer or the activation of one, at any depth of any kind of model; the
-    layers are the model's very own. One that a subclassed model computes without a layer stays: see `ends`.
+    The softmax or sigmoid may be a layer or the activation of one, at any depth of any kind of model, with
+    layers behind it that change no value; the layers are the model's very own, and it is left as it is. One
+    that is computed without a layer stays.
 
     Args:
         model: the classifier.
@@ -60,23 +62,44 @@ class LogitsOf(keras.layers.Layer):
     """
 
     def __init__(self, model: keras.Model, output: str | int | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32", **kwargs})
         self.model, self.output_name = model, output
         self.ends: list[keras.layers.Layer] = []
         """The layer at the end, where it is a softmax or sigmoid; else empty."""
+        self.turn = 0
+        """Which of the calls of that layer in a pass is the last one."""
 
     def build(self, input_shape: tuple[int, ...]) -> None:
-        shape = tuple(input_shape[1:])
+        probe = np.random.default_rng(0).random((4, *input_shape[1:])).astype("float32")
+        seen: list[tuple[Any, Any, keras.layers.Layer]] = []
+
+        def see(layer: keras.layers.Layer, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+            returned = call(*args, **options)
+            seen.append(((*args, *options.values())[0], returned, layer))
+            return returned
+
         if not self.model.built:
-            self.model(ops.zeros((1, *shape)))
+            self.model(ops.convert_to_tensor(probe))
         leaves = [n for n in self.model._flatten_layers() if not list(n._flatten_layers(include_self=False))]
-        seen, returned = calls(leaves, lambda: self.model(ops.zeros((1, *shape))), output=True)
-        ends = [layer for value, layer in seen if value is self._chosen(returned)]
-        self.ends = [layer for layer in ends[-1:] if _squashes(layer)]
+        with calling(leaves, see):
+            found = self._chosen(self.model(ops.convert_to_tensor(probe)))
+        self.ends, self.turn = _end(found, seen)
+        if self.ends:
+            squash: Any = _squash(self.ends[0])
+            again = squash(self.call(ops.convert_to_tensor(probe)))
+            if not np.allclose(again, ops.cast(found, "float32"), atol=1e-2):
+                self.ends = []  # what the layer returns is more than its softmax
         self.built = True
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
-        with calling(self.ends, _unsquashed):
+        calls = itertools.count(1)
+
+        def instead(layer: keras.layers.Layer, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+            if next(calls) != self.turn:
+                return call(*args, **options)
+            return _without_squash(layer, *args, **options)
+
+        with calling(self.ends, instead):
             found = self.model(inputs, training=training)
         return ops.cast(self._chosen(found), "float32")
 
@@ -85,6 +108,7 @@ class LogitsOf(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         model = keras.saving.serialize_keras_object(self.model)
+        model.pop("compile_config", None)  # losses and metrics of the owner's, which nothing here needs
         return {**super().get_config(), "model": model, "output": self.output_name}
 
     @classmethod
@@ -92,23 +116,48 @@ class LogitsOf(keras.layers.Layer):
         return cls(**{**config, "model": keras.saving.deserialize_keras_object(config["model"])})
 
 
-SQUASHING = (keras.activations.softmax, keras.activations.sigmoid)
+A = keras.activations
+_SQUASHING = {
+    A.softmax: ops.softmax,
+    A.sigmoid: ops.sigmoid,
+    ops.softmax: ops.softmax,
+    ops.sigmoid: ops.sigmoid,
+}
 """Activations whose argument is the logits."""
+_UNCHANGED = (keras.layers.Dropout, keras.layers.Flatten, keras.layers.Identity, keras.layers.Reshape)
+"""Layers that change no value in inference."""
 
 
-def _squashes(layer: keras.layers.Layer) -> bool:
-    return isinstance(layer, keras.layers.Softmax) or getattr(layer, "activation", None) in SQUASHING
+def _end(found: Any, seen: list[tuple[Any, Any, keras.layers.Layer]]) -> tuple[list[keras.layers.Layer], int]:
+    """(the layer whose softmax or sigmoid `found` is, or none; which of its calls made it), of the calls
+    (input, output, layer) of a pass."""
+    for number in range(len(seen) - 1, -1, -1):
+        given, returned, layer = seen[number]
+        if returned is not found:
+            continue
+        if _squash(layer) is not None:
+            return [layer], sum(other is layer for *_, other in seen[: number + 1])
+        linear = getattr(layer, "activation", None) is A.linear and isinstance(layer, keras.layers.Activation)
+        if not linear and not isinstance(layer, _UNCHANGED):
+            break
+        found = given
+    return [], 0
 
 
-def _unsquashed(layer: keras.layers.Layer, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """What the layer would return without its softmax or sigmoid."""
+def _squash(layer: keras.layers.Layer) -> Callable[..., Any] | None:
     if isinstance(layer, keras.layers.Softmax):
+        return ops.softmax
+    return _SQUASHING.get(getattr(layer, "activation", None))
+
+
+def _without_squash(layer: keras.layers.Layer, *args: Any, **options: Any) -> Any:
+    """What the layer returns without its softmax or sigmoid. The layer itself is not touched: other threads
+    see it as it is."""
+    if isinstance(layer, (keras.layers.Softmax, keras.layers.Activation)):
         return (*args, *options.values())[0]
-    kept, layer.activation = layer.activation, keras.activations.linear
-    try:
-        return call(*args, **options)
-    finally:
-        layer.activation = kept
+    twin = object.__new__(type(layer))
+    vars(twin).update({**vars(layer), "activation": A.linear})
+    return type(layer).call(twin, *args, **options)
 
 
 CENTRES = "centres"

@@ -1,5 +1,7 @@
 """Classifiers as their owners run them, and the same ones as attacks see them."""
 
+import threading
+
 import keras
 import numpy as np
 import pytest
@@ -112,8 +114,10 @@ def test_one_output_is_two_classes(activation):
     model = layers(L.Dense(1, activation))
     z = np.asarray(as_classifier(model)(X))
     seen = np.asarray(model(X))[:, 0]
-    assert z.shape == (len(X), 2) and not z[:, 0].any()
-    np.testing.assert_allclose(1 / (1 + np.exp(-z[:, 1])) if activation else z[:, 1], seen, atol=1e-6)
+    assert z.shape == (len(X), 2)
+    one = z[:, 1] - z[:, 0]
+    np.testing.assert_allclose(1 / (1 + np.exp(-one)) if activation else one, seen, atol=1e-6)
+    keras_adv.attack(as_classifier(model), X[:1], [1], "fgsm(threat=linf(eps=0.1))")
 
 
 def test_sigmoids_of_several_classes_keep_their_order():
@@ -195,6 +199,8 @@ def test_what_needs_the_adapter_is_told_so(make, words):
         (lambda: "net", {}, "`model` must be a keras.Model"),
         (layers, {"bounds": (1, 0)}, "`bounds` must be the least value, then the largest"),
         (layers, {"bounds": 255}, "`bounds` must be two numbers"),
+        (layers, {"bounds": (0, np.inf)}, "`bounds` must be"),
+        (layers, {"shape": 8}, "`shape` must be"),
         (layers, {"output": "kind"}, "`output` must be none for a model of one output"),
         (lambda: several(["age", "kind"]), {}, r"`output` must be one of \['age', 'kind'\]"),
         (lambda: several(None), {"output": 2}, "`output` must be one of"),
@@ -205,3 +211,82 @@ def test_what_needs_the_adapter_is_told_so(make, words):
 def test_what_the_adapter_cannot_take_is_refused(make, options, words):
     with pytest.raises(InvalidInput, match=words):
         as_classifier(make(), **options)
+
+
+def functional(end):
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input(SHAPE)
+    return keras.Model(inputs, end(L.Dense(7, "tanh")(L.Flatten()(inputs))))
+
+
+def gated(h):
+    squash = L.Softmax()  # one instance, for the gate and for the end
+    return squash(L.Dense(CLASSES)(h * squash(L.Dense(7)(h))))
+
+
+ENDS = {
+    "one softmax in two places": gated,
+    "cast after it": lambda h: L.Activation("linear", dtype="float32")(L.Dense(CLASSES, "softmax")(h)),
+    "a shape after it": lambda h: L.Reshape((CLASSES,))(L.Identity()(L.Softmax()(L.Dense(CLASSES)(h)))),
+}
+
+
+@pytest.mark.parametrize("kind", ENDS)
+def test_only_the_last_softmax_is_left_out(kind):
+    model = functional(ENDS[kind])
+    logits = np.asarray(as_classifier(model)(X))
+    np.testing.assert_allclose(softmax(logits), model(X), atol=1e-5)
+    assert not np.allclose(logits, model(X), atol=1e-2)
+
+
+class Smoothed(L.Dense):
+    """Returns more than the softmax of its activation."""
+
+    def call(self, inputs, training=None):
+        return 0.8 * super().call(inputs) + 0.2 / CLASSES
+
+
+def test_a_layer_that_returns_more_than_its_softmax_is_left_alone():
+    model = functional(Smoothed(CLASSES, "softmax"))
+    with pytest.raises(InvalidInput, match="probabilities=True"):
+        keras_adv.evaluate(as_classifier(model), X, np.zeros(len(X), int), "fgsm(threat=linf(eps=0.1))")
+
+
+def test_the_owners_model_is_as_it_was_for_all_threads():
+    model = layers(L.Dense(CLASSES, "softmax"))
+    ours, want, end = as_classifier(model), np.asarray(model(X)), model.layers[-1]
+    stop, seen = threading.Event(), []
+
+    def owner():
+        while not stop.is_set():
+            seen.append(np.abs(np.asarray(model(X)) - want).max())
+
+    thread = threading.Thread(target=owner)
+    thread.start()
+    for _ in range(60):
+        ours(X)
+    stop.set()
+    thread.join()
+    assert max(seen) < 1e-5 and end.activation is keras.activations.softmax
+
+
+def test_a_compiled_model_is_saved_without_its_losses(tmp_path):
+    model = layers(L.Dense(CLASSES, "softmax"))
+    model.compile("adam", loss=lambda y, z: ops.mean(z))
+    ours = as_classifier(model)
+    ours.save(tmp_path / "ours.keras")
+    np.testing.assert_allclose(keras.models.load_model(tmp_path / "ours.keras")(X), ours(X), atol=1e-6)
+
+
+def test_a_range_is_the_models_first_step_or_none():
+    late = functional(lambda h: L.Dense(CLASSES)(L.Rescaling(1 / 255)(h)))
+    keras_adv.evaluate(late, X, np.zeros(len(X), int), "fgsm(threat=linf(eps=0.1))")
+    inputs = keras.Input(SHAPE)
+    undone = keras.Model(inputs, L.Dense(CLASSES)(L.Flatten()(L.Rescaling(1 / 255)(inputs * 255.0))))
+    keras_adv.evaluate(undone, X, np.zeros(len(X), int), "fgsm(threat=linf(eps=0.1))")
+    turned = layers(start=[L.RandomFlip(), L.Rescaling(1 / 255)])
+    for model in (turned, keras.Sequential([keras.Input(SHAPE), turned])):
+        with pytest.raises(InvalidInput, match=r"multiplies them by 0\.00392"):
+            keras_adv.evaluate(model, X, np.zeros(len(X), int), "fgsm(threat=linf(eps=0.1))")
+        with pytest.raises(InvalidInput, match=r"`bounds` must be \(0, 255\)"):
+            as_classifier(model)

@@ -68,6 +68,10 @@ def test_every_image_is_there_byte_for_byte_under_its_class(insects, tmp_path):
         found = [(p.read_bytes(), folders.index(p.parent.name)) for p in (out / name).glob("*/*")]
         assert sorted(found) == sorted(FILES[split])
     assert {p.suffix for p in out.glob("train/*/*")} == {".jpg", ".png"}
+    assert sorted(p.name for p in (out / "train").iterdir()) == folders
+    with pytest.raises(InvalidInput, match="`out` must be a folder of"):
+        (out / ".tfds").write_text("another/1.0.0")
+        unpack(insects, out)
     assert not (out / "test").exists() and told[-1] == "test: no labels, left out"
     loaded = data.load(f"folder(path={str(out)!r}, size=16)", 0)
     assert len(loaded.train[1]) == 9 and loaded.classes == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -168,7 +169,7 @@ def _known_to_tfds(name: str) -> None:
     import tensorflow_datasets as tfds
 
     known = ["digits", *TFDS_NAMES]
-    if name not in known and name.split("/")[0] not in tfds.list_builders():
+    if name not in known and re.split("[/:]", name)[0] not in tfds.list_builders():
         validate.one_of("data", name, known)
 
 

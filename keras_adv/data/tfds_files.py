@@ -14,6 +14,8 @@ from keras_adv.validate import unusable
 
 SPLITS = {"train": "train", "validation": "val", "test": "test"}
 """A split of TFDS, and the folder that `Folder` looks for."""
+OWNER = ".tfds"
+"""The file in a folder that says of which set it is."""
 ENDINGS = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"BM": ".bmp"}
 """How a file of each format begins, and what its name ends in."""
 
@@ -37,10 +39,12 @@ def unpack(name: str, out: str | Path, told: Callable[[str], None] = print) -> P
     """
     builder = tfds_builder(name)
     keys = list(builder.info.supervised_keys or [])
-    if len(keys) != 2 or not hasattr(builder.info.features[keys[-1]], "names"):
+    features = [builder.info.features[key] for key in keys]
+    if len(keys) != 2 or not isinstance(features[0], _image()) or not hasattr(features[1], "names"):
         raise unusable("data", "a set of images and of labels that are classes", f"{name}, of {keys}")
     folder = validate.output_folder(out)
     with files.sole_use(folder):
+        _claim(folder / OWNER, builder.info.full_name)
         for split in [split for split in SPLITS if split in builder.info.splits]:
             if (folder / SPLITS[split]).is_dir():
                 told(f"{folder / SPLITS[split]}: there already")
@@ -50,15 +54,31 @@ def unpack(name: str, out: str | Path, told: Callable[[str], None] = print) -> P
     return folder
 
 
+def _image() -> type:
+    import tensorflow_datasets as tfds
+
+    kind: type = tfds.features.Image
+    return kind
+
+
+def _claim(file: Path, name: str) -> None:
+    """Makes the folder that of one set. Raises InvalidInput where it is that of another."""
+    if file.exists() and (owner := file.read_text().strip()) != name:
+        raise unusable("out", f"a folder of {name}, or an empty one", f"one of {owner}")
+    files.write_text(file, name + "\n")
+
+
 def _write(builder: Any, split: str, folder: Path) -> int:
     """One split, whole or not at all. Returns the number of its images."""
     part, count = folder / f".{split}.part", 0
     shutil.rmtree(part, ignore_errors=True)
-    for count, (name, raw) in enumerate(_images(builder, split), 1):
+    for name in _folders(builder):  # each, for it is their order that numbers the classes
         (part / name).mkdir(parents=True, exist_ok=True)
+    for count, (name, raw) in enumerate(_images(builder, split), 1):
         (part / name / f"{count:08d}{_ending(raw, split, count)}").write_bytes(raw)
     if count:
         part.rename(folder / SPLITS[split])
+    shutil.rmtree(part, ignore_errors=True)
     return count
 
 
@@ -67,14 +87,19 @@ def _images(builder: Any, split: str) -> Iterator[tuple[str, bytes]]:
     import tensorflow_datasets as tfds
 
     image, label = builder.info.supervised_keys
-    names = [re.sub(r"[^\w-]", "_", name)[:80] for name in builder.info.features[label].names]
-    width = len(str(len(names) - 1))
-    folders = [f"{number:0{width}d}_{name}" for number, name in enumerate(names)]
+    folders = _folders(builder)
     decoders = {image: tfds.decode.SkipDecoding()}
     stored = builder.as_dataset(split=split, decoders=decoders, shuffle_files=False)
     for example in tfds.as_numpy(stored):
         if example[label] >= 0:
             yield folders[int(example[label])], example[image]
+
+
+def _folders(builder: Any) -> list[str]:
+    names = builder.info.features[builder.info.supervised_keys[1]].names
+    plain = [re.sub(r"[^\w-]", "_", name)[:80] for name in names]
+    width = len(str(len(names) - 1))
+    return [f"{number:0{width}d}_{name}" for number, name in enumerate(plain)]
 
 
 def _ending(raw: bytes, split: str, number: int) -> str:

@@ -67,14 +67,17 @@ def classify(model: keras.Model, x: Any, y: Any, batch_size: int, seed: int = 0)
     return ImageSet(x, y, logits, random)
 
 
-def gathered(x: Any, y: Any) -> tuple[Any, Any]:
-    """(images, labels), those of a `tf.data.Dataset` or `PyDataset` of batches (images, labels) put together.
+def gathered(x: Any, y: Any, most: int | None = None) -> tuple[Any, Any]:
+    """(images, labels), those of a `tf.data.Dataset` or `PyDataset` of batches (images, labels) put together;
+    of these no more than the batches that hold the first `most` images.
 
     Raises:
         InvalidInput: labels beside a data set, one that does not end, or batches of something else.
     """
     if isinstance(x, keras.utils.PyDataset):
-        batches: Any = (x[number] for number in range(x.num_batches or 0))
+        if x.num_batches is None:
+            raise validate.unusable("x", "a PyDataset that knows its `num_batches`", "one without")
+        batches: Any = (x[number] for number in range(x.num_batches))
     elif hasattr(x, "element_spec"):
         if x.cardinality() == -1:
             raise validate.unusable("x", "a data set that ends", "one that repeats for ever: take(n) cuts it")
@@ -83,7 +86,12 @@ def gathered(x: Any, y: Any) -> tuple[Any, Any]:
         return x, y
     if y is not None:
         raise validate.invalid("y", "None, as the data set `x` has the labels", y)
-    parts = list(batches)
+    parts, count = [], 0
+    for part in batches:
+        parts.append(part)
+        count += len(part[1]) if isinstance(part, (tuple, list)) and len(part) > 1 and np.ndim(part[1]) else 1
+        if most is not None and count >= most:
+            break
     if not parts or any(not isinstance(part, (tuple, list)) or len(part) < 2 for part in parts):
         raise validate.unusable("x", "batches (images, labels)", f"{len(parts)} of something else")
     images, labels = ([np.asarray(part[place]) for part in parts] for place in (0, 1))

@@ -52,6 +52,7 @@ MASKED = {
     "random signs": lambda net: before(net, with_gradient(lambda g: SIGNS * g)),
     "wrong": lambda net: before(net, with_gradient(lambda g: ops.flip(g, axis=1))),
     "a tenth of it": lambda net: before(net, with_gradient(lambda g: 0.1 * g)),
+    "a thousandth of it": lambda net: before(net, with_gradient(lambda g: 1e-3 * g)),
     "rounded, straight through": lambda net: before(net, straight_through),
     "rounded": lambda net: before(net, lambda x: ops.round(x * COARSE) / COARSE),
     "stopped": lambda net: after(net, ops.stop_gradient),
@@ -60,7 +61,14 @@ MASKED = {
     "not a number": lambda net: before(net, with_gradient(lambda g: g * np.nan)),
     "shattered": lambda net: before(net, lambda x: x + 0.004 * ops.sin(3e4 * x)),
 }
-FALSE_SLOPES = ("random signs", "wrong", "a tenth of it", "rounded, straight through", "stopped in part")
+FALSE_SLOPES = (
+    "random signs",
+    "wrong",
+    "a tenth of it",
+    "a thousandth of it",
+    "rounded, straight through",
+    "stopped in part",
+)
 
 
 @pytest.mark.parametrize("kind", sampled(MASKED, "rounded, straight through"))
