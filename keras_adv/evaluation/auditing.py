@@ -28,8 +28,8 @@ def slope_ratios(model: keras.Model, images: ImageSet) -> np.ndarray:
     gradient is the slope, about 0 where it points anywhere.
 
     One number for each of the first `FLAGGED` images whose gradient is finite and not 0, and where it
-    promises, or the margin moves, more than rounding takes away. Between two points of the box on both sides of
-    the image, so near (at most 1/255) that the margin should move by a hundredth of the logits. Cost: 3
+    promises, or the margin moves, more than rounding takes away. Between two points of the box on both sides
+    of the image, so near (at most 1/255) that the margin should move by a hundredth of the logits. Cost: 3
     forward-backward passes an image.
     """
     x, y, logits = images.x[:FLAGGED], images.y[:FLAGGED], images.logits[:FLAGGED]
@@ -65,8 +65,8 @@ def audit(
 
     Checks on the first `n` images: `flags`; a gradient that is not the slope of the margin (`slope_ratios`
     off by half on over a tenth of the images, of a net in float32); a PGD in the whole box (linf, eps = 1)
-    that does not break everything; at `threat`, one step that does better than forty, forty on the margin that
-    break over 10 points more images than forty on the cross-entropy, and Square, which sees no gradient, that
+    that does not break everything; at `threat`, one step that does better than forty, forty on the margin
+    that break over 10 points more images than forty on the cross-entropy, and Square, which sees no gradient, that
     breaks over 2 points more than all of them.
 
     Args:
