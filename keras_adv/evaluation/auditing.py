@@ -66,8 +66,8 @@ def audit(
     Checks on the first `n` images: `flags`; a gradient that is not the slope of the margin (`slope_ratios`
     off by half on over a tenth of the images, of a net in float32); a PGD in the whole box (linf, eps = 1)
     that does not break everything; at `threat`, one step that does better than forty, forty on the margin
-    that break over 10 points more images than forty on the cross-entropy, and Square, which sees no gradient, that
-    breaks over 2 points more than all of them.
+    that break over 10 points more images than forty on the cross-entropy, and Square, which sees no gradient,
+    that breaks over 2 points more than all of them.
 
     Args:
         model: as in `attack`.
