@@ -43,8 +43,8 @@ def as_classifier(
         shape: (H, W, C) of the images, for models that take any size, or do not know theirs.
         channels_first: `model` takes images (C, H, W).
         probabilities: it returns softmax or sigmoid values that no layer makes, but an operation or the code
-            of a subclassed model:
-            logits are then their logarithms, whose gradients vanish where they come near 0 or 1.
+            of a subclassed model: logits are then their logarithms, whose gradients vanish where they come
+            near 0 or 1.
 
     Returns:
         A functional model of images (B, H, W, C).

@@ -30,10 +30,11 @@ def with_features(model: keras.layers.Layer, run: Callable[[], Any]) -> tuple[Te
         InvalidInput: the model has no layer named "features" and no Dense layer, or the pass calls none.
     """
     named, watched = _watched(model)
-    seen, returned = calls(watched, run, named)
+    seen, returned = calls(watched, run)
     if not seen:
         raise _without(model)
-    return seen[-1][0], returned
+    given, made, _ = seen[-1]
+    return made if named else given, returned
 
 
 def last_layer(model: keras.Model, layers: list[keras.layers.Layer]) -> keras.layers.Layer:
@@ -45,18 +46,26 @@ def last_layer(model: keras.Model, layers: list[keras.layers.Layer]) -> keras.la
     if len(layers) == 1:
         return layers[0]
     images = ops.zeros((1, *model.input_shape[1:]))
-    return calls(layers, lambda: model(images), output=True)[0][-1][1]
+    return calls(layers, lambda: model(images))[0][-1][2]
 
 
-def calls(
-    watched: list[keras.layers.Layer], run: Callable[[], Any], output: bool
-) -> tuple[list[tuple[Tensor, keras.layers.Layer]], Any]:
-    """((what a layer returned, or else its input; the layer) for each call, what `run` returns)."""
-    seen: list[tuple[Tensor, keras.layers.Layer]] = []
+def leaves(model: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """The layers of a model, at any depth, that hold no others."""
+    found = model._flatten_layers(include_self=False)
+    return [layer for layer in found if not list(layer._flatten_layers(include_self=False))]
+
+
+Call = tuple[Any, Any, keras.layers.Layer]
+"""What a layer was given, what it returned, and the layer."""
+
+
+def calls(watched: list[keras.layers.Layer], run: Callable[[], Any]) -> tuple[list[Call], Any]:
+    """(the calls of these layers, in order; what `run`, which makes them, returns)."""
+    seen: list[Call] = []
 
     def see(layer: keras.layers.Layer, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
         returned = call(*args, **options)
-        seen.append((returned if output else (*args, *options.values())[0], layer))
+        seen.append((next(iter((*args, *options.values())), None), returned, layer))
         return returned
 
     with calling(watched, see):

@@ -13,7 +13,7 @@ from keras import ops
 from keras_adv import noise, validate
 from keras_adv.arrays import Tensor
 from keras_adv.backend import batch_numbers
-from keras_adv.features import NAME, calling, encoder
+from keras_adv.features import NAME, Call, calling, calls, encoder, leaves
 from keras_adv.numerics.simplex import simplex
 
 
@@ -70,33 +70,24 @@ class LogitsOf(keras.layers.Layer):
         """Which of the calls of that layer in a pass is the last one."""
 
     def build(self, input_shape: tuple[int, ...]) -> None:
-        probe = np.random.default_rng(0).random((4, *input_shape[1:])).astype("float32")
-        seen: list[tuple[Any, Any, keras.layers.Layer]] = []
-
-        def see(layer: keras.layers.Layer, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
-            returned = call(*args, **options)
-            seen.append(((*args, *options.values())[0], returned, layer))
-            return returned
-
-        if not self.model.built:
-            self.model(ops.convert_to_tensor(probe))
-        leaves = [n for n in self.model._flatten_layers() if not list(n._flatten_layers(include_self=False))]
-        with calling(leaves, see):
-            found = self._chosen(self.model(ops.convert_to_tensor(probe)))
+        drawn = np.random.default_rng(0).random((4, *input_shape[1:])).astype("float32")
+        probe = ops.convert_to_tensor(drawn)
+        seen, returned = calls(leaves(self.model), lambda: self.model(probe))
+        found = self._chosen(returned)
         self.ends, self.turn = _end(found, seen)
         if self.ends:
             squash: Any = _squash(self.ends[0])
-            again = squash(self.call(ops.convert_to_tensor(probe)))
+            again = squash(self.call(probe))
             close = 1e-4 if self.ends[0].compute_dtype == "float32" else 1e-2
             if not np.allclose(again, ops.cast(found, "float32"), atol=close):
                 self.ends = []  # what the layer returns is more than its softmax
         self.built = True
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
-        calls = itertools.count(1)
+        turns = itertools.count(1)
 
         def instead(layer: keras.layers.Layer, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
-            if next(calls) != self.turn:
+            if next(turns) != self.turn:
                 return call(*args, **options)
             return _without_squash(layer, *args, **options)
 
@@ -129,9 +120,8 @@ _UNCHANGED = (keras.layers.Dropout, keras.layers.Flatten, keras.layers.Identity,
 """Layers that change no value in inference."""
 
 
-def _end(found: Any, seen: list[tuple[Any, Any, keras.layers.Layer]]) -> tuple[list[keras.layers.Layer], int]:
-    """(the layer whose softmax or sigmoid `found` is, or none; which of its calls made it), of the calls
-    (input, output, layer) of a pass."""
+def _end(found: Any, seen: list[Call]) -> tuple[list[keras.layers.Layer], int]:
+    """(the layer whose softmax or sigmoid `found` is, or none; which of its calls made it), of a pass."""
     for number in range(len(seen) - 1, -1, -1):
         given, returned, layer = seen[number]
         if returned is not found:

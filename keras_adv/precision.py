@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from keras_adv import environment
-from keras_adv.features import last_layer
+from keras_adv.features import last_layer, leaves
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "auto")
 
@@ -39,7 +39,7 @@ def computing_in(model: keras.Model, policy: str) -> Iterator[Callable[[], Any]]
         yield contextlib.nullcontext
         return
     layers = list(model._flatten_layers(include_self=False))
-    last = last_layer(model, [n for n in layers if not list(n._flatten_layers(include_self=False))])
+    last = last_layer(model, leaves(model))
     layers = [n for n in layers if n is not last]
     before = [n.dtype_policy for n in layers]
 

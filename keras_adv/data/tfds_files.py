@@ -34,13 +34,15 @@ def unpack(name: str, out: str | Path, told: Callable[[str], None] = print) -> P
         told: is given a line for each split.
 
     Raises:
-        InvalidInput: no such set, or one that is not of images and labels, before anything is written; an
-            image that is no jpg, png or bmp.
+        InvalidInput: no such set, or one that is not of images and labels, before anything is written; `out`
+            is a folder of another set; an image that is no jpg, png or bmp.
     """
+    import tensorflow_datasets as tfds
+
     builder = tfds_builder(name)
     keys = list(builder.info.supervised_keys or [])
-    features = [builder.info.features[key] for key in keys]
-    if len(keys) != 2 or not isinstance(features[0], _image()) or not hasattr(features[1], "names"):
+    kinds = [builder.info.features[key] for key in keys]
+    if len(kinds) != 2 or not isinstance(kinds[0], tfds.features.Image) or not hasattr(kinds[1], "names"):
         raise unusable("data", "a set of images and of labels that are classes", f"{name}, of {keys}")
     folder = validate.output_folder(out)
     with files.sole_use(folder):
@@ -52,13 +54,6 @@ def unpack(name: str, out: str | Path, told: Callable[[str], None] = print) -> P
             count = _write(builder, split, folder)
             told(f"{folder / SPLITS[split]}: {count} images" if count else f"{split}: no labels, left out")
     return folder
-
-
-def _image() -> type:
-    import tensorflow_datasets as tfds
-
-    kind: type = tfds.features.Image
-    return kind
 
 
 def _claim(file: Path, name: str) -> None:

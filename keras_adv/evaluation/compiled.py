@@ -181,16 +181,15 @@ def gradient_sizes(model: keras.Model) -> Callable[..., Any]:
 
 
 def margin_gradient(model: keras.Model) -> Callable[..., Any]:
-    """Compiled: (images, labels, rivals) -> ((B,) z_y - z_rival, its gradient by the images)."""
+    """Compiled: (images, labels, rivals) -> gradient of z_y - z_rival by the images."""
     net = _WeakFrozenNet(model)
 
-    def run(images: Tensor, labels: Tensor, rivals: Tensor) -> tuple[Tensor, Tensor]:
+    def run(images: Tensor, labels: Tensor, rivals: Tensor) -> Tensor:
         def margin(v: Tensor) -> tuple[Tensor, None]:
             logits = net(v)
             return pick(logits, labels) - pick(logits, rivals), None
 
-        values, _, grad = value_and_grad(margin, images)
-        return values, grad
+        return value_and_grad(margin, images)[2]
 
     return _once(model, "margin gradient", lambda: compile(run, model))
 

@@ -8,7 +8,7 @@ from sampled import sampled
 
 import keras_adv
 from keras_adv import InvalidInput, audit, defend, zoo
-from keras_adv.evaluation.auditing import slope_ratios
+from keras_adv.evaluation.auditing import computes_in_float32, slope_ratios
 from keras_adv.evaluation.image_set import classify
 
 L = keras.layers
@@ -129,6 +129,12 @@ def test_the_ratio_is_the_share_of_the_gradient_that_is_there(net, images):
     tenth = MASKED["a tenth of it"](net)
     ratios = slope_ratios(tenth, classify(tenth, *images, 100))
     assert np.median(ratios) == pytest.approx(10.0, rel=0.02)
+
+
+def test_a_net_in_half_precision_is_not_asked_for_slopes(net):
+    assert computes_in_float32(net)
+    half = keras.Sequential([keras.Input((8, 8, 1)), L.Flatten(), L.Dense(10, dtype="mixed_bfloat16")])
+    assert not computes_in_float32(half)
 
 
 def test_square_tells_what_gradients_miss_at_the_threat_that_is_asked(net, images):
