@@ -160,6 +160,7 @@ def test_the_head_behind_the_features_is_not_the_encoders(make):
         )
 
 
+@pytest.mark.slow
 def test_afd_moves_what_is_before_the_features_by_its_encoders_move():
     model = HeadLast()
     net = keras_adv.classifier.as_functional(model, SHAPE)
@@ -213,7 +214,8 @@ class Signal(keras.callbacks.Callback):
 SIGNALS = [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
 
 
-@pytest.mark.parametrize(("number", "raised"), sampled(SIGNALS, SIGNALS[1]))
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "raised"), SIGNALS)
 def test_a_signal_lets_the_step_end_and_the_run_goes_on_later(number, raised, tmp_path):
     before, stop = signal.getsignal(number), Signal(number)
     with pytest.raises(raised) as ended:

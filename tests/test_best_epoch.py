@@ -71,6 +71,7 @@ def test_what_is_served_is_the_best_epoch_and_measures_as_it_was_logged(run):
     assert robust == pytest.approx(max(served.history.history["val_robust_accuracy"]))
 
 
+@pytest.mark.slow
 def test_weights_that_keras_puts_back_are_not_those_of_the_best_epoch(run):
     stop = keras.callbacks.EarlyStopping("loss", patience=9, min_delta=10.0, restore_best_weights=True)
     served, held = run(stop)  # puts the first epoch back in the end

@@ -42,6 +42,7 @@ def trained(*callbacks, spec="trades", epochs=4, **options):
     return defend(net(), spec, X, Y, epochs=epochs, callbacks=callbacks, **options)
 
 
+@pytest.mark.slow
 def test_the_size_of_each_epoch():
     assert [Grow(sides=(4, 8), until=(1, 3)).size(epoch, SHAPE) for epoch in range(5)] == [
         (4, 3),

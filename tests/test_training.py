@@ -73,6 +73,7 @@ def killed():
     raise RuntimeError("killed")
 
 
+@pytest.mark.slow
 def test_a_finished_run_goes_on_to_more_epochs_as_if_it_had_been_so_long(tmp_path, unmeasured):
     options = {"attacks": [], "n": 40, "verbose": 0}
     short, longer, out = SHORT, SHORT.replace(epochs=3), tmp_path / "run"

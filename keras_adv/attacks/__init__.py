@@ -14,6 +14,7 @@ from keras_adv.attacks.ensemble import Worst
 from keras_adv.attacks.fab import FAB
 from keras_adv.attacks.feature_adversary import FeatureAdversary
 from keras_adv.attacks.fgsm import FGSM
+from keras_adv.attacks.fmn import FMN
 from keras_adv.attacks.high_confidence import HighConfidence
 from keras_adv.attacks.jsma import JSMA
 from keras_adv.attacks.mim import MIM
@@ -22,6 +23,7 @@ from keras_adv.attacks.one_pixel import OnePixel
 from keras_adv.attacks.penalty import EAD, LBFGS, CarliniWagner
 from keras_adv.attacks.pgd import PGD
 from keras_adv.attacks.primal_dual import PDGD, PDPGD
+from keras_adv.attacks.sigma_zero import SigmaZero
 from keras_adv.attacks.sparsefool import SparseFool
 from keras_adv.attacks.square import Square
 from keras_adv.attacks.task import Examples, Task
@@ -34,6 +36,7 @@ __all__ = [
     "EAD",
     "FAB",
     "FGSM",
+    "FMN",
     "JSMA",
     "LBFGS",
     "MIM",
@@ -54,6 +57,7 @@ __all__ = [
     "MinimalAttack",
     "Objective",
     "OnePixel",
+    "SigmaZero",
     "SparseFool",
     "Square",
     "Task",

@@ -45,23 +45,23 @@ class L0(Threat):
     pixels: bool = option(default=True)
     operator: str = option(default="l2/3", choices=("l0", "l2/3"))
 
-    def _groups(self, v: Tensor) -> Tensor:
-        """(B, groups, values of a group)."""
+    def groups(self, v: Tensor) -> Tensor:
+        """v (B, H, W, C) as (B, groups, values of a group): what counts as one change, pixels or values."""
         return ops.reshape(v, (ops.shape(v)[0], -1, v.shape[-1] if self.pixels else 1))
 
     def _keep(self, v: Tensor, score: Tensor, count: Tensor) -> Tensor:
-        grouped = self._groups(v)
+        grouped = self.groups(v)
         return ops.reshape(grouped * mask_of_largest(score, count)[:, :, None], ops.shape(v))
 
     def norm(self, delta: Tensor) -> Tensor:
-        changed = ops.max(ops.abs(self._groups(delta)), axis=2) > 0
+        changed = ops.max(ops.abs(self.groups(delta)), axis=2) > 0
         return ops.sum(ops.cast(changed, "float32"), axis=1)
 
     def dual(self, g: Tensor) -> Tensor:
-        return ops.max(ops.sum(ops.abs(self._groups(g)), axis=2), axis=1)
+        return ops.max(ops.sum(ops.abs(self.groups(g)), axis=2), axis=1)
 
     def steepest(self, g: Tensor) -> Tensor:
-        return self._keep(ops.sign(g), ops.sum(ops.abs(self._groups(g)), axis=2), 1)
+        return self._keep(ops.sign(g), ops.sum(ops.abs(self.groups(g)), axis=2), 1)
 
     def ascent(self, g: Tensor, x: Tensor) -> Tensor:
         """g / |g|_2: a dense step, of which `project` keeps the largest (PGD_0, arXiv:1909.05040)."""
@@ -72,7 +72,7 @@ class L0(Threat):
         return ops.cast(ops.floor(ops.convert_to_tensor(self.radius(eps), "float32")), "int32")
 
     def project_to_ball(self, delta: Tensor, eps: Tensor | None = None) -> Tensor:
-        size = ops.sum(ops.square(self._groups(delta)), axis=2)
+        size = ops.sum(ops.square(self.groups(delta)), axis=2)
         return self._keep(delta, size, self._count(eps))
 
     def project(self, x: Tensor, origin: Tensor, eps: Tensor | None = None) -> Tensor:
@@ -81,17 +81,17 @@ class L0(Threat):
         if self.eps is None and eps is None:
             return boxed
         lost = ops.square(x - origin) - ops.square(x - boxed)
-        return origin + self._keep(boxed - origin, ops.sum(self._groups(lost), axis=2), self._count(eps))
+        return origin + self._keep(boxed - origin, ops.sum(self.groups(lost), axis=2), self._count(eps))
 
     def sample(self, origin: Tensor, seeds: Tensor, eps: Tensor | None = None) -> Tensor:
         shape = tuple(origin.shape[1:])
         other = noise.uniform(noise.fold(seeds, 1), shape)
         lot = noise.uniform(noise.fold(seeds, 2), shape)
-        score = ops.max(self._groups(lot), axis=2)
+        score = ops.max(self.groups(lot), axis=2)
         return ops.clip(origin + self._keep(other - origin, score, self._count(eps)), 0.0, 1.0)
 
     def prox(self, v: Tensor, weight: Tensor) -> Tensor:
-        grouped = self._groups(v)
+        grouped = self.groups(v)
         if self.operator == "l0":  # a group is kept if its |v|_2^2 / 2 pays for the weight of one count
             kept = ops.sum(ops.square(grouped), axis=2) > 2.0 * weight[:, None]
             return ops.reshape(grouped * ops.cast(kept, "float32")[:, :, None], ops.shape(v))
@@ -104,7 +104,7 @@ class L0(Threat):
 
     def project_to_plane(self, x: Tensor, w: Tensor, b: Tensor) -> Tensor:
         way = way_to_plane(x, w, b)
-        worth = ops.sum(self._groups(ops.reshape(way.gain * way.free, ops.shape(x))), axis=2)
+        worth = ops.sum(self.groups(ops.reshape(way.gain * way.free, ops.shape(x))), axis=2)
         size = x.shape[-1] if self.pixels else 1
         # values of one pixel stay together: they share the pixel's worth
         order_by = ops.reshape(ops.repeat(worth[:, :, None], size, axis=2), ops.shape(way.gain))

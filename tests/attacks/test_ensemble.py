@@ -9,10 +9,8 @@ from keras_adv import InvalidInput, attack, registry
 AA = "autoattack(threat={}, steps=20, queries=150)"
 
 
-@pytest.mark.parametrize(
-    "threat",
-    ["linf(eps=0.1)", pytest.param("l1(eps=3)", marks=pytest.mark.slow)],  # two lists of parts
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("threat", ["linf(eps=0.1)", "l1(eps=3)"])  # two lists of parts
 def test_autoattack_is_the_worst_of_its_parts(threat, net, digits):
     x, y = digits.test[0][:40], digits.test[1][:40]
     whole = attack(net, x, y, AA.format(threat))

@@ -21,12 +21,14 @@ SHARED_STREAMS = [
     "fab",
     "feature_adversary",
     "fgsm",
+    "fmn",
     "high_confidence",
     "jsma",
     "lbfgs",
     "mim",
     "pdgd",
     "pdpgd",
+    "sigma_zero",
     "sparsefool",
 ]
 """Attacks that draw as the three do, or not at all; all others are asked, a new one too."""

@@ -23,6 +23,9 @@ SPECS = {  # spec -> by what share the mean distance may lie above the optimum (
     "brendel_bethge(threat=l2(), steps=150)": (0.3, 0.02),
     "brendel_bethge(threat=l1(), steps=150)": (0.3, 0.02),
     "carlini_wagner(steps=200, initial=0.1)": (0.02, 0.02),
+    "fmn(steps=300)": (0.05, 0.02),
+    "fmn(threat=linf(), steps=300)": (0.05, 0.02),
+    "fmn(threat=l1(), steps=300)": (0.1, 0.02),
     "ead(steps=300, initial=0.1, beta=0.1)": (None, 0.02),  # so does MEDIAN
     "ddn(steps=200)": (None, 0.02),  # of many classes the cross-entropy does not point at the nearest
     "lbfgs(searches=10)": (None, 0.02),
@@ -35,6 +38,9 @@ EACH = {"fab": 1.01}
 
 
 SLOW = (
+    "carlini_wagner(steps=200, initial=0.1)",
+    "fmn(threat=linf(), steps=300)",
+    "fmn(threat=l1(), steps=300)",
     "brendel_bethge(threat=l2(), steps=150)",
     "ead(steps=300, initial=0.1, beta=0.1)",
     "lbfgs(searches=10)",

@@ -143,7 +143,8 @@ def game(digits):
     return run, run()
 
 
-@pytest.mark.parametrize("epoch", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("epoch", [1, 2])
 def test_a_game_of_two_phases_goes_on_from_the_border_and_from_within(epoch, game, tmp_path):
     run, whole = game
     with pytest.raises(KeyboardInterrupt):

@@ -55,6 +55,7 @@ def test_the_images_raise_the_divergence_within_the_ball_whatever_the_labels(stu
     np.testing.assert_allclose(others["adversarial"], batch["adversarial"], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_without_a_teacher_it_is_the_net_of_the_start_which_stands_still(student, digits):
     game, _, _ = step(RSLAD(), student, digits)
     start = [np.array(w) for w in student.get_weights()]
