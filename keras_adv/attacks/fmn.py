@@ -32,7 +32,7 @@ class FMN(MinimalAttack):
     Args:
         threat: any norm; its eps, if any, is where the robust accuracy is reported.
         steps: gradient steps (100 to 1000 in the paper).
-        step_size: l2 length a of the first step; None is 10 for linf, 1 for the others. The last has 1% of it.
+        step_size: l2 length a of the first step; None is 10 for linf, 1 for the others. At last 1% of it.
         gamma: share by which n changes in the first step.
         final_gamma: that of the last step.
 

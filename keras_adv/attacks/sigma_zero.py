@@ -81,13 +81,18 @@ class SigmaZero(MinimalAttack):
             hit
         )
 
+    def _groups(self, r: Tensor) -> Tensor:
+        threat = self.threat
+        assert isinstance(threat, L0)
+        return threat.groups(r)
+
     def _smooth_share(self, r: Tensor) -> Tensor:
         """(B,) the smooth count of changes over how many there may be."""
-        square = ops.sum(ops.square(self.threat.groups(r)), axis=2)
+        square = ops.sum(ops.square(self._groups(r)), axis=2)
         return ops.mean(square / (square + self.sigma), axis=1)
 
     def _undo_small(self, r: Tensor, threshold: Tensor) -> Tensor:
-        grouped = self.threat.groups(r)
+        grouped = self._groups(r)
         large = ops.max(ops.abs(grouped), axis=2, keepdims=True) >= threshold[:, None, None]
         return ops.reshape(ops.where(large, grouped, 0.0), ops.shape(r))
 
