@@ -34,9 +34,14 @@ def exit_with_error(message: object) -> None:
 INTERRUPTED = "interrupted: what is finished is kept; the same command goes on"
 
 
-def run(main: Callable[[], Any]) -> None:
-    """`absl.app.run` for scripts: a bad flag, bad input or a full disk is one line and exit code 2, Ctrl-C
-    one line and 130, SIGTERM in a training one line and 143."""
+def run(main: Callable[[], Any], module: str, about: str) -> None:
+    """`absl.app.run` for the command that a module has the flags of, and of which --help says `about`: a bad
+    flag, bad input or a full disk is one line and exit code 2, Ctrl-C one line and 130, SIGTERM in a training
+    one line and 143."""
+    sys.modules["__main__"].__doc__ = f"{about}\n"
+    for name in (module, __name__):  # what --help lists
+        for flag in FLAGS.get_flags_for_module(name):
+            FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
     def parse(args: Sequence[str]) -> list[str]:
         try:
@@ -74,6 +79,15 @@ def _of_the_disk(error: BaseException) -> str | None:
     if full in str(error):  # h5py and TensorFlow pass it on in errors of their own
         return full
     return str(error) if isinstance(error, OSError) else None
+
+
+def number(name: str, text: str) -> float:
+    """The number that a text says, 8/255 too. Raises InvalidInput where it is none."""
+    over, _, under = text.partition("/")
+    try:
+        return float(over) / float(under or 1)
+    except (ValueError, ZeroDivisionError) as error:
+        raise invalid(name, "a number", text) from error
 
 
 def show(table: Table) -> None:

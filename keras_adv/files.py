@@ -18,9 +18,14 @@ LOCK = ".lock"
 
 def write_text(path: Path, text: str) -> None:
     """Writes a file beside `path` and renames it into place: a kill or a full disk leaves the one before."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """The same for bytes."""
     part = path.with_name(f"{path.name}.part")
     try:
-        part.write_text(text, encoding="utf-8")
+        part.write_bytes(content)
         os.replace(part, path)
     except OSError:
         part.unlink(missing_ok=True)

@@ -48,6 +48,7 @@ LAYERS = [
     ("recipes", "callbacks", "feeding", "engine", "fit"),
     ("run_folder", "training", "serving", "pages", "tuning", "bench"),
     ("cli",),
+    ("commands", "__main__"),
 ]
 FREE = {"backend", "data", "serving"}
 FILES = sorted(ROOT.rglob("*.py"))
@@ -64,7 +65,7 @@ def room(path):
 
 
 def level(name):
-    if name in ("__init__", "_version"):
+    if name in ("__init__", "_version", "_quiet"):
         return len(LAYERS) if name == "__init__" else 0
     return next(i for i, rooms in enumerate(LAYERS) if name in rooms)
 

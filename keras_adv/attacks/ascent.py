@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from keras import ops
 
 from keras_adv import noise
 from keras_adv.arrays import Tensor, expand_like
-from keras_adv.attacks.base import Passes, State
+from keras_adv.attacks.base import Attack, Passes, State
 from keras_adv.attacks.contracts import BoundedAttack
 from keras_adv.attacks.objectives import CrossEntropy, Objective
 from keras_adv.attacks.task import Task
@@ -109,7 +110,10 @@ class ProjectedAscent(ObjectiveAscent):
         return g, {}
 
     def start(self, task: Task) -> State:
-        return {**self._first(task, task.seeds), **self.reference_state(task)}
+        state = {**self._first(task, task.seeds), **self.reference_state(task)}
+        if task.examples.first is not None:
+            state["x"] = self.threat.project(task.examples.first, task.x, task.eps)
+        return state
 
     def _first(self, task: Task, seeds: Tensor) -> State:
         return {"x": self.first_point(task, seeds), **self.memory(task)}
@@ -142,3 +146,8 @@ class IteratedAscent(ProjectedAscent):
     @property
     def step_length(self) -> float:
         return 2.5 / self.steps if self.step_size is None else self.step_size
+
+    def continued(self) -> Attack:
+        """A third of the steps, three times as long."""
+        steps = math.ceil(self.steps / 3)
+        return self.replace(steps=steps, step_size=self.step_length * self.steps / steps)

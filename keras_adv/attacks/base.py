@@ -112,6 +112,11 @@ class Attack(Spec):
         del classes
         return (self,)
 
+    def continued(self) -> Attack | None:
+        """The attack that goes on, in another ball, from images that this one has found (`Examples.first`);
+        None where it has no such form."""
+        return None
+
     def start(self, task: Task) -> State:
         """The state before the first step: tensors with one row for each image.
 

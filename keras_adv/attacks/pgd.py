@@ -5,6 +5,7 @@ from __future__ import annotations
 from keras_adv import noise
 from keras_adv.arrays import Tensor
 from keras_adv.attacks.ascent import IteratedAscent
+from keras_adv.attacks.base import Attack
 from keras_adv.attacks.task import Task
 from keras_adv.registry import option, register
 
@@ -44,6 +45,9 @@ class PGD(IteratedAscent):
     def rounds(self) -> int:
         # between two restarts the last iterate gets a round of its own to be looked at
         return self.restarts * (self.steps + 1) - 1
+
+    def continued(self) -> Attack:
+        return super().continued().replace(restarts=1)
 
     def first_point(self, task: Task, seeds: Tensor) -> Tensor:
         first = self.threat.sample(task.x, seeds, task.eps) if self.random_start else task.x

@@ -36,6 +36,8 @@ class Examples(NamedTuple):
         target: (N,) int32 classes to reach, or None: any class but y will do.
         guide: (N, H, W, C) images whose features are to be imitated, for the attacks that are `guided`, or
             None.
+        first: (N, H, W, C) images to start from in place of the attack's own start, for those that
+            `Attack.continued` gives, or None.
     """
 
     x: Tensor
@@ -45,6 +47,7 @@ class Examples(NamedTuple):
     eps: Tensor | None = None
     target: Tensor | None = None
     guide: Tensor | None = None
+    first: Tensor | None = None
 
     @classmethod
     def of_batch(cls, x: Tensor, y: Tensor, seed: Any = 0, **goals: Any) -> Examples:

@@ -1,4 +1,4 @@
-"""Robust accuracy and perturbation sizes, as a table and as JSON."""
+"""Robust accuracy and perturbation sizes, fit for JSON."""
 
 from __future__ import annotations
 
@@ -11,29 +11,21 @@ from typing import Any
 import keras
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import Progress, TaskID
-from rich.table import Table
-from scipy import stats
 
 from keras_adv import registry, validate
 from keras_adv.arrays import in_float32
 from keras_adv.attacks import Attack
-from keras_adv.evaluation import certified, goals
+from keras_adv.evaluation import certified, curves, goals
 from keras_adv.evaluation.image_set import ImageSet, classify
 from keras_adv.evaluation.masking import flags_of, result_flags
-from keras_adv.evaluation.runner import Result, attack_examples
+from keras_adv.evaluation.records import Record, interval, save, worst_cases
+from keras_adv.evaluation.runner import attack_examples
 from keras_adv.threats import Linf, Threat
 from keras_adv.validate import invalid
 
 
-def interval(hits: int, n: int) -> list[float]:
-    """95% Wilson interval of a share."""
-    low, high = stats.binomtest(int(hits), int(n)).proportion_ci(method="wilson")
-    return [round(float(low), 4), round(float(high), 4)]
-
-
-def summary(chosen: Attack, result: Result, x: np.ndarray) -> dict[str, Any]:
+def summary(record: Record, x: np.ndarray) -> dict[str, Any]:
     """One row of the results of an attack on images x.
 
     robust_accuracy counts images classified correctly both clean and attacked, over all images; for a minimal
@@ -43,13 +35,12 @@ def summary(chosen: Attack, result: Result, x: np.ndarray) -> dict[str, Any]:
     reach the confidence asked for, are in no norm: not_found counts them (the thesis counts their last try).
     For a random net over_draws has the robust accuracy of single draws: mean, and the range of 95% of them.
     """
+    chosen, result, near = record.attack, record.result, record.near
     n, eps = len(result.clean), chosen.threat.eps
     found = result.clean & result.success
     norms = result.distance[found]
     sizes = np.asarray(chosen.threat.norm(x[found])) if len(norms) else norms
-    near = np.full(n, True) if chosen.contract == "bounded" else result.distance <= (eps or 0.0)
-    beaten = found & near
-    held = None if eps is None else int((result.clean & ~beaten).sum())
+    held = None if eps is None else int(record.held.sum())
     row: dict[str, Any] = {"parts": result.parts} if result.parts else {}
     if chosen.contract == "minimal":
         row["not_found"] = int((result.clean & ~result.success).sum())
@@ -97,6 +88,8 @@ def evaluate(
     certify: Threat | str | None = None,
     shard: str | None = None,
     merge: bool = False,
+    eps: Any = None,
+    records: Path | str | None = None,
 ) -> dict[str, Any]:
     """Clean accuracy and one row for each attack (see `summary` for the definitions).
 
@@ -116,15 +109,22 @@ def evaluate(
             the results. Parts may run at the same time, on several machines that share that folder.
         merge: attack nothing: put together what `resume` has of all shards. It is what the call without
             `shard` would tell, but for the seconds and the rounding of float32 in batches of another size.
+        eps: several radii, in place of those of the attacks' threats, which must be of one norm: the rows are
+            of the largest, and each has the "curve" over all (see `curves`). The largest ball costs what it
+            costs alone, each smaller one only what an attack on the images takes that the next larger broke;
+            PGD, BIM and MIM go on there from the images they have found, in a third of the steps.
+        records: file.npz to write with what each attack did to each image (see `records.save`).
 
     Returns:
         {"n", "clean_accuracy", "clean_interval", "attacks": [a `summary` for each attack], "flags"}, fit for
         JSON; flags are sentences that put the figures in doubt, of the model and, in its row, of an attack.
-        With `certify` also "certified": {"threat", "accuracy", "interval"}.
+        Where attacks share a threat also "worst": [{"threat", "attacks", "robust_accuracy", "interval"}], the
+        worst case over them, image by image. With `certify` also "certified": {"threat", "accuracy",
+        "interval"}.
 
     Raises:
         InvalidInput: as `attack`; every attack is parsed before the first one starts. `merge` before all
-            shards have ended.
+            shards have ended; several radii with shards, or with attacks of several norms.
 
     >>> import keras_adv
     >>> model = keras_adv.zoo.load("critic_lenet_digits")
@@ -136,9 +136,10 @@ def evaluate(
         raise invalid("attacks", "attacks or their specs", attacks)
     listed = [attacks] if isinstance(attacks, (str, Attack)) else attacks
     chosen = [registry.parse("attack", a) for a in listed]
-    folder = None if resume is None else validate.output_folder(resume, "resume")
-    if folder is None and (shard is not None or merge):
-        raise invalid("resume", "a folder, with `shard` or `merge`", resume)
+    radii = None if eps is None else curves.check_radii(chosen, eps)
+    if radii is not None:
+        chosen = [one.replace(threat=one.threat.replace(eps=radii[-1])) for one in chosen]
+    folder = _folder(resume, shard, merge, radii)
     images = classify(model, x, y, batch_size, seed)
     mine = shard_rows(shard, len(images.x))
     ball = None if certify is None else certified.check(model, certify)
@@ -146,30 +147,57 @@ def evaluate(
         goals.check_goal(one, images, targets)
     how = {"batch_size": batch_size, "folder": folder, "only": mine, "finished": merge}
     with Progress(console=Console(stderr=True), transient=True, disable=not verbose) as bar:
-        rows = [_row(model, images, one, targets, seed, bar, **how) for one in chosen]
+        found = [_attacked(model, images, one, targets, seed, bar, radii, **how) for one in chosen]
+    if records is not None:
+        save(Path(records), model, images, mine, [record for record, _ in found], batch_size)
     images = images.take(mine)
     count = int(images.correct.sum())
     return {
         "n": len(images.x),
         "clean_accuracy": count / len(images.x),
         "clean_interval": interval(count, len(images.x)),
-        "attacks": rows,
+        "attacks": [_row(model, images, *one) for one in found],
         "flags": flags_of(model, images),
+        **({"worst": worst} if (worst := worst_cases([record for record, _ in found])) else {}),
         **({} if ball is None else {"certified": _certified(model, images, ball, batch_size)}),
     }
 
 
-def _row(
-    model: keras.Model, images: ImageSet, one: Attack, targets: Any, seed: int, bar: Progress, **how: Any
-) -> dict[str, Any]:
-    """The row of one attack, on the images that `how` says (see `attack_examples`)."""
+def _folder(resume: Any, shard: str | None, merge: bool, radii: Any) -> Path | None:
+    folder = None if resume is None else validate.output_folder(resume, "resume")
+    if folder is None and (shard is not None or merge):
+        raise invalid("resume", "a folder, with `shard` or `merge`", resume)
+    if radii is not None and (shard is not None or merge):
+        raise invalid("eps", "None, with `shard` or `merge`", radii)
+    return folder
+
+
+def _attacked(
+    model: keras.Model,
+    images: ImageSet,
+    one: Attack,
+    targets: Any,
+    seed: int,
+    bar: Progress,
+    radii: list[float] | None,
+    **how: Any,
+) -> tuple[Record, dict[str, Any]]:
+    """One attack on the images that `how` says (see `attack_examples`), and what its row has besides."""
     rows = how["only"]
     total = int(rows.sum())
     tick = functools.partial(_tick, bar, bar.add_task(one.name, total=total))
     examples = goals.make_examples(one, images, seed, None, targets)
-    result = attack_examples(model, images, examples, one, progress=tick, **how).take(rows)
+    result = attack_examples(model, images, examples, one, progress=tick, **how)
     tick(total, total)
-    return {**summary(one, result, images.x[rows]), "flags": result_flags(model, result)}
+    if radii is None:
+        return Record(one, result.take(rows)), {}
+    how = {name: how[name] for name in ("batch_size", "folder")}
+    least, passes = curves.least_radii(model, images, examples, one, result, radii, **how)
+    return Record(one, result, least), {"curve": curves.curve(least, radii, passes)}
+
+
+def _row(model: keras.Model, images: ImageSet, record: Record, more: dict[str, Any]) -> dict[str, Any]:
+    return {**summary(record, images.x), "flags": result_flags(model, record.result), **more}
 
 
 def shard_rows(shard: str | None, n: int) -> np.ndarray:
@@ -195,33 +223,3 @@ def _certified(model: keras.Model, images: ImageSet, threat: Linf, batch_size: i
 
 def _tick(bar: Progress, task: TaskID, done: int, total: int) -> None:
     bar.update(task, completed=done, total=total)
-
-
-def table(results: dict[str, Any], title: str = "") -> Table:
-    """The results as a rich table."""
-    proof = results.get("certified")
-    proved = [f"certified under {proof['threat']}: {proof['accuracy']:.2%}"] if proof else []
-    made = Table(
-        title=escape(title) or None,
-        caption=", ".join([f"clean accuracy {results['clean_accuracy']:.2%}, n = {results['n']}", *proved]),
-    )
-    for column in ("attack", "robust acc", "success", "mean norm", "median", "passes", "seconds"):
-        made.add_column(column, justify="left" if column == "attack" else "right", overflow="fold")
-    warned = [flag for part in (results, *results["attacks"]) for flag in part.get("flags", [])]
-    if warned:
-        made.caption = f"{made.caption}\n" + "\n".join(escape(f"warning: {flag}") for flag in warned)
-    for row in results["attacks"]:
-        made.add_row(
-            escape(row["spec"]),
-            _text(row["robust_accuracy"], "{:.2%}"),
-            f"{row['success_rate']:.2%}",
-            _text(row["mean_norm"], "{:.4f}"),
-            _text(row["median_norm"], "{:.4f}"),
-            f"{row['gradients_per_image']:.1f}",
-            f"{row['seconds']:.1f}",
-        )
-    return made
-
-
-def _text(value: float | None, form: str) -> str:
-    return "-" if value is None else form.format(value)

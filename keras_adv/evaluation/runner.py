@@ -42,6 +42,7 @@ class Result(NamedTuple):
         success: bool, `images` are misclassified (so true where `clean` is false), or reach their target.
         distance: norm of the change in the attack's threat.
         passes: spent on the image: forward-backward, or forward for an attack without gradients.
+        forward_passes: those of `passes` that were forward alone.
         seconds: wall time of the whole run, compilation included.
         parts: for an attack of several parts, spec -> images standing after it; else empty.
         verdicts: of a random net (N, draws) bool, whether `images` are misclassified in each of the fresh
@@ -53,6 +54,7 @@ class Result(NamedTuple):
     success: np.ndarray
     distance: np.ndarray
     passes: np.ndarray
+    forward_passes: np.ndarray
     seconds: float
     parts: dict[str, int]
     verdicts: np.ndarray | None = None
@@ -65,7 +67,7 @@ class Result(NamedTuple):
         return self._replace(**kept, parts=self.parts if rows.all() else {})
 
 
-_PER_IMAGE = ("images", "clean", "success", "distance", "passes", "verdicts")
+_PER_IMAGE = ("images", "clean", "success", "distance", "passes", "forward_passes", "verdicts")
 
 
 @in_float32()
@@ -175,7 +177,7 @@ class _Run:
         self.images, self.clean, self.logits = images.x.copy(), images.correct, images.logits
         self.random = images.random
         self.success, self.distance = ~self.clean, np.zeros(len(images.y), "float32")
-        self.passes = np.zeros(len(images.y), "int64")
+        self.passes, self.forward_passes = np.zeros((2, len(images.y)), "int64")
         self.parts: dict[str, int] = {}
         self.verdicts = np.zeros((len(images.y), JUDGING_DRAWS), bool) if images.random else None
 
@@ -192,9 +194,7 @@ class _Run:
         journal = Journal(folder, self._answers(folder), registry.spec(part), number, self.model, *examples)
         for done in self._finish(part, examples, queue, journal):
             self.images[done.rows] = done.images
-            each = part.round_cost(self.classes) + (COMPARING_DRAWS if self.random else 0)
-            self.passes[done.rows] += done.rounds * each
-            self.passes[done.rows] += part.start_cost(self.classes)
+            self._count(part, done)
             if self.progress is not None:
                 queue = queue[~np.isin(queue, done.rows)]
                 total = int(self.only.sum())
@@ -202,6 +202,13 @@ class _Run:
         self._verify(examples)
         name = registry.spec(part)
         self.parts[name if name not in self.parts else f"{name} #{number + 1}"] = len(self.standing)
+
+    def _count(self, part: Attack, done: Finished) -> None:
+        judging = COMPARING_DRAWS if self.random else 0
+        each, first = part.round_cost(self.classes) + judging, part.start_cost(self.classes)
+        self.passes[done.rows] += done.rounds * each + first
+        each, first = (p.get("forward", 0) for p in (part.passes_per_round, part.passes_at_start))
+        self.forward_passes[done.rows] += done.rounds * (each + judging) + first
 
     def _answers(self, folder: Path | None) -> np.ndarray:
         """What the model computes, as far as a journal needs it: a net without a config, or with a function
@@ -259,4 +266,4 @@ class _Run:
         """What the parts have done, in these seconds."""
         parts = self.parts if len(self.parts) > 1 else {}
         found = (self.images, self.clean, self.success, self.distance)
-        return Result(*found, self.passes, seconds, parts, self.verdicts)
+        return Result(*found, self.passes, self.forward_passes, seconds, parts, self.verdicts)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from keras_adv import attack, evaluate
-from keras_adv.evaluation.report import interval, table
+from keras_adv.evaluation.records import interval
+from keras_adv.evaluation.tables import table
 
 
 def test_robust_accuracy_falls_with_eps_to_zero(net, digits):

@@ -1,0 +1,35 @@
+"""The command lines, `keras-adv NAME` or `python scripts/NAME.py`: a file each, with its flags."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from keras_adv import _quiet
+
+with _quiet.imports():
+    from keras_adv import cli
+
+NAMES = ("train", "evaluate", "search", "export", "bench", "zoo", "unpack")
+"""What `keras-adv` runs; docs is for a checkout alone."""
+
+
+def run(name: str) -> None:
+    """Runs a command with the flags of the process."""
+    command = importlib.import_module(f"keras_adv.commands.{name}")
+    command.define()
+    cli.run(command.main, command.__name__, str(command.__doc__))
+
+
+def main() -> None:
+    """`keras-adv NAME --flag=value`."""
+    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if name in NAMES:
+        sys.argv[:2] = [f"keras-adv {name}"]
+        return run(name)
+    said = "usage: keras-adv NAME --flag=value; keras-adv NAME --help. NAME is one of " + ", ".join(NAMES)
+    if name in ("--help", "-h", "help"):
+        print(said)
+        return None
+    print(f"error: {said}. Received: {name!r}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,107 @@
+"""Attacks a trained model: python scripts/evaluate.py --model=critic_lenet_digits
+
+Prints a table; with --out=DIR also writes DIR/results.json and records.npz (what each attack did to each
+image), and goes on where a killed run stopped. Two models, --model=A --model=B, are attacked on the same
+images and compared; what belongs to B is in DIR/2. eps is in units of [0, 1].
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+import keras_adv
+from keras_adv import cli, files, registry
+from keras_adv.evaluation import goals, journal, records
+from keras_adv.evaluation.tables import comparison_table, curve_table, table
+from keras_adv.validate import invalid
+
+FLAGS = flags.FLAGS
+
+
+def define() -> None:
+    """The flags of this command."""
+    flags.DEFINE_multi_string("model", None, "a zoo name, a run folder, or FILE.keras", required=True)
+    flags.DEFINE_string("data", None, "digits, a TFDS name, FILE.npz or a folder; default: the card's")
+    flags.DEFINE_enum("split", "test", ["test", "validation", "train"], "which images")
+    flags.DEFINE_integer("n", 1000, "how many images, the first of the split", lower_bound=1)
+    flags.DEFINE_multi_string(
+        "attack", ["pgd(threat=linf(eps=0.1), steps=40)", "deepfool()"], f"one of {cli.names('attack')}"
+    )
+    flags.DEFINE_multi_string("adaptive", [], "threat: also the attack on the model's own defense")
+    flags.DEFINE_list("eps", None, "several radii, 0.01,0.02,0.05: the curve of the robust accuracy")
+    flags.DEFINE_string("certify", None, "threat: also the certified accuracy, linf(eps=0.3) say")
+    flags.DEFINE_enum("targets", None, list(goals.WORDS), "class to reach; none: any mistake will do")
+    flags.DEFINE_integer("batch_size", 256, "images at a time", lower_bound=1)
+    flags.DEFINE_integer("seed", 0, "of random starts", lower_bound=0)
+    flags.DEFINE_string("shard", None, "2/8: attack the second of eight parts alone; --out keeps it")
+    flags.DEFINE_bool("merge", False, "put together what --out has of all shards")
+    flags.DEFINE_string("out", None, "folder for results.json; none is written without it")
+    flags.DEFINE_bool("card", False, "add what is measured to the card of --model, a run folder")
+
+
+def main() -> None:
+    """Runs it, with the flags as they are given."""
+    _check()
+    radii = None if FLAGS.eps is None else [cli.number("eps", text) for text in FLAGS.eps]
+    first = FLAGS.model[0]
+    data = keras_adv.data.load(source := FLAGS.data or cli.data_of(first))
+    x, y = (np.asarray(part[: FLAGS.n]) for part in data.split(FLAGS.split))
+    if FLAGS.card:
+        cli.card_of(first).check_images(data.name, FLAGS.split, len(x))
+    attacks = [registry.parse("attack", spec) for spec in FLAGS.attack]
+    with contextlib.ExitStack() as stack:
+        made = []
+        for number, name in enumerate(FLAGS.model):
+            out = FLAGS.out if not FLAGS.out or not number else f"{FLAGS.out}/{number + 1}"
+            kept = Path(out or stack.enter_context(tempfile.TemporaryDirectory())) / "records.npz"
+            made.append(kept)
+            own = [*attacks, *cli.adaptive_attacks(name, FLAGS.adaptive)]
+            _one(name, own, x, y, {"eps": radii, "records": kept}, source, out)
+        if len(made) > 1:
+            found = records.compare(*map(records.load, made))
+            cli.show(comparison_table(found, *FLAGS.model))
+
+
+def _check() -> None:
+    if len(FLAGS.model) > 2:
+        raise invalid("model", "one, or two to compare", FLAGS.model)
+    several = len(FLAGS.model) > 1
+    if several and (FLAGS.card or FLAGS.shard or FLAGS.merge or FLAGS.adaptive):
+        raise invalid("model", "one, with --card, --shard, --merge or --adaptive", FLAGS.model)
+    if FLAGS.card and not Path(FLAGS.model[0]).is_dir():
+        raise invalid("model", "a run folder, with --card", FLAGS.model[0])
+    if FLAGS.card and FLAGS.targets:
+        raise invalid("targets", "none, with --card", FLAGS.targets)
+    if FLAGS.shard and (FLAGS.merge or FLAGS.card):
+        raise invalid("shard", "none, with --merge or --card", FLAGS.shard)
+
+
+def _one(
+    name: str, attacks: list[Any], x: Any, y: Any, more: dict[str, Any], source: str, out: str | None
+) -> None:
+    """Evaluates one model, prints its tables and writes what --out and --card ask for."""
+    model = keras_adv.zoo.open(name)
+    file, partial = cli.results_in(out, bool(FLAGS.shard or FLAGS.merge))
+    same = ("targets", "batch_size", "seed", "certify", "shard", "merge")
+    options = {"resume": partial, **more, **{flag: FLAGS[flag].value for flag in same}}
+    if FLAGS.shard:
+        options.pop("records")
+    results = keras_adv.evaluate(model, x, y, attacks, verbose=True, **options)
+    results = {"model": name, "data": source, "targets": FLAGS.targets, **results}
+    cli.show(table(results, f"{name} on {source}"))
+    if (curves := curve_table(results)) is not None:
+        cli.show(curves)
+    if FLAGS.card:
+        cli.card_of(name).with_attacks(results).save(Path(name))
+    if file and partial and not FLAGS.shard:
+        files.write_text(file, json.dumps(results, indent=1) + "\n")
+        print(file)
+    if partial and not (FLAGS.shard or FLAGS.merge):  # other attacks may have shards there
+        journal.clear(partial)

@@ -1,0 +1,74 @@
+"""Results of evaluations as tables on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+
+def table(results: dict[str, Any], title: str = "") -> Table:
+    """A row for each attack, and one for each threat that several share."""
+    proof = results.get("certified")
+    proved = [f"certified under {proof['threat']}: {proof['accuracy']:.2%}"] if proof else []
+    made = Table(
+        title=escape(title) or None,
+        caption=", ".join([f"clean accuracy {results['clean_accuracy']:.2%}, n = {results['n']}", *proved]),
+    )
+    for column in ("attack", "robust acc", "success", "mean norm", "median", "passes", "seconds"):
+        made.add_column(column, justify="left" if column == "attack" else "right", overflow="fold")
+    warned = [flag for part in (results, *results["attacks"]) for flag in part.get("flags", [])]
+    if warned:
+        made.caption = f"{made.caption}\n" + "\n".join(escape(f"warning: {flag}") for flag in warned)
+    for row in results["attacks"]:
+        made.add_row(
+            escape(row["spec"]),
+            _text(row["robust_accuracy"], "{:.2%}"),
+            f"{row['success_rate']:.2%}",
+            _text(row["mean_norm"], "{:.4f}"),
+            _text(row["median_norm"], "{:.4f}"),
+            f"{row['gradients_per_image']:.1f}",
+            f"{row['seconds']:.1f}",
+        )
+    for row in results.get("worst", []):
+        several = f"worst of {len(row['attacks'])} in {row['threat']}"
+        made.add_row(escape(several), f"{row['robust_accuracy']:.2%}")
+    return made
+
+
+def curve_table(results: dict[str, Any]) -> Table | None:
+    """Robust accuracy at each radius and the area below, a row for each attack; None without curves."""
+    rows = [row for row in results["attacks"] if "curve" in row]
+    if not rows:
+        return None
+    made = Table(title="robust accuracy over eps")
+    made.add_column("attack", overflow="fold")
+    for name in (*(f"{r:.4g}" for r in rows[0]["curve"]["eps"]), "AUC"):
+        made.add_column(name, justify="right")
+    for row in rows:
+        shown = [f"{v:.1%}" for v in row["curve"]["robust_accuracy"]]
+        made.add_row(escape(row["spec"]), *shown, f"{row['curve']['auc']:.3f}")
+    return made
+
+
+def comparison_table(differences: Sequence[dict[str, Any]], first: str, second: str) -> Table:
+    """What `records.compare` found, a row for each attack."""
+    made = Table(title=escape(f"{first} against {second}, on the same images"))
+    for column in ("attack", "difference", "95% interval", "only the first holds", "only the second"):
+        made.add_column(column, justify="left" if column == "attack" else "right", overflow="fold")
+    for row in differences:
+        low, high = row["interval"]
+        made.add_row(
+            escape(row["spec"]),
+            f"{row['difference']:+.2%}",
+            f"{low:+.2%} to {high:+.2%}",
+            str(row["only_first"]),
+            str(row["only_second"]),
+        )
+    return made
+
+
+def _text(value: float | None, form: str) -> str:
+    return "-" if value is None else form.format(value)

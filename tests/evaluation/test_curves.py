@@ -1,0 +1,82 @@
+"""Robust accuracy at several radii."""
+
+import numpy as np
+import pytest
+from keras import ops
+from sampled import sampled
+
+from keras_adv import InvalidInput, attack, attacks, evaluate
+from keras_adv.attacks.task import Examples, Task, as_logits
+from keras_adv.evaluation import curves
+
+RADII = [0.05, 0.1, 0.2]
+
+
+@pytest.fixture
+def images(digits):
+    return digits.test[0][:90], digits.test[1][:90]
+
+
+def test_the_largest_radius_is_the_attack_alone_and_the_rest_falls_towards_it(net, images):
+    (row,) = evaluate(net, *images, "pgd(threat=linf(eps=0.01), steps=12)", eps=RADII[::-1])["attacks"]
+    (alone,) = evaluate(net, *images, "pgd(threat=linf(eps=0.2), steps=12)")["attacks"]
+    found = row.pop("curve")
+    for name in ("spec", "robust_accuracy", "mean_norm", "gradients_per_image"):
+        assert row[name] == alone[name]
+    robust = found["robust_accuracy"]
+    assert (
+        found["eps"] == RADII
+        and robust == sorted(robust, reverse=True)
+        and robust[-1] == row["robust_accuracy"]
+    )
+
+
+@pytest.mark.parametrize(
+    "spec", sampled(["pgd(steps=12)", "bim()", "fgsm()", "apgd(steps=12)"], "pgd(steps=12)")
+)
+def test_going_on_from_a_larger_ball_breaks_as_many_as_starting_anew(spec, net, images):
+    (row,) = evaluate(net, *images, spec, eps=RADII)["attacks"]
+    one = spec.replace("(", "(threat=linf(eps={}), ")
+    fresh = [evaluate(net, *images, one.format(r))["attacks"][0]["robust_accuracy"] for r in RADII]
+    assert np.all(np.array(row["curve"]["robust_accuracy"]) <= np.array(fresh) + 0.05)
+
+
+def test_a_minimal_attack_tells_by_its_norms_alone(net, images):
+    (row,) = evaluate(net, *images, "deepfool(threat=linf())", eps=RADII)["attacks"]
+    result = attack(net, *images, "deepfool(threat=linf())")
+    held = [float((result.clean & ~(result.success & (result.distance <= r))).mean()) for r in RADII]
+    assert row["curve"]["robust_accuracy"] == pytest.approx(held) and row["curve"]["passes"] == 0
+
+
+def test_the_area_is_that_of_the_broken_line_from_the_clean_accuracy():
+    least = np.array([0.0, 0.1, 0.2, np.inf])
+    found = curves.curve(least, [0.1, 0.2], 8)
+    assert found["robust_accuracy"] == [0.5, 0.25] and found["passes"] == 2
+    assert found["auc"] == pytest.approx((0.5 * (0.75 + 0.5) + 0.5 * (0.5 + 0.25)) / 2)
+    assert curves.curve(least, [0.0, 0.2], 0)["auc"] == pytest.approx((0.75 + 0.25) / 2)
+
+
+def test_an_attack_goes_on_in_a_third_of_its_steps_and_starts_from_what_it_is_given(net, images):
+    more = attacks.PGD(threat="linf(eps=0.2)", steps=9, restarts=4, step_size=0.1).continued()
+    assert (more.steps, more.restarts, more.step_size) == (3, 1, pytest.approx(0.3))
+    assert attacks.FGSM().continued() is None
+    x, y = (ops.convert_to_tensor(part) for part in images)
+    examples = Examples.of_batch(x, y, eps=more.threat.radii(x), first=x + 1.0)
+    first = more.begin(Task(as_logits(net), examples))["x"]
+    np.testing.assert_allclose(first, np.clip(images[0] + 0.2, 0, 1), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"eps": []}, "`eps` must be the radii of a curve"),
+        ({"eps": 0.1}, "`eps` must be the radii of a curve"),
+        ({"eps": [-0.1]}, "`eps` must be at least 0"),
+        ({"eps": RADII, "attacks": ["fgsm()", "deepfool()"]}, "`attacks` must be of one norm"),
+        ({"eps": RADII, "shard": "1/2", "resume": "somewhere"}, "`eps` must be None, with `shard`"),
+    ],
+)
+def test_what_gives_no_curve_is_refused(options, said, net, images, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidInput, match=said):
+        evaluate(net, *images, **{"attacks": "fgsm()", **options})
