@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import builtins
+import fnmatch
 import os
+import re
 import shutil
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from keras_adv import artifact
+from keras_adv import artifact, registry
 from keras_adv.card import ModelCard
 from keras_adv.classifier import check_model
 from keras_adv.fingerprint import sha256
@@ -27,9 +29,35 @@ def roots() -> builtins.list[Path]:
     return [*([Path(given)] if given else []), here.parent / "zoo", here / "zoo_data"]
 
 
-def list() -> builtins.list[str]:
-    """Names of all entries."""
-    return sorted({p.parent.name for root in roots() for p in root.glob("[!.]*/card.json")})
+def list(pattern: str = "*", *, defense: str | None = None, threat: str | None = None) -> builtins.list[str]:
+    """Names of the entries, in alphabetical order.
+
+    Args:
+        pattern: of the names, as in a shell: "*cifar10*".
+        defense: only those that were trained by this one: "trades".
+        threat: only those whose training attacks images in this norm: "linf".
+
+    Raises:
+        InvalidInput: no such defense or threat.
+
+    >>> import keras_adv
+    >>> keras_adv.zoo.list("*cifar10*", defense="trades", threat="linf")
+    ['trades_resnet18_cifar10', 'trades_wrn_cifar10']
+    """
+    found = sorted({p.parent.name for root in roots() for p in root.glob("[!.]*/card.json")})
+    found = fnmatch.filter(found, pattern)
+    for kind, name in (("defense", defense), ("threat", threat)):
+        if name is not None:
+            one_of(kind, name, builtins.list(registry.registered(kind)))
+    return [name for name in found if _trained_by(name, defense, threat)]
+
+
+def _trained_by(name: str, defense: str | None, threat: str | None) -> bool:
+    if defense is None and threat is None:
+        return True
+    spec = registry.spec(registry.parse("recipe", card(name).recipe).defense, full=True)
+    of_threat = threat is None or re.search(rf"\b{threat}\(", spec)
+    return (defense is None or spec.startswith(f"{defense}(")) and bool(of_threat)
 
 
 def path(name: str) -> Path:

@@ -10,7 +10,7 @@ from keras_adv import _quiet
 with _quiet.imports():
     from keras_adv import cli
 
-NAMES = ("train", "evaluate", "search", "export", "bench", "zoo", "unpack")
+NAMES = ("train", "evaluate", "search", "export", "bench", "zoo", "report", "unpack")
 """What `keras-adv` runs; docs is for a checkout alone."""
 
 

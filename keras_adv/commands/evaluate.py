@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,9 @@ from absl import flags
 import keras_adv
 from keras_adv import cli, files, registry
 from keras_adv.evaluation import goals, journal, records
+from keras_adv.evaluation.auditing import AUDITED
 from keras_adv.evaluation.tables import comparison_table, curve_table, table
+from keras_adv.pages import reports
 from keras_adv.validate import invalid
 
 FLAGS = flags.FLAGS
@@ -43,6 +47,7 @@ def define() -> None:
     flags.DEFINE_string("shard", None, "2/8: attack the second of eight parts alone; --out keeps it")
     flags.DEFINE_bool("merge", False, "put together what --out has of all shards")
     flags.DEFINE_string("out", None, "folder for results.json; none is written without it")
+    flags.DEFINE_bool("report", False, "also audit the model, and write report.html into --out")
     flags.DEFINE_bool("card", False, "add what is measured to the card of --model, a run folder")
 
 
@@ -79,6 +84,8 @@ def _check() -> None:
         raise invalid("model", "a run folder, with --card", FLAGS.model[0])
     if FLAGS.card and FLAGS.targets:
         raise invalid("targets", "none, with --card", FLAGS.targets)
+    if FLAGS.report and (FLAGS.shard or not FLAGS.out):
+        raise invalid("report", "given with --out, and without --shard", FLAGS.report)
     if FLAGS.shard and (FLAGS.merge or FLAGS.card):
         raise invalid("shard", "none, with --merge or --card", FLAGS.shard)
 
@@ -95,13 +102,33 @@ def _one(
         options.pop("records")
     results = keras_adv.evaluate(model, x, y, attacks, verbose=True, **options)
     results = {"model": name, "data": source, "targets": FLAGS.targets, **results}
+    results["command"] = _command(name)
     cli.show(table(results, f"{name} on {source}"))
     if (curves := curve_table(results)) is not None:
         cli.show(curves)
     if FLAGS.card:
         cli.card_of(name).with_attacks(results).save(Path(name))
     if file and partial and not FLAGS.shard:
+        if FLAGS.report:
+            results["audit"] = keras_adv.audit(model, x, y, **_audited(attacks))
+            reports.write_report(file.with_name("report.html"), results, records.load(more["records"]))
+            print(file.with_name("report.html"))
         files.write_text(file, json.dumps(results, indent=1) + "\n")
         print(file)
     if partial and not (FLAGS.shard or FLAGS.merge):  # other attacks may have shards there
         journal.clear(partial)
+
+
+def _command(name: str) -> str:
+    """The command line that measures one model, without its attacks and what it writes."""
+    program = f"python {sys.argv[0]}" if sys.argv[0].endswith(".py") else sys.argv[0]
+    left_out = ("model", "attack", "adaptive", "out", "report", "card", "merge", "shard")
+    given = [flag for flag in FLAGS.get_key_flags_for_module(sys.argv[0]) if flag.present]
+    flags_again = [flag.serialize() for flag in given if flag.name not in left_out]
+    return f"{program} {shlex.join([f'--model={name}', *flags_again])}"
+
+
+def _audited(attacks: list[Any]) -> dict[str, Any]:
+    """The threat of the audit: that of the first attack which has one that an audit takes."""
+    threats = [attack.threat for attack in attacks if attack.threat.name in AUDITED]
+    return next(({"threat": threat} for threat in threats if threat.eps), {})

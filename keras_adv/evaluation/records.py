@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from keras_adv import registry, validate
 from keras_adv.attacks import Attack
@@ -75,35 +75,55 @@ def interval(hits: int, n: int) -> list[float]:
     return [round(float(low), 4), round(float(high), 4)]
 
 
+SHOWN = 60
+"""Images of an attack that are kept to be looked at, at most; equally many of each class."""
+
+
 def save(
     path: Path,
     model: keras.Model,
     images: ImageSet,
-    rows: np.ndarray,
     records: Sequence[Record],
+    index: np.ndarray,
     batch_size: int,
 ) -> None:
-    """Writes an npz file of one row an image.
+    """Writes an npz file of one row an image of a set, whose places in the whole set are `index`.
 
-    Arrays: `index` in the set, `label`, `prediction`; `spec` of the attacks, and of attack k `k_prediction`
-    on the image on offer, `k_success`, `k_held`, `k_norm`, `k_passes` (forward-backward; of attacks without
-    gradients 0), `k_forward_passes`, and with several radii `k_least_eps`.
+    Arrays: `index`, `label`, `prediction` and its `confidence`; `spec` of the attacks, and of attack k
+    `k_prediction` and `k_confidence` on the image on offer, `k_success`, `k_held`, `k_norm`, `k_passes`
+    (forward-backward; of attacks without gradients 0), `k_forward_passes`, with several radii `k_least_eps`;
+    and to be looked at `k_shown`, rows that it fooled, with `k_before` and `k_after`, their images in 256
+    levels.
     """
-    clean = np.asarray(predicted_class(images.logits))
-    kept: dict[str, Any] = {"index": np.flatnonzero(rows), "label": images.y[rows], "prediction": clean[rows]}
+    kept: dict[str, Any] = {"index": index, "label": images.y, **_decided("", images.logits)}
     kept["spec"] = np.array([registry.spec(one.attack) for one in records], dtype=str)
     for k, one in enumerate(records):
         result = one.result
-        fooled = np.asarray(predicted_class(logits_of(model, result.images, batch_size)))
-        kept[f"{k}_prediction"], kept[f"{k}_success"] = fooled, result.success
-        kept[f"{k}_held"], kept[f"{k}_norm"] = one.held, result.distance
+        kept |= _decided(f"{k}_", logits_of(model, result.images, batch_size))
+        kept |= {f"{k}_success": result.success, f"{k}_held": one.held, f"{k}_norm": result.distance}
         kept[f"{k}_passes"] = result.passes - result.forward_passes
         kept[f"{k}_forward_passes"] = result.forward_passes
         if one.least is not None:
             kept[f"{k}_least_eps"] = one.least
+        kept[f"{k}_shown"] = shown = _shown(result.clean & result.success, images)
+        for name, pictures in (("before", images.x), ("after", result.images)):
+            kept[f"{k}_{name}"] = np.round(255 * pictures[shown]).astype("uint8")
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **kept)
     write_bytes(path, buffer.getvalue())
+
+
+def _decided(name: str, logits: np.ndarray) -> dict[str, np.ndarray]:
+    chosen = np.asarray(predicted_class(logits))
+    confidence = special.softmax(logits.astype("float64"), axis=1).max(1)
+    return {f"{name}prediction": chosen, f"{name}confidence": confidence.astype("float32")}
+
+
+def _shown(fooled: np.ndarray, images: ImageSet) -> np.ndarray:
+    """Rows, by true class."""
+    of_each = max(1, SHOWN // images.classes)
+    rows = [np.flatnonzero(fooled & (images.y == label))[:of_each] for label in range(images.classes)]
+    return np.concatenate(rows)[:SHOWN]
 
 
 def load(path: Path | str) -> dict[str, np.ndarray]:

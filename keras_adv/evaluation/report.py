@@ -148,9 +148,10 @@ def evaluate(
     how = {"batch_size": batch_size, "folder": folder, "only": mine, "finished": merge}
     with Progress(console=Console(stderr=True), transient=True, disable=not verbose) as bar:
         found = [_attacked(model, images, one, targets, seed, bar, radii, **how) for one in chosen]
-    if records is not None:
-        save(Path(records), model, images, mine, [record for record, _ in found], batch_size)
     images = images.take(mine)
+    if records is not None:
+        measured = [record for record, _ in found]
+        save(Path(records), model, images, measured, np.flatnonzero(mine), batch_size)
     count = int(images.correct.sum())
     return {
         "n": len(images.x),

@@ -48,7 +48,7 @@ def table() -> str:
         results, findings = zoo.card(name).results, zoo.card(name).audit
         shown = [f"[{name}](zoo/{name}/README.md)", f"{results['clean_accuracy']:.1%}"]
         shown += [
-            *_held(results["attacks"]),
+            *most_attacked(results["attacks"]),
             _needed(results["attacks"]),
             "; ".join(findings) or "nothing found",
         ]
@@ -56,7 +56,7 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _held(rows: Sequence[dict[str, Any]]) -> tuple[str, str, str]:
+def most_attacked(rows: Sequence[dict[str, Any]]) -> tuple[str, str, str]:
     """(eps, robust accuracy under PGD, and under whatever leaves least) at the linf eps with the most
     attacks."""
     by_eps: dict[str, list[dict[str, Any]]] = {}

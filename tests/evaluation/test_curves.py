@@ -71,7 +71,7 @@ def test_an_attack_goes_on_in_a_third_of_its_steps_and_starts_from_what_it_is_gi
     [
         ({"eps": []}, "`eps` must be the radii of a curve"),
         ({"eps": 0.1}, "`eps` must be the radii of a curve"),
-        ({"eps": [-0.1]}, "`eps` must be at least 0"),
+        ({"eps": [-0.1]}, "`eps` must be a number of at least 0"),
         ({"eps": RADII, "attacks": ["fgsm()", "deepfool()"]}, "`attacks` must be of one norm"),
         ({"eps": RADII, "shard": "1/2", "resume": "somewhere"}, "`eps` must be None, with `shard`"),
     ],

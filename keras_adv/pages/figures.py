@@ -1,0 +1,68 @@
+"""The figures and pictures of a report, as data that a page holds within itself."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib import image
+from matplotlib.figure import Figure
+
+WORDS = {"linf": "l-infinity", "l2": "l2", "l1": "l1", "l0": "l0 (count)"}
+
+
+def over_eps(lines: Sequence[dict[str, Any]], norm: str) -> str:
+    """Robust accuracy over eps, for one norm.
+
+    Args:
+        lines: {"name", "eps", "robust_accuracy", "steps"}: points to join, or steps of a distribution.
+        norm: name of the threat.
+    """
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for line in lines:
+        if line["steps"]:
+            axes.step(line["eps"], line["robust_accuracy"], where="post", label=line["name"])
+        else:
+            axes.plot(line["eps"], line["robust_accuracy"], marker="o", label=line["name"])
+    axes.set(xlabel=f"eps, {WORDS[norm]}", ylabel="robust accuracy", ylim=(-0.02, 1.02))
+    axes.set_xlim(left=0)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=7)
+    return _svg(figure)
+
+
+def norms(found: Sequence[tuple[str, np.ndarray]], norm: str) -> str:
+    """Histograms of the norms of the smallest perturbations, (name, norms) of each attack, for one norm."""
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axes = figure.subplots()
+    edges = np.histogram_bin_edges(np.concatenate([values for _, values in found]), bins=30).tolist()
+    for name, values in found:
+        label = f"{name}: median {np.median(values):.3g}"
+        axes.hist(values, bins=edges, histtype="stepfilled", alpha=0.45, label=label)
+    axes.set(xlabel=f"norm of the change, {WORDS[norm]}", ylabel="images")
+    axes.legend(fontsize=7)
+    return _svg(figure)
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "keras_adv"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return _data("svg+xml", buffer.getvalue())
+
+
+def picture(pixels: np.ndarray) -> str:
+    """An image (H, W, C) in 256 levels; of other than three channels their mean."""
+    shown = pixels if pixels.shape[-1] == 3 else pixels.mean(-1)
+    buffer = io.BytesIO()
+    image.imsave(buffer, shown, cmap="gray", vmin=0, vmax=255, format="png")
+    return _data("png", buffer.getvalue())
+
+
+def _data(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
