@@ -30,7 +30,8 @@ gc.freeze()
 gc.set_threshold(50_000, 20, 20)
 
 SAME_ON_EVERY_BACKEND = [
-    *("card", "contributing", "data", "docs", "doctests", "registry", "run_folder", "scripts", "structure"),
+    *("card", "commands", "contributing", "data", "docs", "doctests", "registry", "reports", "run_folder"),
+    *("scripts", "structure"),
     *("training", "tuning", "validate", "zoo"),
 ]
 
@@ -41,7 +42,7 @@ ASKED_OF_JAX = {
     ),
     "defenses": ("every_defense",),
     "evaluation": (
-        *("answers", "compiled", "image_set", "journal", "random_nets", "runner", "slots"),
+        *("answers", "compiled", "curves", "image_set", "journal", "random_nets", "runner", "slots"),
         *("unusual_nets", "auditing"),
     ),
 }

@@ -53,7 +53,7 @@ print(json.dumps([run(line) for line in json.loads(sys.argv[1])]))
 DEFENSES, MODELS = (
     str(list(registry.registered(kind)))[:-1] for kind in ("defense", "model")
 )  # presets follow
-SCRIPTS = ("bench", "evaluate", "export", "search", "train", "unpack")
+SCRIPTS = ("bench", "evaluate", "export", "report", "search", "train", "unpack")
 HELP = [(f"{name}.py", "--help") for name in SCRIPTS]
 GOOD = (
     "evaluate.py",
@@ -123,6 +123,12 @@ BAD = [
     ("evaluate.py --model={tmp}/entry --merge --out={tmp}/shards --n=20", ("`resume`", "without a result")),
     ("evaluate.py --model={tmp}/run --certify=l2(eps=1)", ("`certify`", "linf(eps=...)")),
     ("train.py --distribute=all", ("--distribute=all", "none|mirrored|data_parallel")),
+    ("evaluate.py --model={tmp}/run --eps=0.1,wide", ("`eps`", "a number", "wide")),
+    ("evaluate.py --model=a --model=b --model=c", ("`model`", "one, or two to compare")),
+    ("evaluate.py --model=a --model=b --card", ("`model`", "one, with --card")),
+    ("evaluate.py --model={tmp}/run --report", ("`report`", "--out")),
+    ("report.py --evaluation={tmp}/foreign", ("`evaluation`", "results.json")),
+    ("report.py --out={tmp}", ("`out`", "a file")),
     ("export.py --model={tmp}/run", ("--out", "must have a value")),
     ("export.py --model=no_such_entry --out={tmp}/served", ("`name`", "no_such_entry")),
     ("export.py --model={tmp}/run --out={tmp}/foreign", ("`out`", "/foreign")),
@@ -173,6 +179,7 @@ def test_help_says_what_the_script_does_and_lists_its_flags(name, results):
         "bench": "--repeats",
         "evaluate": "--attack",
         "export": "--model",
+        "report": "--evaluation",
         "search": "--trials",
         "train": "--attack",
         "unpack": "--data",

@@ -8,7 +8,7 @@ import pytest
 from sampled import sampled
 
 import keras_adv
-from keras_adv import registry, zoo
+from keras_adv import InvalidInput, registry, zoo
 from keras_adv.pages import zoo as pages
 
 ENTRIES = [f"{defense}_lenet_digits" for defense in ("adversarial", "critic", "margin", "standard")]
@@ -41,6 +41,17 @@ def test_page_of_an_entry_is_its_card_and_its_command_survives_a_shell(name):
     command = shlex.split(page.split("Trained by `")[1].split("`")[0])
     assert command == ["python", "scripts/train.py", f"--recipe={card.recipe}"]
     registry.parse("recipe", card.recipe)
+
+
+def test_entries_are_found_by_name_defense_and_threat():
+    assert set(zoo.list("*_digits")) == set(ENTRIES)
+    assert zoo.list("*_digits", defense="critic") == ["critic_lenet_digits"]
+    assert "adversarial_lenet_digits" in zoo.list(threat="linf") and "critic_lenet_digits" in zoo.list(
+        threat="l2"
+    )
+    assert "standard_lenet_digits" not in zoo.list(threat="linf")
+    with pytest.raises(InvalidInput, match=r"`defense` must be one of .* Did you mean 'critic'"):
+        zoo.list(defense="critik")
 
 
 def test_first_entries_are_there():

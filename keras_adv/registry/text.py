@@ -24,6 +24,10 @@ _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 }  # fmt: skip
 
 
+RADII = ("eps", "epsilon", "epsilons", "radius")
+"""What other libraries call an option that is the threat's here."""
+
+
 def parse(kind: str, value: Any) -> Any:
     """The object that a spec string stands for; an object of the right kind is returned as it is.
 
@@ -144,6 +148,11 @@ def _build(
         found = f"{name}({', '.join(map(ast.unparse, unnamed))}, ...)"
         raise validate.invalid("spec", "made of name(option=value), numbers and words", found)
     for option, node in {**dict(zip(first, unnamed, strict=True)), **options}.items():
+        if option in RADII and "threat" in fields and option not in fields:
+            raise InvalidInput(
+                f"`option of {name}` must be one of {fields}: the radius is the threat's. "
+                f"Received: {option}={ast.unparse(node)}. Write threat=linf(eps={ast.unparse(node)})."
+            )
         if option not in fields:
             validate.one_of(f"option of {name}", option, fields)
         arguments[option] = _value(node, kinds_of(known[option]))

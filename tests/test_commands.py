@@ -1,0 +1,38 @@
+"""`keras-adv` and `python -m keras_adv`: what they run, and that they print their own lines alone."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from keras_adv import commands
+
+PLAIN = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+
+
+def run(*words):
+    command = [sys.executable, "-m", "keras_adv", *words]
+    return subprocess.run(command, env=PLAIN, capture_output=True, text=True, timeout=120)
+
+
+def test_help_of_a_command_lists_its_flags_and_nothing_of_tensorflow():
+    done = run("evaluate", "--help")
+    assert "--attack: " in done.stdout and "keras-adv evaluate" in done.stdout and done.stderr == ""
+
+
+@pytest.mark.parametrize("words", [(), ("--help",)])
+def test_without_a_command_all_are_named(words, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["keras-adv", *words])
+    commands.main()
+    said = capsys.readouterr().out
+    assert all(name in said for name in commands.NAMES)
+
+
+def test_another_command_is_one_line_and_exit_code_2(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["keras-adv", "evalute"])
+    with pytest.raises(SystemExit) as end:
+        commands.main()
+    assert end.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and "'evalute'" in said and len(said.splitlines()) == 1
