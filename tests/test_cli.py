@@ -37,7 +37,7 @@ def test_an_end_is_one_line_and_an_exit_code(kind, monkeypatch, capsys):
 
     monkeypatch.setattr(app, "run", lambda checked, flags_parser: checked([]))
     with pytest.raises(SystemExit) as ended:
-        cli.run(main)
+        cli.run(main, __name__, __doc__)
     said = capsys.readouterr().err.strip()
     assert ended.value.code == code and words in said and "\n" not in said
 
@@ -48,4 +48,4 @@ def test_an_error_of_ours_keeps_its_traceback(monkeypatch):
 
     monkeypatch.setattr(app, "run", lambda checked, flags_parser: checked([]))
     with pytest.raises(ZeroDivisionError):
-        cli.run(main)
+        cli.run(main, __name__, __doc__)

@@ -16,6 +16,7 @@ def run(*words):
     return subprocess.run(command, env=PLAIN, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_help_of_a_command_lists_its_flags_and_nothing_of_tensorflow():
     done = run("evaluate", "--help")
     assert "--attack: " in done.stdout and "keras-adv evaluate" in done.stdout and done.stderr == ""

@@ -6,6 +6,7 @@ from keras_adv.attacks.base import Attack, Found
 from keras_adv.attacks.bim import BIM
 from keras_adv.attacks.boundary import Boundary
 from keras_adv.attacks.brendel_bethge import BrendelBethge
+from keras_adv.attacks.constraint_relaxation import ConstraintRelaxation
 from keras_adv.attacks.contracts import BoundedAttack, MinimalAttack
 from keras_adv.attacks.daa import DAA
 from keras_adv.attacks.ddn import DDN
@@ -49,6 +50,7 @@ __all__ = [
     "BoundedAttack",
     "BrendelBethge",
     "CarliniWagner",
+    "ConstraintRelaxation",
     "DeepFool",
     "Examples",
     "FeatureAdversary",

@@ -1,4 +1,4 @@
-"""SavedModel for serving, with named endpoints, loadable where keras_adv is not installed."""
+"""Files for serving, loadable where keras_adv is not installed: a SavedModel, or ONNX."""
 
 from __future__ import annotations
 
@@ -8,46 +8,52 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import keras
 
 from keras_adv import files, validate
-from keras_adv.arrays import flatten
 from keras_adv.artifact import read
 from keras_adv.classifier import check_model
-from keras_adv.features import has_features, with_features
+from keras_adv.serving import signatures
+
+ONNX = ".onnx"
+"""How the name of an ONNX file ends."""
 
 PARTS = ("assets", "fingerprint.pb", "saved_model.pb", "variables")
 """What a SavedModel consists of."""
 
 
 def export(model: keras.Model | str | Path, out: str | Path) -> Path:
-    """Writes a TensorFlow SavedModel.
+    """Writes a TensorFlow SavedModel, or where `out` ends in .onnx an ONNX file.
 
-    Signatures, any batch size: `serving_default`: images float32 (B, H, W, C) in [0, 1] -> logits (B, K),
-    probabilities (B, K), label (B,) int64; `features`: images -> features (B, D), for models that have any
-    (`keras_adv.features`).
+    Signatures of the SavedModel, any batch size: `serving_default`: images float32 (B, H, W, C) in [0, 1] ->
+    logits (B, K), probabilities (B, K), label (B,) int64; `uint8`: images of 0 to 255, and `encoded`: (B,)
+    bytes of JPEG, PNG, GIF or BMP files, resized where they have another size, to the same; `features`:
+    images -> features (B, D), for models that have any (`keras_adv.features`). The ONNX file takes images and
+    gives the same three answers as `serving_default`.
 
     Args:
         model: a Keras model with logits, or a .keras file.
-        out: folder to write; replaced as a whole if it is a SavedModel.
+        out: folder to write, replaced as a whole if it is a SavedModel; or FILE.onnx, which is replaced.
 
     Raises:
-        InvalidInput: unusable model, `out` holds something else, or another call writes it.
+        InvalidInput: unusable model, `out` holds something else, or another call writes it; for ONNX also
+            where tf2onnx is not installed.
     """
     out = Path(out)
     if isinstance(model, (str, Path)):
         model = read(Path(model))
     check_model(model)
+    if out.suffix == ONNX:
+        signatures.check_onnx()
     validate.make_writable(out.parent)
     _check_replaceable(out)
     beside = out.with_name(f".export-{out.name}")
     beside.mkdir(exist_ok=True)
     with files.sole_use(beside):
-        part, old = beside / "part", beside / out.name
+        part, old = beside / f"part{out.suffix if out.suffix == ONNX else ''}", beside / out.name
         for leftover in (part, old):  # of a call that was killed
-            shutil.rmtree(leftover, ignore_errors=True)
+            _remove(leftover)
         if keras.config.backend() == "tensorflow":
             _write(model, part)
         else:
@@ -55,13 +61,16 @@ def export(model: keras.Model | str | Path, out: str | Path) -> Path:
         if out.exists():
             os.replace(out, old)
         os.replace(part, out)
-        shutil.rmtree(old, ignore_errors=True)
+        _remove(old)
     files.remove(beside, re.compile(re.escape(files.LOCK)))
     return out
 
 
 def _check_replaceable(out: Path) -> None:
-    """Raises InvalidInput unless `out` is new, empty, or a SavedModel with nothing beside it."""
+    """Raises InvalidInput unless `out` is new, empty, or a SavedModel with nothing beside it; or an ONNX
+    file."""
+    if out.suffix == ONNX and not out.is_dir():
+        return
     if out.is_file():
         raise validate.invalid("out", "a folder", str(out))
     holds = sorted(p.name for p in out.iterdir()) if out.exists() else []
@@ -72,6 +81,12 @@ def _check_replaceable(out: Path) -> None:
             "new, empty or a SavedModel with nothing else",
             f"{out}, which holds {(foreign or holds)[:3]}",
         )
+
+
+def _remove(path: Path) -> None:
+    if path.is_file():
+        path.unlink()
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def _in_tensorflow(model: keras.Model, out: Path) -> None:
@@ -87,34 +102,10 @@ def _in_tensorflow(model: keras.Model, out: Path) -> None:
 
 
 def _write(model: keras.Model, out: Path) -> None:
-    import tensorflow as tf
-
-    shape, _ = check_model(model)
-    signature = [tf.TensorSpec((None, *shape), tf.float32, name="images")]
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-
-    def checked(images: Any) -> Any:
-        """A signature alone does not keep out other widths, nor NaN."""
-        return tf.debugging.check_numerics(tf.ensure_shape(images, (None, *shape)), "images must be finite")
-
-    def serve(images: Any) -> dict[str, Any]:
-        logits = tf.cast(model(checked(images), training=False), tf.float32)
-        return {
-            "logits": logits,
-            "probabilities": tf.nn.softmax(logits),
-            "label": tf.argmax(logits, axis=1),
-        }
-
-    archive.add_endpoint("serving_default", serve, signature)
-    if has_features(model):
-
-        def features(images: Any) -> dict[str, Any]:
-            found, _ = with_features(model, lambda: model(checked(images), training=False))
-            return {"features": tf.cast(flatten(found), tf.float32)}
-
-        archive.add_endpoint("features", features, signature)
-    archive.write_out(str(out), verbose=False)
+    if out.suffix == ONNX:
+        signatures.write_onnx(model, out)
+    else:
+        signatures.write_saved_model(model, out)
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def test_step_is_the_best_one(name, radius):
             assert left <= most + 0.02 * abs(way - most) + 1e-4
 
 
-@pytest.mark.parametrize("radius", [0.4, 1.0, 3.0])
+@pytest.mark.parametrize("radius", sampled([0.4, 1.0, 3.0], 1.0))
 def test_where_the_last_step_ended_only_saves_time(radius):
     origin, x, b, c = (ops.convert_to_tensor(v) for v in problems())
     r = ops.zeros_like(c) + radius
@@ -122,7 +122,7 @@ def test_l0_without_a_trust_region_changes_the_fewest_values():
         assert (after != o).sum() <= fewest
 
 
-@pytest.mark.parametrize("radius", [0.4, 1.0, 3.0])
+@pytest.mark.parametrize("radius", sampled([0.4, 1.0, 3.0], 1.0))
 def test_l0_puts_values_back_and_stays_inside(radius):
     origin, x, b, c = problems(3)
     r = np.full(COUNT, radius, "float32")

@@ -71,7 +71,7 @@ def written(name, w, x, y, steps):
     return path
 
 
-@pytest.mark.parametrize("name", sampled(NORMS, "l2", "l0"))
+@pytest.mark.parametrize("name", sampled(NORMS, "l2"))
 def test_every_step_is_the_texts(name):
     rng = np.random.default_rng(2)
     w, x, steps = rng.normal(size=(16, 4)), 0.3 + 0.4 * rng.random((3, 16)), 25
@@ -90,7 +90,7 @@ def test_every_step_is_the_texts(name):
     state = one.begin(task)
     paths = [written(name, w, image, label, steps) for image, label in zip(x, y, strict=True)]
     for k in range(steps):
-        state = one.advance(task, state, 1)
+        state = {**one.step(task, state)[0], "k": state["k"] + 1}
         for row, path in enumerate(paths):
             at, radius = path[k]
             np.testing.assert_allclose(np.asarray(state["x"])[row].ravel(), at, atol=2e-4, err_msg=f"{k}")

@@ -44,7 +44,7 @@ def test_every_step_is_the_texts():
     state = one.begin(task)
     paths = [written(w, image, label, steps) for image, label in zip(x, y, strict=True)]
     for k in range(steps):
-        state = one.advance(task, state, 1)
+        state = {**one.step(task, state)[0], "k": state["k"] + 1}
         for row, path in enumerate(paths):
             r, tau = path[k]
             np.testing.assert_allclose(np.asarray(state["r"])[row].ravel(), r, atol=1e-3, err_msg=f"{k}")

@@ -39,7 +39,7 @@ def test_image_i_has_number_i_and_draws_from_seed_and_i(images):
 def test_rows_are_taken_of_every_field_by_index_or_mask(images):
     x, y = images
     eps = np.linspace(0, 1, 48, dtype="float32")
-    whole = Examples.of_batch(x, y, eps=eps, target=(y + 1) % 10, guide=x[::-1]).as_arrays()
+    whole = Examples.of_batch(x, y, eps=eps, target=(y + 1) % 10, guide=x[::-1], first=x).as_arrays()
     some = whole.take(ROWS)
     for field, part in zip(whole, some, strict=True):
         np.testing.assert_array_equal(field[ROWS], part)

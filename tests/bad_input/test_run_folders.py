@@ -43,7 +43,7 @@ def test_folder_where_a_file_is_in_the_way_is_refused(below, out):
     assert out.read_text() == "mine"
 
 
-@pytest.mark.parametrize("operation", ["mkdir", "write_text"])
+@pytest.mark.parametrize("operation", ["mkdir", "write_bytes"])
 def test_folder_without_permission_is_refused(operation, out, monkeypatch):
     def denied(*_, **__):
         raise PermissionError(13, "Permission denied")

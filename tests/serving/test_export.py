@@ -78,3 +78,52 @@ def test_the_signature_takes_no_other_shape_and_no_nan(served):
     for wrong in (np.zeros((2, 8, 9, 1), "float32"), np.full((1, 8, 8, 1), np.nan, "float32")):
         with pytest.raises(tf.errors.InvalidArgumentError):
             signature(images=tf.constant(wrong))
+
+
+@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="loads a SavedModel")
+def test_bytes_and_encoded_files_are_answered_as_images(served, digits):
+    import tensorflow as tf
+
+    model, out = served
+    pixels = np.round(255 * digits.test[0][:5]).astype("uint8")
+    wanted = model.predict(pixels / np.float32(255), verbose=0)
+    signatures = tf.saved_model.load(str(out)).signatures
+    np.testing.assert_allclose(signatures["uint8"](images=tf.constant(pixels))["logits"], wanted, atol=1e-5)
+    files = tf.constant([tf.io.encode_png(one).numpy() for one in pixels])
+    np.testing.assert_allclose(signatures["encoded"](images=files)["logits"], wanted, atol=1e-5)
+    larger = tf.constant([tf.io.encode_jpeg(np.full((30, 20, 1), 128, "uint8")).numpy()])
+    grey = model.predict(np.full((1, 8, 8, 1), 128 / 255, "float32"), verbose=0)
+    np.testing.assert_allclose(signatures["encoded"](images=larger)["logits"], grey, atol=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["critic_lenet_digits", "standard_wrn_cifar10"])
+def test_an_onnx_file_answers_and_is_fooled_as_the_model(name, tmp_path):
+    pytest.importorskip("tf2onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    model = keras_adv.zoo.load(name)
+    file = keras_adv.export(model, tmp_path / "model.onnx")
+    session = runtime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    shape = model.input_shape[1:]
+    x = np.random.default_rng(0).random((6, *shape)).astype("float32")
+    if name.endswith("_digits"):
+        x = keras_adv.data.load("digits").test[0][:60]
+    y = model.predict(x, verbose=0).argmax(1)
+    made = keras_adv.attack(model, x, y, "pgd(threat=linf(eps=0.15), steps=10)").images
+    for images in (x, made, x[:1]):
+        names = [output.name for output in session.get_outputs()]
+        answers = dict(zip(names, session.run(None, {"images": images}), strict=True))
+        z = model.predict(images, verbose=0)
+        np.testing.assert_allclose(answers["logits"], z, atol=2e-4)
+        np.testing.assert_array_equal(answers["label"], z.argmax(1))
+        np.testing.assert_allclose(answers["probabilities"].sum(1), 1, rtol=1e-5)
+    assert keras_adv.export(model, tmp_path / "model.onnx") == file and len(list(tmp_path.iterdir())) == 1
+
+
+def test_without_tf2onnx_an_onnx_file_is_refused(served, tmp_path, monkeypatch):
+    from keras_adv.serving import signatures
+
+    monkeypatch.setattr(signatures.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(keras_adv.InvalidInput, match=r"`out` must be .*keras_adv\[onnx\]"):
+        keras_adv.export(served[0], tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
