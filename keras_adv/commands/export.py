@@ -12,7 +12,7 @@ FLAGS = flags.FLAGS
 def define() -> None:
     """The flags of this command."""
     flags.DEFINE_string("model", None, "a zoo name, a run folder, or FILE.keras", required=True)
-    flags.DEFINE_string("out", None, "folder of the SavedModel", required=True)
+    flags.DEFINE_string("out", None, "folder of the SavedModel, or FILE.onnx", required=True)
 
 
 def main() -> None:

@@ -17,11 +17,15 @@ OPSET = 17
 """Version of the ONNX operators: that of onnxruntime 1.12 and later."""
 
 
+_ANSWERS = ("logits", "probabilities", "label")
+
+
 def _answers(logits: Any) -> dict[str, Any]:
     import tensorflow as tf
 
     logits = tf.cast(logits, tf.float32)
-    return {"logits": logits, "probabilities": tf.nn.softmax(logits), "label": tf.argmax(logits, axis=1)}
+    found = (logits, tf.nn.softmax(logits), tf.argmax(logits, axis=1))
+    return dict(zip(_ANSWERS, found, strict=True))
 
 
 def write_saved_model(model: keras.Model, out: Path) -> None:
@@ -77,8 +81,20 @@ def write_onnx(model: keras.Model, out: Path) -> None:
     """Writes the ONNX file that `export` describes."""
     import tensorflow as tf
     import tf2onnx
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     shape, _ = check_model(model)
-    signature = [tf.TensorSpec((None, *shape), tf.float32, name="images")]
-    serve = tf.function(lambda images: _answers(model(images, training=False)), input_signature=signature)
-    tf2onnx.convert.from_function(serve, signature, opset=OPSET, output_path=str(out))
+    images = tf.TensorSpec((None, *shape), tf.float32, name="images")
+    serve = tf.function(lambda images: _answers(model(images, training=False)))
+    # tensors that layers hold beside their weights, Normalization's mean say, become constants too
+    frozen = convert_variables_to_constants_v2(serve.get_concrete_function(images))
+    names = {tensor.name: name for tensor, name in zip(frozen.outputs, sorted(_ANSWERS), strict=True)}
+    (entry,) = (tensor.name for tensor in frozen.inputs)
+    tf2onnx.convert.from_graph_def(
+        frozen.graph.as_graph_def(),
+        input_names=[entry],
+        output_names=list(names),
+        tensors_to_rename={entry: "images", **names},
+        opset=OPSET,
+        output_path=str(out),
+    )
