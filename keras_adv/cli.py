@@ -90,9 +90,14 @@ def number(name: str, text: str) -> float:
         raise invalid(name, "a number", text) from error
 
 
+def console() -> Console:
+    """Where tables are printed, wide enough for specs also where there is no terminal."""
+    return Console(width=None if sys.stdout.isatty() else 120)
+
+
 def show(table: Table) -> None:
-    """Prints a table, wide enough for specs also where there is no terminal."""
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    """Prints a table."""
+    console().print(table)
 
 
 def card_of(where: str) -> ModelCard:

@@ -17,7 +17,7 @@ from keras_adv.attacks import Attack
 from keras_adv.callbacks import Checkpoint, History
 from keras_adv.card import ModelCard
 from keras_adv.engine import depends_on_length
-from keras_adv.evaluation import attack, audit, certified, evaluate, pictures
+from keras_adv.evaluation import audit, certified, evaluate, pictures, records
 from keras_adv.evaluation.auditing import AUDITED
 from keras_adv.fingerprint import sha256
 from keras_adv.fit import defend
@@ -56,8 +56,9 @@ def train(
     more. With `extend` it goes on to more epochs, and ends as a run of so many from the start would have.
 
     Writes into `out`: model.keras, saved_model/1/, history.csv, tensorboard/, curves.png, examples.png,
-    recipe.txt, and last card.json and README.md. The measurement is of model.keras as read back from disk. In
-    backup/ stays what more epochs would go on from, about three times the weights; it may be deleted.
+    records.npz (`records.save`), recipe.txt, and last card.json and README.md. The measurement is of
+    model.keras as read back from disk. In backup/ stays what more epochs would go on from, about three times
+    the weights; it may be deleted.
 
     Args:
         recipe: a recipe or its spec.
@@ -199,8 +200,9 @@ def _measure(
     file = out / "model.keras"
     model = artifact.read(file)
     probe = artifact.probe(model)
-    results = evaluate(model, x, y, attacks, verbose=verbose, certify=certify)
-    _picture(model, x[:200], y[:200], out)
+    kept = out / "records.npz"
+    results = evaluate(model, x, y, attacks, verbose=verbose, certify=certify, records=kept)
+    _picture(kept)
     return ModelCard(
         name=recipe.title,
         recipe=registry.spec(recipe, full=True),
@@ -270,8 +272,5 @@ def _tensorboard(out: Path) -> list[keras.callbacks.Callback]:
     return [keras.callbacks.TensorBoard(str(out / "tensorboard"), write_graph=False)] if first else []
 
 
-def _picture(model: keras.Model, x: np.ndarray, y: np.ndarray, out: Path) -> None:
-    spec: Any = "high_confidence()"
-    result = attack(model, x, y, spec)
-    labels = model.predict(result.images, verbose=0).argmax(1)
-    pictures.examples(x, result, labels, f"{out.name}: {spec}", out / "examples.png")
+def _picture(kept: Path) -> None:
+    pictures.examples(records.load(kept), kept.with_name("examples.png"))

@@ -30,7 +30,18 @@ gc.freeze()
 gc.set_threshold(50_000, 20, 20)
 
 SAME_ON_EVERY_BACKEND = [
-    *("card", "commands", "contributing", "data", "docs", "doctests", "registry", "reports", "run_folder"),
+    *(
+        "bench",
+        "card",
+        "commands",
+        "contributing",
+        "data",
+        "docs",
+        "doctests",
+        "registry",
+        "reports",
+        "run_folder",
+    ),
     *("scripts", "structure"),
     *("training", "tuning", "validate", "zoo"),
 ]

@@ -31,7 +31,7 @@ def test_run_folder_is_complete(run):
     names = {p.name for p in out.iterdir()}
     assert names == {
         ".lock", "model.keras", "saved_model", "card.json", "README.md", "history.csv", "tensorboard",
-        "curves.png", "examples.png", "recipe.txt", "backup",
+        "curves.png", "examples.png", "records.npz", "recipe.txt", "backup",
     }  # fmt: skip
     assert len((out / "history.csv").read_text().splitlines()) == 4
 

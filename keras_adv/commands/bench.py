@@ -1,18 +1,21 @@
 """Cost of attacks or of training steps: python scripts/bench.py
-attacks|training|feed|gradient|jacobians|refill|memory
+attacks|training|feed|gradient|jacobians|refill|memory|optimality
 
 attacks, training: over their floor, the bare forward and backward passes that each needs, timed in the same
 process, alternating. feed: an epoch whose batches are made in the graph, over one with Keras' generator.
 gradient: the input gradient of attacks over the model's own. jacobians: cheaper forms of the Jacobian
 penalties over the full second-order one, and how their gradients agree. refill: an evaluation with refilled
-slots over one with fixed batches. memory: GiB above the model.
+slots over one with fixed batches. memory: GiB above the model. optimality: how near each minimal attack
+comes to the best of all, AttackBench's score.
 """
 
 from __future__ import annotations
 
+import inspect
 import sys
 
 from absl import flags
+from rich.live import Live
 from rich.table import Table
 
 from keras_adv import bench, cli
@@ -31,10 +34,10 @@ def define() -> None:
     flags.DEFINE_string(
         "model",
         None,
-        "for refill: a zoo name, a run folder, or FILE.keras; else (attacks, training, gradient) a network, "
-        "default lenet()",
+        "for refill and optimality: a zoo name, a run folder, or FILE.keras; for attacks, training and "
+        "gradient a network, default lenet()",
     )
-    flags.DEFINE_string("data", "digits", "for refill: its images")
+    flags.DEFINE_string("data", "digits", "for refill and optimality: the images")
     flags.DEFINE_list("only", None, "names of attacks, or of defenses for training; not for refill")
 
 
@@ -48,25 +51,20 @@ def main() -> None:
         "gradient": (f"input gradient of attacks over the model's own, {network}", "ratio"),
         "jacobians": ("training steps over the full second-order Jacobian's, LeNet 28x28", "ratio"),
         "refill": ("PGD-40 with refilled slots over fixed batches", "ratio"),
+        "optimality": (f"minimal attacks, {FLAGS.model or 'critic_lenet_digits'}: 1 is the best", "score"),
         "memory": ("memory of an evaluation above the model, CIFAR size", "GiB"),
     }
     if what not in titles:
         cli.exit_with_error(f"`what` must be one of {list(titles)}. Received: {what!r}")
-    options = {} if what == "memory" else {"repeats": FLAGS.repeats}
-    options |= {"batch": FLAGS.batch_size} if FLAGS.batch_size and what != "memory" else {}
-    options |= {"images": FLAGS.data} if what == "refill" else {}
-    options |= (
-        {"model": FLAGS.model}
-        if FLAGS.model and what in ("attacks", "gradient", "refill", "training")
-        else {}
-    )
-    options |= (
-        {"only": FLAGS.only} if FLAGS.only and what in ("attacks", "feed", "memory", "training") else {}
-    )
+    measure = getattr(bench, what)
+    given = {"repeats": FLAGS.repeats, "batch": FLAGS.batch_size, "images": FLAGS.data}
+    given |= {"model": FLAGS.model, "only": FLAGS.only}
+    taken = inspect.signature(measure).parameters
+    options = {name: value for name, value in given.items() if name in taken and value is not None}
     title, unit = titles[what]
     table = Table(title=title)
     for column in ("name", "passes", unit, "seconds"):
         table.add_column(column, justify="right" if column in (unit, "seconds") else "left")
-    for row in getattr(bench, what)(**options):
-        table.add_row(row["name"], str(row["passes"]), f"{row['ratio']:.2f}", f"{row['seconds']:.3f}")
-    cli.show(table)
+    with Live(table, console=cli.console()):  # row by row, where there is a terminal
+        for row in measure(**options):
+            table.add_row(row["name"], str(row["passes"]), f"{row['ratio']:.2f}", f"{row['seconds']:.3f}")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-
-from keras_adv.evaluation.runner import Result
 
 
 def curves(rows: list[dict[str, float]], path: Path) -> None:
@@ -18,7 +17,8 @@ def curves(rows: list[dict[str, float]], path: Path) -> None:
         accuracy = name.endswith("accuracy")
         points = [(r["epoch"] + 1, r[name]) for r in rows if name in r and (accuracy or r[name] > 0)]
         if points:
-            (right if accuracy else left).plot(*zip(*points, strict=True), label=name, marker=".")
+            marker = "o" if len(points) == 1 else "."  # of one epoch there is no line
+            (right if accuracy else left).plot(*zip(*points, strict=True), label=name, marker=marker)
     left.set(xlabel="epoch", ylabel="loss and its terms", yscale="log")
     right.set(xlabel="epoch", ylabel="accuracy")
     for axes in (left, right):
@@ -28,26 +28,33 @@ def curves(rows: list[dict[str, float]], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def examples(x: np.ndarray, result: Result, labels: np.ndarray, title: str, path: Path, n: int = 8) -> None:
-    """Clean images, what the attack made of them, and the difference, for the first `n` it fooled.
+def examples(kept: Mapping[str, np.ndarray], path: Path, n: int = 8) -> None:
+    """Images that the first attack of an evaluation fooled, of as many classes as may be: clean, what it made
+    of them, and the difference; true and predicted class with confidence.
 
-    `labels` (N,) are the model's decisions on the adversarial images. Images of other than three channels are
-    shown as their mean.
+    Args:
+        kept: the evaluation's records (`records.load`).
+        path: of the picture. Images of other than three channels are shown as their mean.
+        n: images, at most.
     """
-    chosen = np.flatnonzero(result.clean & result.success)[:n]
-    figure = Figure(figsize=(1.2 * max(len(chosen), 3), 4.2), layout="constrained")
+    rows = kept["0_shown"] if len(kept["spec"]) else np.zeros(0, int)
+    # by true class, as they are kept: evenly spread they are of most classes
+    chosen = np.unique(np.linspace(0, len(rows) - 1, n).round().astype(int)) if len(rows) else rows
+    figure = Figure(figsize=(1.3 * max(len(chosen), 3), 4.4), layout="constrained")
     axes = figure.subplots(3, max(len(chosen), 1), squeeze=False)
     for column, i in zip(axes.T, chosen, strict=False):
-        change = result.images[i] - x[i]
-        scale = max(float(np.abs(change).max()), 1e-6)
-        for axis, image in zip(column, (x[i], result.images[i], 0.5 + change / (2 * scale)), strict=True):
+        row, (before, after) = rows[i], (kept[f"0_{name}"][i] / 255.0 for name in ("before", "after"))
+        scale = max(float(np.abs(after - before).max()), 1e-6)
+        for axis, image in zip(column, (before, after, 0.5 + (after - before) / (2 * scale)), strict=True):
             shown = image if image.shape[-1] == 3 else image.mean(-1)
             axis.imshow(shown, cmap="gray", vmin=0, vmax=1)
-        column[1].set_title(f"-> {labels[i]}", fontsize=8)
-        column[2].set_title(f"norm {result.distance[i]:.2f}", fontsize=8)
+        column[0].set_title(f"{kept['label'][row]} ({kept['confidence'][row]:.0%})", fontsize=8)
+        fooled = f"-> {kept['0_prediction'][row]} ({kept['0_confidence'][row]:.0%})"
+        column[1].set_title(fooled, fontsize=8)
+        column[2].set_title(f"norm {kept['0_norm'][row]:.2f}", fontsize=8)
     for axis, name in zip(axes[:, 0], ("clean", "adversarial", "difference"), strict=True):
         axis.set_ylabel(name, fontsize=8)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle(kept["spec"][0] if len(kept["spec"]) else "no attack", fontsize=9)
     figure.savefig(path, dpi=110)
