@@ -45,7 +45,7 @@ class ConstraintRelaxation(BoundedAttack):
     """
 
     reference = "https://ojs.aaai.org/index.php/AAAI/article/view/32670"
-    threat: Threat = option(default=Linf(eps=8 / 255))
+    threat: Threat = option(default=Linf(eps=0.1))
     targets: int = option(default=3, low=1)
     restarts: int = option(default=5, low=1)
     warmup: int = option(default=10, low=1)

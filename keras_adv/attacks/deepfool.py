@@ -63,5 +63,8 @@ class DeepFool(MinimalAttack):
         if self.max_step is not None:
             size = ops.maximum(l2_norm(move), TINY)
             move = move * expand_like(ops.minimum(1.0, self.max_step / size), now)
-        new = ops.clip(now + move, 0.0, 1.0)
-        return {**self.update_best(task, state, now, fooled), "x": new}, fooled
+        return {**self.update_best(task, state, now, fooled), "x": self.kept(now + move)}, fooled
+
+    def kept(self, images: Tensor) -> Tensor:
+        """Where a step ends: in the box."""
+        return ops.clip(images, 0.0, 1.0)

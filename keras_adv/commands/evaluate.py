@@ -22,6 +22,7 @@ import keras_adv
 from keras_adv import cli, files, registry
 from keras_adv.evaluation import goals, journal, records
 from keras_adv.evaluation.auditing import AUDITED
+from keras_adv.evaluation.protocols import DEFINITIONS, rho
 from keras_adv.evaluation.tables import comparison_table, curve_table, table
 from keras_adv.pages import reports
 from keras_adv.validate import invalid
@@ -41,6 +42,7 @@ def define() -> None:
     flags.DEFINE_multi_string("adaptive", [], "threat: also the attack on the model's own defense")
     flags.DEFINE_list("eps", None, "several radii, 0.01,0.02,0.05: the curve of the robust accuracy")
     flags.DEFINE_string("certify", None, "threat: also the certified accuracy, linf(eps=0.3) say")
+    flags.DEFINE_multi_enum("rho", [], list(DEFINITIONS), "also DeepFool's rho as this paper defines it")
     flags.DEFINE_enum("targets", None, list(goals.WORDS), "class to reach; none: any mistake will do")
     flags.DEFINE_integer("batch_size", 256, "images at a time", lower_bound=1)
     flags.DEFINE_integer("seed", 0, "of random starts", lower_bound=0)
@@ -102,8 +104,12 @@ def _one(
         options.pop("records")
     results = keras_adv.evaluate(model, x, y, attacks, verbose=True, **options)
     results = {"model": name, "data": source, "targets": FLAGS.targets, **results}
+    if FLAGS.rho:
+        results["rho"] = {paper: rho(model, x, y, paper, batch_size=FLAGS.batch_size) for paper in FLAGS.rho}
     results["command"] = _command(name)
     cli.show(table(results, f"{name} on {source}"))
+    for paper, value in results.get("rho", {}).items():
+        print(f"rho as in {paper}: {value:.4f}")
     if (curves := curve_table(results)) is not None:
         cli.show(curves)
     if FLAGS.card:

@@ -3,7 +3,8 @@
 from keras_adv.evaluation.auditing import audit
 from keras_adv.evaluation.black_box import transfer
 from keras_adv.evaluation.masking import flags
+from keras_adv.evaluation.protocols import rho
 from keras_adv.evaluation.report import evaluate
 from keras_adv.evaluation.runner import Result, attack
 
-__all__ = ["Result", "attack", "audit", "evaluate", "flags", "transfer"]
+__all__ = ["Result", "attack", "audit", "evaluate", "flags", "rho", "transfer"]

@@ -13,7 +13,7 @@ QUICK = {
     "boundary": "boundary(steps=150)",
     "brendel_bethge": "brendel_bethge(steps=30)",
     "carlini_wagner": "carlini_wagner(searches=3, steps=30, initial=0.1, lr=0.05)",
-    "constraint_relaxation": "constraint_relaxation(threat=linf(eps=0.1), targets=1, restarts=1)",
+    "constraint_relaxation": "constraint_relaxation(targets=1, restarts=1)",
     "daa": "daa(steps=10, particles=3)",
     "ddn": "ddn(steps=40)",
     "ead": "ead(searches=3, steps=30, initial=0.1, lr=0.05)",
