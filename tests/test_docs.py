@@ -33,10 +33,11 @@ def test_readme_examples_run(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_the_page_on_own_models_runs(capsys):
-    page = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "own_model.md").read_text(), re.S)
+@pytest.mark.parametrize(("guide", "lines"), [("own_model", 11), ("defend", 5), ("reproduce", 6)])
+def test_guides_run(guide, lines, capsys):
+    page = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / f"{guide}.md").read_text(), re.S)
     exec("\n".join(page), {})
-    assert len(capsys.readouterr().out.splitlines()) == 11
+    assert len(capsys.readouterr().out.splitlines()) == lines
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
