@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_adv import registry
-from keras_adv.card_schema import SCHEMA, read_values
+from keras_adv.card_schema import SCHEMA, checked, read_values
 from keras_adv.files import write_text
 from keras_adv.validate import invalid
 
@@ -53,8 +53,9 @@ class ModelCard:
     schema: int = SCHEMA
 
     def save(self, folder: Path) -> None:
-        """Writes card.json and README.md."""
+        """Writes card.json and README.md. Raises InvalidInput where `read` would refuse them."""
         text = json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False)
+        checked(text.encode(), folder / "card.json")
         for name, content in (("README.md", self.markdown()), ("card.json", text + "\n")):
             write_text(folder / name, content)
 
@@ -81,7 +82,7 @@ class ModelCard:
 
     def with_attacks(self, results: dict[str, Any]) -> ModelCard:
         """The card with the rows of `results` added; a row replaces the one of the same attack, and a
-        certified accuracy the one before.
+        certified accuracy the one before. Worst cases over attacks go: they were over fewer.
 
         Raises:
             InvalidInput: the clean accuracy is another, so the images or the model are.
@@ -92,7 +93,8 @@ class ModelCard:
                 raise invalid(name, f"the card's, {old[name]}", results[name])
         rows = {_attack_of(row): row for row in [*old["attacks"], *results["attacks"]]}
         proof = {name: results[name] for name in ("certified",) if name in results}
-        return dataclasses.replace(self, results={**old, "attacks": [*rows.values()], **proof})
+        kept = {name: value for name, value in old.items() if name != "worst"}
+        return dataclasses.replace(self, results={**kept, "attacks": [*rows.values()], **proof})
 
     def markdown(self) -> str:
         """The card for people."""

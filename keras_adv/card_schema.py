@@ -34,6 +34,13 @@ class _OverDraws(TypedDict):
     interval: Interval
 
 
+class _Curve(TypedDict):
+    eps: list[Amount]
+    robust_accuracy: list[Share]
+    auc: Share
+    passes: Amount
+
+
 class _Row(TypedDict):
     spec: Spec
     full_spec: Spec
@@ -48,6 +55,7 @@ class _Row(TypedDict):
     not_found: NotRequired[Count]
     over_draws: NotRequired[_OverDraws]
     parts: NotRequired[dict[str, Count]]
+    curve: NotRequired[_Curve]
     flags: NotRequired[list[str]]
 
 
@@ -57,11 +65,19 @@ class _Certified(TypedDict):
     interval: Interval
 
 
+class _Worst(TypedDict):
+    threat: Spec
+    attacks: list[Spec]
+    robust_accuracy: Share
+    interval: Interval
+
+
 class _Results(TypedDict):
     n: Annotated[int, Field(ge=1)]
     clean_accuracy: Share
     clean_interval: Interval
     attacks: list[_Row]
+    worst: NotRequired[list[_Worst]]
     certified: NotRequired[_Certified]
     flags: NotRequired[list[str]]
     model: NotRequired[str]
@@ -107,9 +123,15 @@ def read_values(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > LARGEST:
             raise InvalidInput(f"`card` must be of at most {LARGEST} bytes. Received: {path}")
-        return dict(_FORM.validate_json(path.read_bytes(), strict=True, extra="forbid"))
+        return checked(path.read_bytes(), path)
     except OSError as error:
         raise InvalidInput(f"`card` must be a readable file: {error.strerror}. Received: {path}") from error
+
+
+def checked(content: bytes, path: Path) -> dict[str, Any]:
+    """The fields that the content of a card.json has. Raises InvalidInput as `read_values`."""
+    try:
+        return dict(_FORM.validate_json(content, strict=True, extra="forbid"))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "the whole"

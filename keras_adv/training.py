@@ -18,13 +18,13 @@ from keras_adv.callbacks import Checkpoint, History
 from keras_adv.card import ModelCard
 from keras_adv.engine import depends_on_length
 from keras_adv.evaluation import audit, certified, evaluate, pictures, records
-from keras_adv.evaluation.auditing import AUDITED
+from keras_adv.evaluation.auditing import audited_threat
 from keras_adv.fingerprint import sha256
 from keras_adv.fit import defend
 from keras_adv.recipes import Recipe
 from keras_adv.run_folder import claim_folder, is_of_fewer_epochs, is_shorter, reclaim_folder
 from keras_adv.serving.export import export
-from keras_adv.threats import Linf, Threat
+from keras_adv.threats import Threat
 
 ATTACKS = (
     "pgd(threat=linf(eps=0.1))",
@@ -208,7 +208,7 @@ def _measure(
         recipe=registry.spec(recipe, full=True),
         data=source,
         results=results,
-        audit=audit(model, x, y, threat=_audited(attacks)),
+        audit=audit(model, x, y, threat=audited_threat(attacks)),
         sha256=sha256(file),
         parameters=model.count_params(),
         bytes=file.stat().st_size,
@@ -227,12 +227,6 @@ def _build(recipe: Recipe, loaded: data.Data) -> keras.Model:
     mean, std = loaded.statistics() if recipe.normalize else (None, None)
     design = recipe.defense.adapt_model(recipe.model)
     return design.build(loaded.shape, loaded.classes, mean, std, seed=recipe.seed)
-
-
-def _audited(attacks: Sequence[Attack | str]) -> Threat:
-    """The threat that the audit looks at: the first that is measured and that it takes."""
-    threats = [registry.parse("attack", one).threat for one in attacks]
-    return next((one for one in threats if one.name in AUDITED and one.eps), Linf(eps=0.1))
 
 
 def _fit(

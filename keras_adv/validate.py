@@ -169,6 +169,14 @@ def output_folder(value: Any, name: str = "out") -> Path:
     return Path(value)
 
 
+def output_file(value: Any, name: str) -> Path:
+    """The path of a file to write, whose folder is made. Raises InvalidInput where it cannot be written."""
+    if not isinstance(value, (str, Path)) or Path(value).is_dir():
+        raise invalid(name, "the name of a file", value)
+    make_writable(Path(value).parent, name)
+    return Path(value)
+
+
 def make_writable(path: Path, name: str = "out") -> None:
     """Makes a folder, and checks that it can be written. Raises InvalidInput."""
     try:

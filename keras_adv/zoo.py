@@ -45,6 +45,8 @@ def list(pattern: str = "*", *, defense: str | None = None, threat: str | None =
     ['trades_resnet18_cifar10', 'trades_wrn_cifar10']
     """
     found = sorted({p.parent.name for root in roots() for p in root.glob("[!.]*/card.json")})
+    if not isinstance(pattern, str):
+        raise invalid("pattern", "a pattern of names, such as '*cifar10*'", pattern)
     found = fnmatch.filter(found, pattern)
     for kind, name in (("defense", defense), ("threat", threat)):
         if name is not None:

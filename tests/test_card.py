@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+import keras_adv
 from keras_adv import InvalidInput, zoo
 from keras_adv.card import ModelCard
 
@@ -18,6 +19,20 @@ def test_a_card_reads_back_as_it_was_written(card, tmp_path):
     card.save(tmp_path)
     assert ModelCard.read(tmp_path) == card
     assert (tmp_path / "README.md").read_text() == card.markdown()
+
+
+def test_a_card_keeps_curves_and_worst_cases_and_none_is_written_that_is_no_card(net, digits, card, tmp_path):
+    x, y = digits.test[0][:20], digits.test[1][:20]
+    both = ["fgsm()", "pgd(steps=2)"]
+    found = keras_adv.evaluate(net, x, y, both, eps=[0.1, 0.2])
+    assert "worst" in found and "curve" in found["attacks"][0]
+    whole = dataclasses.replace(card, results=found)
+    whole.save(tmp_path)
+    assert ModelCard.read(tmp_path) == whole
+    assert "worst" not in whole.with_attacks({**found, "attacks": []}).results
+    with pytest.raises(InvalidInput, match=r"`card` must follow schema 1.*unknown"):
+        dataclasses.replace(card, results={**found, "unknown": 1}).save(tmp_path)
+    assert ModelCard.read(tmp_path) == whole
 
 
 def test_an_attack_that_is_measured_again_replaces_its_row_however_the_old_one_was_written(card):

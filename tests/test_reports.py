@@ -79,6 +79,24 @@ def test_the_gallery_shows_what_was_fooled_by_class(report, net, digits):
     assert len(captions) >= 2 * len(rows)
 
 
+def test_records_of_another_evaluation_and_damaged_results_are_refused(report, tmp_path):
+    file, results = report
+    kept = records.load(file.with_name("records.npz"))
+    for wrong in ({**results, "attacks": results["attacks"][:1]}, {**results, "n": 7}):
+        with pytest.raises(keras_adv.InvalidInput, match="`records` must be those of the results"):
+            reports.write_report(tmp_path / "x.html", wrong, kept)
+    with pytest.raises(keras_adv.InvalidInput, match="`results` must be those of an evaluation"):
+        reports.write_report(tmp_path / "x.html", {}, kept)
+    with pytest.raises(keras_adv.InvalidInput, match="`out` must be"):
+        reports.write_report(tmp_path, results, kept)
+    assert not (tmp_path / "x.html").exists()
+
+
+def test_attacks_of_one_name_are_told_apart():
+    two = [keras_adv.attacks.PGD(loss=word) for word in ("cross_entropy", "margin")]
+    assert reports._names(two) == [str(one) for one in two] and reports._names(two[:1]) == ["pgd"]
+
+
 def test_the_zoo_has_a_page_of_its_own(tmp_path):
     reports.write_zoo(tmp_path / "zoo.html")
     page = Page((tmp_path / "zoo.html").read_text())

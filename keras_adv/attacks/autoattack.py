@@ -55,8 +55,8 @@ class AutoAttack(Ensemble):
         l1, plus = self.threat.name == "l1", self.version == "plus"
         most: dict[str, Any] = {"threat": self.threat, "steps": self.steps}
         if self.version == "quick":
-            fast = ConstraintRelaxation(threat=self.threat).parts(classes)
-            return *fast, Square(threat=self.threat, steps=max(1, self.queries // 10))
+            short = Square(threat=self.threat, steps=max(1, self.queries // 10))
+            return ConstraintRelaxation(threat=self.threat), short
         restarts = 5 if l1 or plus else 1
         targets = min(5 if l1 and not plus else 9, classes - 1)
         ratio: Objective = DLR() if classes > 2 else MarginObjective()

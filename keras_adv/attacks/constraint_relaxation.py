@@ -6,7 +6,7 @@ from keras import ops
 
 from keras_adv import noise
 from keras_adv.arrays import Tensor, expand_like
-from keras_adv.attacks.base import Attack, State
+from keras_adv.attacks.base import State
 from keras_adv.attacks.contracts import BoundedAttack
 from keras_adv.attacks.task import Task
 from keras_adv.backend import value_and_grad, where_rows
@@ -35,7 +35,7 @@ class ConstraintRelaxation(BoundedAttack):
 
     Args:
         threat: linf, with an eps.
-        targets: wrong classes to try, the most likely first.
+        targets: wrong classes to try, the most likely first; all, where there are fewer.
         restarts: tries of a target, the first included.
         warmup: steps, each of eps / 2, of the PGD that ranks the classes.
 
@@ -58,9 +58,6 @@ class ConstraintRelaxation(BoundedAttack):
     def rounds(self) -> int:
         return self.warmup + 1 + self.targets * self.restarts * CYCLE * CYCLES
 
-    def parts(self, classes: int) -> tuple[Attack, ...]:
-        return (self.replace(targets=min(self.targets, classes - 1)),)
-
     def start(self, task: Task) -> State:
         zero = ops.zeros_like(task.y)
         flags = ops.stack([zero] * self.targets, axis=1)
@@ -79,10 +76,8 @@ class ConstraintRelaxation(BoundedAttack):
 
     def step(self, task: Task, state: State) -> tuple[State, Tensor]:
         step, ranking = state["step"], state["step"] < 0
-        place = step % CYCLE
+        place, at = step % CYCLE, state["at"]
         s = ops.maximum(ops.power(0.5, ops.cast(step // CYCLE + 1, "float32")), 0.05)
-        at = where_rows(place == 2 * CYCLE // 3, self._narrowed(task, state, s), state["at"])
-        at = where_rows(ranking, state["at"], at)
         aim = ops.take_along_axis(state["classes"], state["target"][:, None], axis=1)[:, 0]
 
         def objective(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -99,18 +94,32 @@ class ConstraintRelaxation(BoundedAttack):
         close = ops.logical_and(ahead > -NEAR, ops.logical_and(inside, step >= 0))
         hopeless = ops.logical_and(place == 2 * CYCLE // 3 - 1, ahead < -s)
         plan = self._planned(state, close, ops.logical_and(hopeless, step >= 0))
-        ranked = wrong_classes(logits, task.y)[:, : self.targets]
-        plan["classes"] = where_rows(step == -1, ranked, state["classes"])
+        plan |= self._ranked(state, plan["open"], logits, task.y)
         drawn = self.threat.sample(task.x, noise.fold(task.seeds, state["k"] + 1), task.eps)
+        last = ops.logical_and(place == 2 * CYCLE // 3 - 1, step >= 0)
+        moved = where_rows(last, self._narrowed(task, moved, state["k"], s), moved)
         moved = where_rows(plan["step"] == 0, drawn, moved)
-        offered = where_rows(hit, at, self.threat.project(moved, task.x, task.eps))
+        offered = self.threat.project(moved, task.x, task.eps)
         ended = plan["restart"] >= self.restarts
         return {**state, **plan, "x": offered, "at": moved}, ops.logical_or(hit, ended)
 
-    def _narrowed(self, task: Task, state: State, s: Tensor) -> Tensor:
+    def _ranked(self, state: State, still: Tensor, logits: Tensor, y: Tensor) -> State:
+        """The targets, after the last step of the PGD; what a net of few classes lacks is not open. `still`
+        is what is open otherwise."""
+        there = min(self.targets, logits.shape[1] - 1)
+        ranked = ops.pad(wrong_classes(logits, y)[:, :there], [(0, 0), (0, self.targets - there)])
+        number = ops.zeros_like(ranked) + ops.arange(self.targets, dtype="int32")[None, :]
+        now = state["step"] == -1
+        there = ops.cast(number < there, "int32")
+        return {
+            "classes": where_rows(now, ranked, state["classes"]),
+            "open": where_rows(now, there, still),
+        }
+
+    def _narrowed(self, task: Task, images: Tensor, k: Tensor, s: Tensor) -> Tensor:
         """The change cut to (1 - s) eps, and noise of s eps added."""
-        inner = self.threat.project(state["at"], task.x, (1.0 - s) * task.eps)
-        drawn = 2.0 * noise.uniform(noise.fold(task.seeds, state["k"] + 1), tuple(task.x.shape[1:])) - 1.0
+        inner = self.threat.project(images, task.x, (1.0 - s) * task.eps)
+        drawn = 2.0 * noise.uniform(noise.fold(task.seeds, k + 1), tuple(task.x.shape[1:])) - 1.0
         return ops.clip(inner + expand_like(s * task.eps, inner) * drawn, 0.0, 1.0)
 
     def _planned(self, state: State, close: Tensor, hopeless: Tensor) -> State:

@@ -21,13 +21,16 @@ from absl import flags
 import keras_adv
 from keras_adv import cli, files, registry
 from keras_adv.evaluation import goals, journal, records
-from keras_adv.evaluation.auditing import AUDITED
+from keras_adv.evaluation.auditing import audited_threat
 from keras_adv.evaluation.protocols import DEFINITIONS, rho
 from keras_adv.evaluation.tables import comparison_table, curve_table, table
 from keras_adv.pages import reports
 from keras_adv.validate import invalid
 
 FLAGS = flags.FLAGS
+
+
+DEFAULTS = ("pgd(threat=linf(eps=0.1), steps=40)", "deepfool()")
 
 
 def define() -> None:
@@ -37,7 +40,7 @@ def define() -> None:
     flags.DEFINE_enum("split", "test", ["test", "validation", "train"], "which images")
     flags.DEFINE_integer("n", 1000, "how many images, the first of the split", lower_bound=1)
     flags.DEFINE_multi_string(
-        "attack", ["pgd(threat=linf(eps=0.1), steps=40)", "deepfool()"], f"one of {cli.names('attack')}"
+        "attack", list(DEFAULTS), f"one of {cli.names('attack')}; default with --eps: the first of these"
     )
     flags.DEFINE_multi_string("adaptive", [], "threat: also the attack on the model's own defense")
     flags.DEFINE_list("eps", None, "several radii, 0.01,0.02,0.05: the curve of the robust accuracy")
@@ -62,7 +65,8 @@ def main() -> None:
     x, y = (np.asarray(part[: FLAGS.n]) for part in data.split(FLAGS.split))
     if FLAGS.card:
         cli.card_of(first).check_images(data.name, FLAGS.split, len(x))
-    attacks = [registry.parse("attack", spec) for spec in FLAGS.attack]
+    specs = FLAGS.attack if radii is None or FLAGS["attack"].present else DEFAULTS[:1]
+    attacks = [registry.parse("attack", spec) for spec in specs]
     with contextlib.ExitStack() as stack:
         made = []
         for number, name in enumerate(FLAGS.model):
@@ -74,6 +78,8 @@ def main() -> None:
         if len(made) > 1:
             found = records.compare(*map(records.load, made))
             cli.show(comparison_table(found, *FLAGS.model))
+            if FLAGS.out:
+                files.write_text(Path(FLAGS.out) / "comparison.json", json.dumps(found, indent=1) + "\n")
 
 
 def _check() -> None:
@@ -115,12 +121,13 @@ def _one(
     if FLAGS.card:
         cli.card_of(name).with_attacks(results).save(Path(name))
     if file and partial and not FLAGS.shard:
-        if FLAGS.report:
-            results["audit"] = keras_adv.audit(model, x, y, **_audited(attacks))
-            reports.write_report(file.with_name("report.html"), results, records.load(more["records"]))
-            print(file.with_name("report.html"))
         files.write_text(file, json.dumps(results, indent=1) + "\n")
         print(file)
+        if FLAGS.report:
+            results["audit"] = keras_adv.audit(model, x, y, threat=audited_threat(attacks))
+            files.write_text(file, json.dumps(results, indent=1) + "\n")
+            reports.write_report(file.with_name("report.html"), results, records.load(more["records"]))
+            print(file.with_name("report.html"))
     if partial and not (FLAGS.shard or FLAGS.merge):  # other attacks may have shards there
         journal.clear(partial)
 
@@ -132,9 +139,3 @@ def _command(name: str) -> str:
     given = [flag for flag in FLAGS.get_key_flags_for_module(sys.argv[0]) if flag.present]
     flags_again = [flag.serialize() for flag in given if flag.name not in left_out]
     return f"{program} {shlex.join([f'--model={name}', *flags_again])}"
-
-
-def _audited(attacks: list[Any]) -> dict[str, Any]:
-    """The threat of the audit: that of the first attack which has one that an audit takes."""
-    threats = [attack.threat for attack in attacks if attack.threat.name in AUDITED]
-    return next(({"threat": threat} for threat in threats if threat.eps), {})

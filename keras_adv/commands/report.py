@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
 from keras_adv.evaluation import records
 from keras_adv.pages import reports
-from keras_adv.validate import invalid, output_folder
+from keras_adv.validate import invalid
 
 FLAGS = flags.FLAGS
 
@@ -28,16 +29,16 @@ def main() -> None:
     """Runs it, with the flags as they are given."""
     folder = FLAGS.evaluation
     out = Path(FLAGS.out or (f"{folder}/report.html" if folder else "zoo.html"))
-    if out.is_dir():
-        raise invalid("out", "a file", str(out))
     if folder:
-        results = Path(folder) / "results.json"
-        if not results.is_file():
-            raise invalid("evaluation", "a folder with results.json", folder)
-        kept = records.load(results.with_name("records.npz"))
-        output_folder(out.parent)
-        reports.write_report(out, json.loads(results.read_text(encoding="utf-8")), kept)
+        reports.write_report(out, _results(folder), records.load(Path(folder) / "records.npz"))
     else:
-        output_folder(out.parent)
         reports.write_zoo(out)
     print(out)
+
+
+def _results(folder: str) -> Any:
+    file = Path(folder) / "results.json"
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise invalid("evaluation", "a folder with the results.json of an evaluation", folder) from error

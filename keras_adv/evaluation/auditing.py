@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -10,7 +11,7 @@ from keras import ops
 
 from keras_adv import registry, validate
 from keras_adv.arrays import in_float32
-from keras_adv.attacks import PGD, Square
+from keras_adv.attacks import PGD, Attack, Square
 from keras_adv.attacks.objectives import MarginObjective
 from keras_adv.evaluation import compiled
 from keras_adv.evaluation.image_set import ImageSet, classify, gathered, logits_of
@@ -21,6 +22,12 @@ from keras_adv.threats import Linf, Threat
 
 AUDITED = ("linf", "l2")
 """Threats that an audit takes."""
+
+
+def audited_threat(attacks: Iterable[Attack | str]) -> Threat:
+    """The threat that an audit looks at beside these attacks: the first of theirs that it takes."""
+    threats = [registry.parse("attack", one).threat for one in attacks]
+    return next((one for one in threats if one.name in AUDITED and one.eps), Linf(eps=0.1))
 
 
 def slope_ratios(model: keras.Model, images: ImageSet) -> np.ndarray:

@@ -25,10 +25,12 @@ def check_radii(attacks: Sequence[Attack], eps: Any) -> list[float]:
     if given.ndim != 1 or not given.size or given.dtype.kind not in "iuf":
         raise validate.invalid("eps", "the radii of a curve, a list of numbers", eps)
     radii = [float(r) for r in np.unique(given)]
+    if not np.isfinite(radii).all() or radii[0] < 0:
+        raise validate.invalid("eps", "finite and at least 0", radii)
     for attack in attacks:
         for r in radii:
             attack.threat.replace(eps=r)
-    if len(names := {attack.threat.name for attack in attacks}) > 1:
+    if len(names := {attack.threat.norm_name for attack in attacks}) > 1:
         raise validate.invalid("attacks", "of one norm, where `eps` is a list of radii", sorted(names))
     return radii
 
@@ -64,7 +66,8 @@ def least_radii(
     for r in sorted(radii, reverse=True)[1:]:
         rows = least == above
         smaller = examples._replace(
-            eps=np.full(len(least), r, "float32"), first=None if more is None else found
+            eps=np.full(len(least), min(r, images.x[0].size), "float32"),
+            first=None if more is None else found,
         )
         again = attack_examples(model, images, smaller, more or attack, only=rows, **how)
         broken = rows & again.success

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +18,7 @@ from keras_adv.attacks import Attack
 from keras_adv.evaluation.image_set import ImageSet, logits_of
 from keras_adv.evaluation.runner import Result
 from keras_adv.files import write_bytes
+from keras_adv.fingerprint import fingerprint
 from keras_adv.losses import predicted_class
 
 
@@ -48,13 +51,14 @@ class Record(NamedTuple):
 def worst_cases(records: Sequence[Record]) -> list[dict[str, Any]]:
     """For each threat of two attacks or more: the robust accuracy over all of them, an image for which one
     suffices counted as broken."""
-    groups: dict[str, list[Record]] = {}
+    groups: dict[Any, list[Record]] = {}
     for one in records:
         if one.attack.threat.eps is not None:
-            groups.setdefault(registry.spec(one.attack.threat), []).append(one)
+            groups.setdefault((one.attack.threat.norm_name, one.attack.threat.eps), []).append(one)
     rows = []
-    for threat, several in groups.items():
+    for several in groups.values():
         if len(several) > 1:
+            threat = registry.spec(several[0].attack.threat)
             held = np.logical_and.reduce([one.held for one in several])
             specs = [registry.spec(one.attack) for one in several]
             share = float(held.mean())
@@ -90,17 +94,25 @@ def save(
     """Writes an npz file of one row an image of a set, whose places in the whole set are `index`.
 
     Arrays: `index`, `label`, `prediction` and its `confidence`; `spec` of the attacks, and of attack k
-    `k_prediction` and `k_confidence` on the image on offer, `k_success`, `k_held`, `k_norm`, `k_passes`
-    (forward-backward; of attacks without gradients 0), `k_forward_passes`, with several radii `k_least_eps`;
+    `k_prediction` and `k_confidence` on the image on offer (of a random net in one draw), `k_success`,
+    `k_norm`, `k_passes` (forward-backward; of attacks without gradients 0), `k_forward_passes`, where the
+    threat has an eps `k_held`, with several radii `k_least_eps`;
     and to be looked at `k_shown`, rows that it fooled, with `k_before` and `k_after`, their images in 256
     levels.
     """
-    kept: dict[str, Any] = {"index": index, "label": images.y, **_decided("", images.logits)}
+    kept: dict[str, Any] = {
+        "images": np.array(fingerprint(images.x)),
+        "index": index,
+        "label": images.y,
+        **_decided("", images.logits),
+    }
     kept["spec"] = np.array([registry.spec(one.attack) for one in records], dtype=str)
     for k, one in enumerate(records):
         result = one.result
         kept |= _decided(f"{k}_", logits_of(model, result.images, batch_size))
-        kept |= {f"{k}_success": result.success, f"{k}_held": one.held, f"{k}_norm": result.distance}
+        kept |= {f"{k}_success": result.success, f"{k}_norm": result.distance}
+        if one.attack.threat.eps is not None:
+            kept[f"{k}_held"] = one.held
         kept[f"{k}_passes"] = result.passes - result.forward_passes
         kept[f"{k}_forward_passes"] = result.forward_passes
         if one.least is not None:
@@ -131,9 +143,9 @@ def load(path: Path | str) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             kept = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
         raise validate.invalid("records", "an existing file of an evaluation's records", str(path)) from error
-    if not {"index", "label", "prediction", "spec"} <= set(kept):
+    if not {"images", "index", "label", "prediction", "spec"} <= set(kept):
         raise validate.invalid("records", "a file of an evaluation's records", sorted(kept))
     return kept
 
@@ -141,18 +153,20 @@ def load(path: Path | str) -> dict[str, np.ndarray]:
 def compare(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> list[dict[str, Any]]:
     """Two models on the same images, attack by attack: how much more of them the first holds.
 
-    Returns: for the clean accuracy and each attack {"spec", "difference", "interval", "only_first",
-        "only_second"}: the difference of the shares of images held, its 95% interval (Agresti & Min, Stat.
+    Returns: for the clean accuracy and each attack that has a radius {"spec", "difference", "interval",
+        "only_first", "only_second"}: the difference of the shares of images held, its 95% interval (Agresti & Min, Stat.
         Med. 2005: Wald's with half an image more in each cell), and the images that only one of them holds.
 
     Raises:
         InvalidInput: records of other images or attacks.
     """
-    for name in ("index", "label", "spec"):
+    for name in ("images", "index", "label", "spec"):
         if not np.array_equal(ours[name], theirs[name]):
             raise validate.unusable("records", f"those of the same {name}", "others")
     pairs = {"clean": [part["prediction"] == part["label"] for part in (ours, theirs)]}
     for k, spec in enumerate(ours["spec"]):
+        if f"{k}_held" not in ours:  # no radius, so no image is held
+            continue
         pairs[str(spec)] = [part[f"{k}_held"] for part in (ours, theirs)]
     return [{"spec": spec, **_difference(*held)} for spec, held in pairs.items()]
 

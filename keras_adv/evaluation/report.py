@@ -140,6 +140,7 @@ def evaluate(
     if radii is not None:
         chosen = [one.replace(threat=one.threat.replace(eps=radii[-1])) for one in chosen]
     folder = _folder(resume, shard, merge, radii)
+    file = None if records is None else validate.output_file(records, "records")
     images = classify(model, x, y, batch_size, seed)
     mine = shard_rows(shard, len(images.x))
     ball = None if certify is None else certified.check(model, certify)
@@ -149,9 +150,9 @@ def evaluate(
     with Progress(console=Console(stderr=True), transient=True, disable=not verbose) as bar:
         found = [_attacked(model, images, one, targets, seed, bar, radii, **how) for one in chosen]
     images = images.take(mine)
-    if records is not None:
+    if file is not None:
         measured = [record for record, _ in found]
-        save(Path(records), model, images, measured, np.flatnonzero(mine), batch_size)
+        save(file, model, images, measured, np.flatnonzero(mine), batch_size)
     count = int(images.correct.sum())
     return {
         "n": len(images.x),

@@ -12,7 +12,12 @@ import numpy as np
 from matplotlib import image
 from matplotlib.figure import Figure
 
-WORDS = {"linf": "l-infinity", "l2": "l2", "l1": "l1", "l0": "l0 (count)"}
+WORDS = {"linf": "l-infinity", "l0": "l0 (pixels)", "l0 of values": "l0 (values)"}
+
+
+def words(norm: str) -> str:
+    """A norm in words, by the `norm_name` of its threat."""
+    return WORDS.get(norm, norm)
 
 
 def over_eps(lines: Sequence[dict[str, Any]], norm: str) -> str:
@@ -20,7 +25,7 @@ def over_eps(lines: Sequence[dict[str, Any]], norm: str) -> str:
 
     Args:
         lines: {"name", "eps", "robust_accuracy", "steps"}: points to join, or steps of a distribution.
-        norm: name of the threat.
+        norm: `norm_name` of the threat.
     """
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.subplots()
@@ -29,7 +34,7 @@ def over_eps(lines: Sequence[dict[str, Any]], norm: str) -> str:
             axes.step(line["eps"], line["robust_accuracy"], where="post", label=line["name"])
         else:
             axes.plot(line["eps"], line["robust_accuracy"], marker="o", label=line["name"])
-    axes.set(xlabel=f"eps, {WORDS[norm]}", ylabel="robust accuracy", ylim=(-0.02, 1.02))
+    axes.set(xlabel=f"eps, {words(norm)}", ylabel="robust accuracy", ylim=(-0.02, 1.02))
     axes.set_xlim(left=0)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7)
@@ -44,7 +49,7 @@ def norms(found: Sequence[tuple[str, np.ndarray]], norm: str) -> str:
     for name, values in found:
         label = f"{name}: median {np.median(values):.3g}"
         axes.hist(values, bins=edges, histtype="stepfilled", alpha=0.45, label=label)
-    axes.set(xlabel=f"norm of the change, {WORDS[norm]}", ylabel="images")
+    axes.set(xlabel=f"norm of the change, {words(norm)}", ylabel="images")
     axes.legend(fontsize=7)
     return _svg(figure)
 

@@ -10,9 +10,10 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from keras_adv import registry, zoo
+from keras_adv import registry, validate, zoo
 from keras_adv._version import __version__
 from keras_adv.attacks import Attack
+from keras_adv.card import ModelCard
 from keras_adv.files import write_text
 from keras_adv.pages import figures
 from keras_adv.pages.zoo import most_attacked
@@ -30,7 +31,12 @@ def write_report(path: str | Path, results: Mapping[str, Any], kept: Mapping[str
         results: what `keras_adv.evaluate` returned; with "model", "data", "command" and "audit" where they
             are known.
         kept: the records of this evaluation (`evaluation.records.load`).
+
+    Raises:
+        InvalidInput: results that are none, records of another evaluation, or a file that cannot be written.
     """
+    out = validate.output_file(path, "out")
+    _check(results, kept)
     attacks: list[Attack] = [registry.parse("attack", row["spec"]) for row in results["attacks"]]
     absent: dict[str, Any] = {"certified": None, "targets": None, "worst": [], "audit": None}
     page = PAGES.get_template("evaluation.html").render(
@@ -41,19 +47,34 @@ def write_report(path: str | Path, results: Mapping[str, Any], kept: Mapping[str
         galleries=list(_galleries(attacks, results, kept)),
         version=__version__,
     )
-    write_text(Path(path), page)
+    write_text(out, page)
+
+
+def _check(results: Mapping[str, Any], kept: Mapping[str, np.ndarray]) -> None:
+    try:
+        specs, n = [row["spec"] for row in results["attacks"]], results["n"]
+    except (KeyError, TypeError) as error:
+        raise validate.unusable("results", "those of an evaluation", f"some without {error}") from error
+    if specs != [str(spec) for spec in kept["spec"]] or n != len(kept["label"]):
+        theirs = f"those of {len(kept['label'])} images and {[str(spec) for spec in kept['spec']]}"
+        raise validate.unusable("records", f"those of the results: {n} images and {specs}", theirs)
 
 
 def write_zoo(path: str | Path) -> None:
-    """Writes the page of all entries of the zoo, from their cards."""
+    """Writes the page of all entries of the zoo, from their cards. Raises InvalidInput where it cannot."""
+    out = validate.output_file(path, "out")
     cards = [zoo.card(name) for name in zoo.list()]
     page = PAGES.get_template("zoo.html").render(
         title="The zoo, measured",
-        entries=[(card, most_attacked(card.results["attacks"])) for card in cards],
+        entries=[(card, most_attacked(card.results["attacks"]), _training(card)) for card in cards],
         command="keras-adv report",
         version=__version__,
     )
-    write_text(Path(path), page)
+    write_text(out, page)
+
+
+def _training(card: ModelCard) -> str:
+    return f"keras-adv train {shlex.quote(f'--recipe={card.recipe}')}"
 
 
 def _command(results: Mapping[str, Any], attacks: Sequence[Attack]) -> str:
@@ -67,7 +88,7 @@ def _command(results: Mapping[str, Any], attacks: Sequence[Attack]) -> str:
 def _by_norm(attacks: Sequence[Attack]) -> dict[str, list[int]]:
     groups: dict[str, list[int]] = {}
     for k, attack in enumerate(attacks):
-        groups.setdefault(attack.threat.name, []).append(k)
+        groups.setdefault(attack.threat.norm_name, []).append(k)
     return groups
 
 
@@ -75,16 +96,24 @@ def _over_eps(
     attacks: Sequence[Attack], results: Mapping[str, Any], kept: Mapping[str, np.ndarray]
 ) -> Iterator[dict[str, str]]:
     for norm, several in _by_norm(attacks).items():
-        lines = [_line(attacks[k], results, kept, k) for k in several]
+        names = _names([attacks[k] for k in several])
+        lines = [_line(names[n], attacks[k], results, kept, k) for n, k in enumerate(several)]
         yield {
-            "title": f"Accuracy over eps, {figures.WORDS[norm]}",
+            "title": f"Accuracy over eps, {figures.words(norm)}",
             "image": figures.over_eps(lines, norm),
             "command": _command(results, [attacks[k] for k in several]),
         }
 
 
+def _names(attacks: Sequence[Attack]) -> list[str]:
+    """What a legend calls attacks of one norm: their names, or where these are not enough their specs."""
+    names = [attack.name for attack in attacks]
+    specs = [registry.spec(attack) for attack in attacks]
+    return [spec if names.count(name) > 1 else name for name, spec in zip(names, specs, strict=True)]
+
+
 def _line(
-    attack: Attack, results: Mapping[str, Any], kept: Mapping[str, np.ndarray], k: int
+    name: str, attack: Attack, results: Mapping[str, Any], kept: Mapping[str, np.ndarray], k: int
 ) -> dict[str, Any]:
     """An attack over eps: its curve, the distribution of its norms, or the one radius at which it was run."""
     clean = results["clean_accuracy"]
@@ -93,13 +122,13 @@ def _line(
         right = kept["label"] == kept["prediction"]
         at = np.sort(kept[f"{k}_norm"][right & kept[f"{k}_success"]])
         left = clean - np.arange(1, len(at) + 1) / len(right)
-        return {"name": attack.name, "eps": [0.0, *at], "robust_accuracy": [clean, *left], "steps": True}
+        return {"name": name, "eps": [0.0, *at], "robust_accuracy": [clean, *left], "steps": True}
     if "curve" not in row:
         point = {"eps": [attack.threat.eps], "robust_accuracy": [row["robust_accuracy"]]}
-        return {"name": attack.name, **point, "steps": False}
+        return {"name": name, **point, "steps": False}
     eps, robust = (list(row["curve"][key]) for key in ("eps", "robust_accuracy"))
     eps, robust = (eps, robust) if eps[0] == 0 else ([0.0, *eps], [clean, *robust])
-    return {"name": attack.name, "eps": eps, "robust_accuracy": robust, "steps": False}
+    return {"name": name, "eps": eps, "robust_accuracy": robust, "steps": False}
 
 
 def _norms(
@@ -108,10 +137,12 @@ def _norms(
     right = kept["label"] == kept["prediction"]
     for norm, several in _by_norm(attacks).items():
         minimal = [k for k in several if attacks[k].contract == "minimal"]
-        found = [(attacks[k].name, kept[f"{k}_norm"][right & kept[f"{k}_success"]]) for k in minimal]
+        names = _names([attacks[k] for k in minimal])
+        norms = [kept[f"{k}_norm"][right & kept[f"{k}_success"]] for k in minimal]
+        found = list(zip(names, norms, strict=True))
         if found := [(name, values) for name, values in found if len(values)]:
             yield {
-                "title": f"Sizes of the smallest perturbations, {figures.WORDS[norm]}",
+                "title": f"Sizes of the smallest perturbations, {figures.words(norm)}",
                 "image": figures.norms(found, norm),
                 "command": _command(results, [attacks[k] for k in minimal]),
             }

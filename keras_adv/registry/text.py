@@ -149,9 +149,10 @@ def _build(
         raise validate.invalid("spec", "made of name(option=value), numbers and words", found)
     for option, node in {**dict(zip(first, unnamed, strict=True)), **options}.items():
         if option in RADII and "threat" in fields and option not in fields:
+            usual = next(field.default for field in dataclasses.fields(cls) if field.name == "threat")
             raise InvalidInput(
                 f"`option of {name}` must be one of {fields}: the radius is the threat's. "
-                f"Received: {option}={ast.unparse(node)}. Write threat=linf(eps={ast.unparse(node)})."
+                f"Received: {option}={ast.unparse(node)}. Write threat={usual.name}(eps={ast.unparse(node)})."
             )
         if option not in fields:
             validate.one_of(f"option of {name}", option, fields)

@@ -27,8 +27,9 @@ def export(model: keras.Model | str | Path, out: str | Path) -> Path:
     """Writes a TensorFlow SavedModel, or where `out` ends in .onnx an ONNX file.
 
     Signatures of the SavedModel, any batch size: `serving_default`: images float32 (B, H, W, C) in [0, 1] ->
-    logits (B, K), probabilities (B, K), label (B,) int64; `uint8`: images of 0 to 255, and `encoded`: (B,)
-    bytes of JPEG, PNG, GIF or BMP files, resized where they have another size, to the same; `features`:
+    logits (B, K), probabilities (B, K), label (B,) int64; `uint8`: images of 0 to 255, and `encoded`, for
+    images of one or three channels: (B,) bytes of JPEG or PNG files, resized where they have another size, to
+    the same; `features`:
     images -> features (B, D), for models that have any (`keras_adv.features`). The ONNX file takes images and
     gives the same three answers as `serving_default`.
 

@@ -58,7 +58,7 @@ def write_saved_model(model: keras.Model, out: Path) -> None:
     images = tf.TensorSpec((None, *shape), tf.float32, name="images")
     archive.add_endpoint("serving_default", serve, [images])
     archive.add_endpoint("uint8", of_bytes, [tf.TensorSpec((None, *shape), tf.uint8, name="images")])
-    if shape[2] in (1, 3, 4):
+    if shape[2] in (1, 3):
         archive.add_endpoint("encoded", of_files, [tf.TensorSpec((None,), tf.string, name="images")])
     if has_features(model):
 

@@ -23,6 +23,11 @@ class Threat(Spec):
     metric_rounds: ClassVar[int] = 2
     """Rounds after which the prox in a diagonal metric has settled (PDPGD), where it has no closed form."""
 
+    @property
+    def norm_name(self) -> str:
+        """Name of the norm: of threats with the same one, balls of the same eps are the same."""
+        return self.name
+
     def radius(self, eps: Tensor | None = None) -> Tensor:
         """`eps`, or the threat's own, for those who need one. Raises InvalidInput when both are None."""
         if eps is None and self.eps is None:

@@ -45,6 +45,10 @@ class L0(Threat):
     pixels: bool = option(default=True)
     operator: str = option(default="l2/3", choices=("l0", "l2/3"))
 
+    @property
+    def norm_name(self) -> str:
+        return "l0" if self.pixels else "l0 of values"
+
     def groups(self, v: Tensor) -> Tensor:
         """v (B, H, W, C) as (B, groups, values of a group): what counts as one change, pixels or values."""
         return ops.reshape(v, (ops.shape(v)[0], -1, v.shape[-1] if self.pixels else 1))

@@ -45,6 +45,27 @@ def test_the_ball_is_wide_then_itself_then_narrow():
     assert np.abs(np.asarray(images) - 0.5).max() <= EPS + 1e-6
 
 
+@pytest.mark.parametrize("size", np.round(np.arange(0.02, 0.1, 0.02), 3))
+def test_what_fools_at_one_size_of_the_change_alone_is_kept(size):
+    """Right after the change was cut, too: the image that was judged is the one that is offered."""
+
+    def logits(v):
+        r = ops.mean(ops.abs(v - 0.5), axis=(1, 2, 3))
+        return ops.stack([0.0 * r, 1.02 * ops.exp(-ops.square((r - size) / 0.005)) - 0.02], axis=1)
+
+    x = ops.convert_to_tensor(np.full((8, 4, 4, 1), 0.5, "float32"))
+    examples = Examples.of_batch(x, ops.zeros((8,), "int32"), eps=ops.full((8,), EPS))
+    one = registry.parse("attack", f"constraint_relaxation(threat=linf(eps={EPS}), restarts=1)")
+    found = one.run(Task(logits, examples))
+    early = np.asarray(found.rounds) < one.warmup + 1 + 150
+    assert np.asarray(found.success)[early].all()
+
+
+def test_a_net_of_few_classes_has_few_targets():
+    assert rounds([9.0, 0.0], targets=3) == [11 + 20] * 2
+    assert rounds([9.0, 0.0, 0.0], targets=3) == [11 + 2 * 20] * 2
+
+
 def rounds(heights, **options):
     text = ", ".join(f"{name}={value}" for name, value in options.items())
     one = registry.parse("attack", f"constraint_relaxation(threat=linf(eps={EPS}), {text})")

@@ -184,6 +184,7 @@ def test_an_option_is_given_once():
         ("attack", "pgd(threat='linf()')", "`eps` must be given"),
         ("attack", "pgd(random_start=1)", "`random_start` must be bool"),
         ("attack", "pgd(eps=8/255)", "Received: eps=8 / 255. Write threat=linf(eps=8 / 255)."),
+        ("attack", "ddn(eps=0.5)", "Write threat=l2(eps=0.5)."),
         ("attack", "pgd(loss=3)", "`loss` must be Objective (option of pgd)"),
         ("threat", "linf(eps=True)", "`eps` must be float or None"),
         ("threat", "linf(eps='0.1')", "`eps` must be float or None"),

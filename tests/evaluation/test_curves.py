@@ -10,6 +10,7 @@ from keras_adv.attacks.task import Examples, Task, as_logits
 from keras_adv.evaluation import curves
 
 RADII = [0.05, 0.1, 0.2]
+PIXELS = "pgd(threat=l0(eps=5))"  # sigma-zero counts values
 
 
 @pytest.fixture
@@ -71,8 +72,13 @@ def test_an_attack_goes_on_in_a_third_of_its_steps_and_starts_from_what_it_is_gi
     [
         ({"eps": []}, "`eps` must be the radii of a curve"),
         ({"eps": 0.1}, "`eps` must be the radii of a curve"),
-        ({"eps": [-0.1]}, "`eps` must be a number of at least 0"),
+        ({"eps": [-0.1]}, "`eps` must be finite and at least 0"),
+        ({"eps": [0.1, np.nan], "attacks": []}, "`eps` must be finite"),
         ({"eps": RADII, "attacks": ["fgsm()", "deepfool()"]}, "`attacks` must be of one norm"),
+        (
+            {"eps": [2, 5], "attacks": ["pgd(threat=l0(eps=5))", "sigma_zero()"]},
+            "`attacks` must be of one norm",
+        ),
         ({"eps": RADII, "shard": "1/2", "resume": "somewhere"}, "`eps` must be None, with `shard`"),
     ],
 )

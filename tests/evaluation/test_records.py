@@ -42,7 +42,9 @@ def test_the_worst_case_counts_an_image_that_one_attack_breaks(kept):
 
 def test_a_net_against_itself_differs_in_nothing(kept):
     _, found, _ = kept
-    for row in records.compare(found, found):
+    rows = records.compare(found, found)
+    assert [row["spec"] for row in rows] == ["clean", *found["spec"][:2]]  # DDN's threat has no radius
+    for row in rows:
         assert row["difference"] == row["only_first"] == row["only_second"] == 0
         assert row["interval"][0] == -row["interval"][1] < 0
 
@@ -62,6 +64,26 @@ def test_other_images_are_not_compared(kept, tmp_path):
     _, found, _ = kept
     with pytest.raises(InvalidInput, match="`records` must be those of the same label"):
         records.compare(found, {**found, "label": found["label"][::-1]})
-    (tmp_path / "cut.npz").write_bytes(b"PK")
-    with pytest.raises(InvalidInput, match="`records` must be"):
-        records.load(tmp_path / "cut.npz")
+    with pytest.raises(InvalidInput, match="`records` must be those of the same images"):
+        records.compare(found, {**found, "images": np.array("others")})
+
+
+def test_a_damaged_file_is_refused(kept, net, tmp_path):
+    _, _, (x, y) = kept
+    file = tmp_path / "records.npz"
+    evaluate(net, x[:5], y[:5], "fgsm()", records=file)
+    whole = file.read_bytes()
+    np.save(tmp_path / "other.npy", x[:2])
+    array = (tmp_path / "other.npy").read_bytes()
+    for content in (b"PK", whole[:-30], whole[:200] + b"x" * 50 + whole[250:], array):
+        file.write_bytes(content)
+        with pytest.raises(InvalidInput, match="`records` must be"):
+            records.load(file)
+
+
+def test_records_that_cannot_be_written_are_refused_before_anything_is_attacked(kept, net, tmp_path):
+    _, _, images = kept
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path, tmp_path / "file" / "records.npz", 3):
+        with pytest.raises(InvalidInput, match="`records` must be"):
+            evaluate(net, *images, ["no_attack()"][:0], records=place)
