@@ -154,8 +154,9 @@ def compare(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> list[
     """Two models on the same images, attack by attack: how much more of them the first holds.
 
     Returns: for the clean accuracy and each attack that has a radius {"spec", "difference", "interval",
-        "only_first", "only_second"}: the difference of the shares of images held, its 95% interval (Agresti & Min, Stat.
-        Med. 2005: Wald's with half an image more in each cell), and the images that only one of them holds.
+        "only_first", "only_second"}: the difference of the shares of images held, its 95% interval (Agresti &
+        Min, Stat. Med. 2005: Wald's with half an image more in each cell), and the images that only one of
+        them holds.
 
     Raises:
         InvalidInput: records of other images or attacks.
