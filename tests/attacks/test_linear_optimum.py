@@ -39,6 +39,7 @@ EACH = {"fab": 1.01}
 
 SLOW = (
     "carlini_wagner(steps=200, initial=0.1)",
+    "fmn(steps=300)",
     "fmn(threat=linf(), steps=300)",
     "fmn(threat=l1(), steps=300)",
     "brendel_bethge(threat=l2(), steps=150)",
