@@ -106,11 +106,11 @@ class ConstraintRelaxation(BoundedAttack):
     def _ranked(self, state: State, still: Tensor, logits: Tensor, y: Tensor) -> State:
         """The targets, after the last step of the PGD; what a net of few classes lacks is not open. `still`
         is what is open otherwise."""
-        there = min(self.targets, logits.shape[1] - 1)
-        ranked = ops.pad(wrong_classes(logits, y)[:, :there], [(0, 0), (0, self.targets - there)])
+        count = min(self.targets, logits.shape[1] - 1)
+        ranked = ops.pad(wrong_classes(logits, y)[:, :count], [(0, 0), (0, self.targets - count)])
         number = ops.zeros_like(ranked) + ops.arange(self.targets, dtype="int32")[None, :]
         now = state["step"] == -1
-        there = ops.cast(number < there, "int32")
+        there = ops.cast(number < count, "int32")
         return {
             "classes": where_rows(now, ranked, state["classes"]),
             "open": where_rows(now, there, still),

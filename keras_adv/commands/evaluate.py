@@ -74,7 +74,8 @@ def main() -> None:
             kept = Path(out or stack.enter_context(tempfile.TemporaryDirectory())) / "records.npz"
             made.append(kept)
             own = [*attacks, *cli.adaptive_attacks(name, FLAGS.adaptive)]
-            _one(name, own, x, y, {"eps": radii, "records": kept}, source, out)
+            wanted = kept if out or len(FLAGS.model) > 1 else None
+            _one(name, own, x, y, {"eps": radii, "records": wanted}, source, out)
         if len(made) > 1:
             found = records.compare(*map(records.load, made))
             cli.show(comparison_table(found, *FLAGS.model))
