@@ -52,18 +52,19 @@ def least_radii(
     standing in all below.
 
     Args:
-        result: the attack in the largest of `radii`.
+        result: the attack in the largest of the radii.
+        radii: in ascending order (`check_radii`).
         how: as of `attack_examples`.
     """
     least = np.full(len(result.clean), np.inf)
     if attack.contract == "minimal":
-        for r in sorted(radii, reverse=True):
+        for r in radii[::-1]:
             least[result.clean & result.success & (result.distance <= r)] = r
         return np.where(result.clean, least, 0.0), 0
-    least[result.success] = max(radii)
+    least[result.success] = radii[-1]
     least[~result.clean] = 0.0
-    found, passes, above, more = result.images, 0, max(radii), attack.continued()
-    for r in sorted(radii, reverse=True)[1:]:
+    found, passes, above, more = result.images, 0, radii[-1], attack.continued()
+    for r in radii[-2::-1]:
         rows = least == above
         smaller = examples._replace(
             eps=np.full(len(least), min(r, images.x[0].size), "float32"),

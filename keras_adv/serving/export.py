@@ -29,9 +29,8 @@ def export(model: keras.Model | str | Path, out: str | Path) -> Path:
     Signatures of the SavedModel, any batch size: `serving_default`: images float32 (B, H, W, C) in [0, 1] ->
     logits (B, K), probabilities (B, K), label (B,) int64; `uint8`: images of 0 to 255, and `encoded`, for
     images of one or three channels: (B,) bytes of JPEG or PNG files, resized where they have another size, to
-    the same; `features`:
-    images -> features (B, D), for models that have any (`keras_adv.features`). The ONNX file takes images and
-    gives the same three answers as `serving_default`.
+    the same; `features`: images -> features (B, D), for models that have any (`keras_adv.features`). The ONNX
+    file takes images and gives the same three answers as `serving_default`.
 
     Args:
         model: a Keras model with logits, or a .keras file.

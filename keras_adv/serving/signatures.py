@@ -16,7 +16,6 @@ from keras_adv.features import has_features, with_features
 OPSET = 17
 """Version of the ONNX operators: that of onnxruntime 1.12 and later."""
 
-
 _ANSWERS = ("logits", "probabilities", "label")
 
 
