@@ -8,20 +8,21 @@
 (360, 8, 8, 1)
 """
 
-from keras_adv import _quiet
+from keras_adv import _start
 from keras_adv._version import __version__
 
-with _quiet.imports():
-    from keras_adv import attacks, data, defenses, models, registry, threats, zoo
-    from keras_adv.adapters import as_classifier
-    from keras_adv.card import ModelCard
-    from keras_adv.evaluation import attack, audit, evaluate, transfer
-    from keras_adv.fit import defend
-    from keras_adv.recipes import Recipe
-    from keras_adv.serving.export import export
-    from keras_adv.training import train
-    from keras_adv.tuning import search
-    from keras_adv.validate import InvalidInput
+if not _start.helps():  # then nothing of the package is used
+    with _start.imports():
+        from keras_adv import attacks, data, defenses, models, registry, threats, zoo
+        from keras_adv.adapters import as_classifier
+        from keras_adv.card import ModelCard
+        from keras_adv.evaluation import attack, audit, evaluate, transfer
+        from keras_adv.fit import defend
+        from keras_adv.recipes import Recipe
+        from keras_adv.serving.export import export
+        from keras_adv.training import train
+        from keras_adv.tuning import search
+        from keras_adv.validate import InvalidInput
 
 __all__ = [
     "InvalidInput", "ModelCard", "Recipe", "__version__", "as_classifier", "attack", "attacks", "audit",

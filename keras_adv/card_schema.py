@@ -45,6 +45,7 @@ class _Row(TypedDict):
     spec: Spec
     full_spec: Spec
     robust_accuracy: Share | None
+    robust_accuracy_of_correct: NotRequired[Share | None]
     interval: Interval | None
     success_rate: Share
     mean_norm: Amount | None
@@ -53,6 +54,7 @@ class _Row(TypedDict):
     gradients_per_image: Amount
     seconds: Amount
     not_found: NotRequired[Count]
+    outside: NotRequired[Count]
     over_draws: NotRequired[_OverDraws]
     parts: NotRequired[dict[str, Count]]
     curve: NotRequired[_Curve]

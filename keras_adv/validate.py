@@ -156,9 +156,9 @@ def labels(y: Any, count: int, classes: int | None = None, name: str = "y") -> n
     return whole
 
 
-def seed(value: Any) -> None:
+def seed(value: Any, name: str = "seed") -> None:
     """Raises InvalidInput unless `value` is a whole number of 0 to 2^31 - 1."""
-    number("seed", value, low=0, high=2**31 - 1, whole=True)
+    number(name, value, low=0, high=2**31 - 1, whole=True)
 
 
 def output_folder(value: Any, name: str = "out") -> Path:

@@ -1,9 +1,5 @@
 """Exports a model for serving: python scripts/export.py --model=critic_lenet_digits --out=served/1"""
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 from keras_adv import commands
 
 if __name__ == "__main__":

@@ -1,9 +1,5 @@
 """Trains, exports and measures a robust classifier: python scripts/train.py --defense=critic"""
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 from keras_adv import commands
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from keras_adv import commands
+from keras_adv.commands import docs, helping
 
 PLAIN = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
 
@@ -16,10 +17,25 @@ def run(*words):
     return subprocess.run(command, env=PLAIN, capture_output=True, text=True, timeout=120)
 
 
-@pytest.mark.slow
-def test_help_of_a_command_lists_its_flags_and_nothing_of_tensorflow():
+def test_help_of_a_command_lists_its_flags_and_imports_next_to_nothing():
     done = run("evaluate", "--help")
     assert "--attack: " in done.stdout and "keras-adv evaluate" in done.stdout and done.stderr == ""
+    command = [sys.executable, "-X", "importtime", "-m", "keras_adv", "train", "--help"]
+    said = subprocess.run(command, env=PLAIN, capture_output=True, text=True, timeout=120).stderr
+    assert "keras_adv.commands" in said
+    assert not [name for name in ("tensorflow", "jax", "keras ", "numpy", "absl") if f" {name}" in said]
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_help_fits_the_terminal_and_has_defaults_and_presets(width):
+    said = helping.text("train", "keras-adv train", width)
+    assert all(len(line) <= width for line in said.splitlines())
+    flat = " ".join(said.split())
+    assert "(default: 1000)" in flat and "trades_cifar" in flat and "--[no]publish: " in flat
+
+
+def test_the_help_is_as_the_flags_are():
+    assert helping.KEPT.read_text() == docs.described()
 
 
 @pytest.mark.parametrize("words", [(), ("--help",)])

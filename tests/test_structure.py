@@ -65,7 +65,7 @@ def room(path):
 
 
 def level(name):
-    if name in ("__init__", "_version", "_quiet"):
+    if name in ("__init__", "_version", "_start"):
         return len(LAYERS) if name == "__init__" else 0
     return next(i for i, rooms in enumerate(LAYERS) if name in rooms)
 

@@ -80,6 +80,8 @@ class ProjectedAscent(ObjectiveAscent):
     start, or the direction.
     """
 
+    leaves_box = True
+
     @property
     def run_length(self) -> int:
         """Steps of one run."""

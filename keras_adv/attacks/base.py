@@ -38,8 +38,8 @@ class Found(NamedTuple):
     """What an attack returns.
 
     Attributes:
-        images: (B, H, W, C) in [0, 1]. Where the attack failed: the last try of a bounded attack,
-            the clean image of a minimal one.
+        images: (B, H, W, C) in [0, 1], if the threat has the box. Where the attack failed: the last try of a
+            bounded attack, the clean image of a minimal one.
         success: (B,) bool, decided by the model on exactly these float32 images.
         distance: (B,) norm of images - x in the attack's threat; 0 where x was misclassified already.
         rounds: (B,) int32 rounds used; times `Attack.round_cost` for the passes.
@@ -71,10 +71,14 @@ class Attack(Spec):
     """Whether it has a targeted form."""
     guided: ClassVar[bool] = False
     """Whether it takes a second image for each image (`Examples.guide`)."""
+    leaves_box: ClassVar[bool] = False
+    """Whether it can do without the box of images (`box=False` of the threat)."""
     threat: Threat
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not (self.threat.box or self.leaves_box):
+            raise invalid("threat", f"one with the box: {self.name} stays in it", self.threat)
         if self.rounds > MOST_ROUNDS:
             raise invalid("steps", f"so few that there are at most {MOST_ROUNDS} rounds", self.rounds)
 
@@ -246,7 +250,7 @@ class Attack(Spec):
         Returns: images (B, H, W, C), success (B,) bool, distance (B,) in the threat's norm. One forward pass.
         """
         finite = ops.all(ops.isfinite(flatten(images)), axis=1)  # NaN gradients leave x as it is
-        images = ops.clip(where_rows(finite, images, task.x), 0.0, 1.0)
+        images = self.threat.into_box(where_rows(finite, images, task.x))
         if self.contract == "bounded":
             images = self.threat.project(images, task.x, task.eps)
         fooled = task.fooled(task.logits(images, draw=VERIFICATION_DRAW))

@@ -23,7 +23,7 @@ class BoundedAttack(Attack):
         return {"kept": task.x, "kept_margin": zeros_per_image(task.x) - 1e30}
 
     def keep_best(self, task: Task, state: State, images: Tensor) -> State:
-        images = ops.clip(self.threat.project(images, task.x, task.eps), 0.0, 1.0)
+        images = self.threat.project(images, task.x, task.eps)
         margin = task.over_draws(images)[1]
         further = margin > state["kept_margin"]
         return {

@@ -21,7 +21,7 @@ class DeepFool(MinimalAttack):
 
     x <- clip(x + (1 + overshoot) (|f_k| / |w_k|_dual + 1e-4) steepest(w_k)), where f_k = z_k - z_y, w_k its
     gradient and k the class nearest by |f_k| / |w_k|_dual. Projected on the box at each step (thesis 4.5);
-    away from the box this is the paper's x + (1 + overshoot) sum r.
+    away from the box, and with threat=l2(box=False), this is the paper's x + (1 + overshoot) sum r.
 
     Args:
         threat: l2 (the paper) or linf; its eps, if any, is where the robust accuracy is reported.
@@ -33,6 +33,7 @@ class DeepFool(MinimalAttack):
     """
 
     reference = "arXiv:1511.04599"
+    leaves_box = True
     threat: Threat = option(default=L2())
     steps: int = option(default=50, low=1)
     overshoot: float = option(default=0.02, low=0.0)
@@ -63,8 +64,4 @@ class DeepFool(MinimalAttack):
         if self.max_step is not None:
             size = ops.maximum(l2_norm(move), TINY)
             move = move * expand_like(ops.minimum(1.0, self.max_step / size), now)
-        return {**self.update_best(task, state, now, fooled), "x": self.kept(now + move)}, fooled
-
-    def kept(self, images: Tensor) -> Tensor:
-        """Where a step ends: in the box."""
-        return ops.clip(images, 0.0, 1.0)
+        return {**self.update_best(task, state, now, fooled), "x": self.threat.into_box(now + move)}, fooled

@@ -5,18 +5,22 @@ from __future__ import annotations
 import importlib
 import sys
 
-from keras_adv import _quiet
-
-with _quiet.imports():
-    from keras_adv import cli
+from keras_adv import _start
+from keras_adv.commands import helping
 
 NAMES = ("train", "evaluate", "search", "export", "bench", "zoo", "report", "unpack")
 """What `keras-adv` runs; docs is for a checkout alone."""
 
 
 def run(name: str) -> None:
-    """Runs a command with the flags of the process."""
-    command = importlib.import_module(f"keras_adv.commands.{name}")
+    """Runs a command with the flags of the process, or prints its help."""
+    if _start.HELP & set(sys.argv[1:]):
+        program = sys.argv[0]
+        print(helping.text(name, f"python {program}" if program.endswith(".py") else program))
+        return
+    with _start.imports():
+        cli = importlib.import_module("keras_adv.cli")
+        command = importlib.import_module(f"keras_adv.commands.{name}")
     command.define()
     cli.run(command.main, command.__name__, str(command.__doc__))
 
@@ -28,7 +32,7 @@ def main() -> None:
         sys.argv[:2] = [f"keras-adv {name}"]
         return run(name)
     said = "usage: keras-adv NAME --flag=value; keras-adv NAME --help. NAME is one of " + ", ".join(NAMES)
-    if name in ("--help", "-h", "help"):
+    if name == "help" or name in _start.HELP:
         print(said)
         return None
     print(f"error: {said}. Received: {name!r}", file=sys.stderr)

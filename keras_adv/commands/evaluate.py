@@ -22,7 +22,8 @@ import keras_adv
 from keras_adv import cli, files, registry
 from keras_adv.evaluation import goals, journal, records
 from keras_adv.evaluation.auditing import audited_threat
-from keras_adv.evaluation.protocols import DEFINITIONS, rho
+from keras_adv.evaluation.protocols import DEFINITIONS, SHARES, reference_eps, rho
+from keras_adv.evaluation.selection import select
 from keras_adv.evaluation.tables import comparison_table, curve_table, table
 from keras_adv.pages import reports
 from keras_adv.validate import invalid
@@ -39,6 +40,8 @@ def define() -> None:
     flags.DEFINE_string("data", None, "digits, a TFDS name, FILE.npz or a folder; default: the card's")
     flags.DEFINE_enum("split", "test", ["test", "validation", "train"], "which images")
     flags.DEFINE_integer("n", 1000, "how many images, the first of the split", lower_bound=1)
+    flags.DEFINE_integer("sample", None, "a seed: draw the images from the split at random", lower_bound=0)
+    flags.DEFINE_bool("correct", False, "only images that every --model classifies correctly")
     flags.DEFINE_multi_string(
         "attack", list(DEFAULTS), f"one of {cli.names('attack')}; default with --eps: the first of these"
     )
@@ -46,6 +49,9 @@ def define() -> None:
     flags.DEFINE_list("eps", None, "several radii, 0.01,0.02,0.05: the curve of the robust accuracy")
     flags.DEFINE_string("certify", None, "threat: also the certified accuracy, linf(eps=0.3) say")
     flags.DEFINE_multi_enum("rho", [], list(DEFINITIONS), "also DeepFool's rho as this paper defines it")
+    flags.DEFINE_string(
+        "eps_ref", None, "model: also FGSM without the box at 0.2, 0.5 and 1 of the eps that halves it"
+    )
     flags.DEFINE_enum("targets", None, list(goals.WORDS), "class to reach; none: any mistake will do")
     flags.DEFINE_integer("batch_size", 256, "images at a time", lower_bound=1)
     flags.DEFINE_integer("seed", 0, "of random starts", lower_bound=0)
@@ -62,11 +68,11 @@ def main() -> None:
     radii = None if FLAGS.eps is None else [cli.number("eps", text) for text in FLAGS.eps]
     first = FLAGS.model[0]
     data = keras_adv.data.load(source := FLAGS.data or cli.data_of(first))
-    x, y = (np.asarray(part[: FLAGS.n]) for part in data.split(FLAGS.split))
+    x, y = _images(data.split(FLAGS.split))
     if FLAGS.card:
         cli.card_of(first).check_images(data.name, FLAGS.split, len(x))
     specs = FLAGS.attack if radii is None or FLAGS["attack"].present else DEFAULTS[:1]
-    attacks = [registry.parse("attack", spec) for spec in specs]
+    attacks = [registry.parse("attack", spec) for spec in [*specs, *_at_shares(x, y)]]
     with contextlib.ExitStack() as stack:
         made = []
         for number, name in enumerate(FLAGS.model):
@@ -83,6 +89,23 @@ def main() -> None:
                 files.write_text(Path(FLAGS.out) / "comparison.json", json.dumps(found, indent=1) + "\n")
 
 
+def _images(split: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Those of the split that --n, --sample and --correct say."""
+    x, y = (np.asarray(part) for part in split)
+    judges = [keras_adv.zoo.open(name) for name in FLAGS.model] if FLAGS.correct else []
+    rows = select(x, y, FLAGS.n, sample=FLAGS.sample, correct=judges, batch_size=FLAGS.batch_size)
+    return x[rows], y[rows]
+
+
+def _at_shares(x: np.ndarray, y: np.ndarray) -> list[str]:
+    """FGSM at the shares of the radius that --eps_ref says."""
+    if not FLAGS.eps_ref:
+        return []
+    whole = reference_eps(keras_adv.zoo.open(FLAGS.eps_ref), x, y, batch_size=FLAGS.batch_size)
+    print(f"eps_ref, at which FGSM halves {FLAGS.eps_ref}: {whole:.4f}")
+    return [f"fgsm(threat=linf(eps={share * whole:.5f}, box=False))" for share in SHARES]
+
+
 def _check() -> None:
     if len(FLAGS.model) > 2:
         raise invalid("model", "one, or two to compare", FLAGS.model)
@@ -91,8 +114,11 @@ def _check() -> None:
         raise invalid("model", "one, with --card, --shard, --merge or --adaptive", FLAGS.model)
     if FLAGS.card and not Path(FLAGS.model[0]).is_dir():
         raise invalid("model", "a run folder, with --card", FLAGS.model[0])
-    if FLAGS.card and FLAGS.targets:
-        raise invalid("targets", "none, with --card", FLAGS.targets)
+    for name in ("targets", "sample", "correct", "eps_ref"):
+        if FLAGS.card and FLAGS[name].value is not None and FLAGS[name].value is not False:
+            raise invalid(name, "none, with --card", FLAGS[name].value)
+    if FLAGS.eps_ref and FLAGS.eps:
+        raise invalid("eps_ref", "none, with --eps", FLAGS.eps_ref)
     if FLAGS.report and (FLAGS.shard or not FLAGS.out):
         raise invalid("report", "given with --out, and without --shard", FLAGS.report)
     if FLAGS.shard and (FLAGS.merge or FLAGS.card):

@@ -7,6 +7,7 @@ import itertools
 import keras
 import numpy as np
 
+from keras_adv.attacks import Attack
 from keras_adv.evaluation import compiled
 from keras_adv.evaluation.image_set import ImageSet, classify, logits_of
 from keras_adv.evaluation.runner import Result
@@ -47,15 +48,29 @@ def flags_of(model: keras.Model, images: ImageSet, share: float = 0.0) -> list[s
     return found
 
 
-def result_flags(model: keras.Model, result: Result) -> list[str]:
-    """What is said of one attack: a Square that breaks over 0.2% more images than gradients did (AutoAttack's
-    threshold), and adversarial images without a finite answer. Cost: a forward pass an image found."""
+def outside(result: Result) -> int:
+    """Adversarial images with values beyond [0, 1], rounding apart."""
+    found = result.images[result.clean & result.success]
+    beyond = np.maximum(found - 1.0, -found).reshape(len(found), -1)
+    return int((beyond > 1e-6).any(1).sum())
+
+
+def result_flags(model: keras.Model, attack: Attack, result: Result) -> list[str]:
+    """What is said of one attack: images outside the box, a Square that breaks over 0.2% more images than
+    gradients did (AutoAttack's threshold), and adversarial images without a finite answer. Cost: a forward
+    pass an image found."""
     found, count = [], len(result.clean)
     for (_, before), (spec, after) in itertools.pairwise(result.parts.items()):
         if spec.startswith("square") and before - after > 0.002 * count:
             found.append(
                 f"Square, which sees no gradient, broke {before - after} images that gradients did not"
             )
+    if not attack.threat.box:
+        total = int((result.clean & result.success).sum())
+        found.append(
+            f"{outside(result)} of {total} adversarial images lie outside [0, 1], where no image is: compare "
+            "them with a paper that does so, and with nothing else"
+        )
     adversarial = result.images[result.clean & result.success]
     if len(adversarial):
         logits = logits_of(model, adversarial, batch_size=256)

@@ -1,4 +1,4 @@
-"""rho, the mean size of DeepFool's perturbations, as each of the papers defines it."""
+"""Protocols of papers: rho, the mean size of DeepFool's perturbations, and FGSM at shares of a radius."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ from keras_adv import validate
 from keras_adv.arrays import Tensor, expand_like, in_float32
 from keras_adv.attacks.base import State
 from keras_adv.attacks.deepfool import DeepFool
+from keras_adv.attacks.fgsm import FGSM
 from keras_adv.attacks.task import Examples, Task
 from keras_adv.backend import FrozenNet, compile, where_rows
+from keras_adv.evaluation.goals import make_examples
 from keras_adv.evaluation.image_set import classify
+from keras_adv.evaluation.runner import attack_examples
 from keras_adv.evaluation.slots import in_batches
+from keras_adv.threats import L2, Linf
 
 
 @dataclass(frozen=True)
@@ -50,23 +54,14 @@ DEFINITIONS = {
 
 
 class _Search(DeepFool):
-    """DeepFool that may leave the box, and whose last point counts where it found nothing."""
+    """DeepFool whose last point counts where it found nothing."""
 
     name = "deepfool_of_a_protocol"
-    leaves = False
-
-    def kept(self, images: Tensor) -> Tensor:
-        return images if self.leaves else super().kept(images)
 
     def step(self, task: Task, state: State) -> tuple[State, Tensor]:
         new, fooled = super().step(task, state)
         new["x"] = where_rows(state["k"] >= self.steps, state["x"], new["x"])  # no look is left at a new one
         return new, fooled
-
-
-class _Leaving(_Search):
-    name = "deepfool_without_the_box"
-    leaves = True
 
 
 @in_float32()
@@ -104,13 +99,58 @@ def rho(
     if not _fits(centre.shape, images.x.shape[1:]):
         raise validate.unusable("mean", f"of shape {images.x.shape[1:]}", f"shape {centre.shape}")
     away = images.logits.argmax(1).astype("int32") if chosen.predicted else images.y
-    kind = _Search if chosen.box else _Leaving
-    search = kind(steps=chosen.steps, max_step=chosen.max_step)
+    search = _Search(threat=L2(box=chosen.box), steps=chosen.steps, max_step=chosen.max_step)
     run = compile(lambda x, y: (_sizes(search, FrozenNet(model), x, y),), model)
     sizes = in_batches(run, batch_size, images.x, away)[0]
     over = images.x - centre if chosen.centred else images.x
     ratios = sizes / np.maximum(np.linalg.norm(over.reshape(len(over), -1), axis=1), 1e-12)
     return float(ratios[images.correct].mean() if chosen.correct else ratios.mean())
+
+
+SHARES = (0.2, 0.5, 1.0)
+"""Of the reference radius, at which Deep Defense compares models."""
+SCAN, HALVINGS = 1 / 64, 8
+"""Steps in which `reference_eps` looks for a radius, and how often it halves the step in which it is."""
+
+
+def reference_eps(
+    model: keras.Model, x: Any, y: Any, accuracy: float = 0.5, *, batch_size: int = 256
+) -> float:
+    """The least eps, in linf, at which FGSM without the box leaves no more than this accuracy; Deep Defense's
+    eps_ref where the model is theirs. Models are compared at 0.2, 0.5 and 1 of it.
+
+    FGSM's accuracy may rise again with eps: radii are looked at from 0 up, 1/64 apart, and the first step
+    that crosses is halved 8 times.
+
+    Args:
+        model: as in `attack`.
+        x: images (N, H, W, C) in [0, 1], or a `tf.data.Dataset` or `PyDataset` of images and labels.
+        y: integer labels (N,); None with a data set.
+        accuracy: share of all images.
+        batch_size: images at a time.
+
+    Raises:
+        InvalidInput: as `attack`; the accuracy is higher at every eps up to 1.
+
+    Cost: 9 forward-backward passes an image, and one more for each 1/64.
+    """
+    validate.number("accuracy", accuracy, low=0.0, high=1.0)
+    images = classify(model, x, y, batch_size)
+    fgsm = FGSM(threat=Linf(eps=1.0, box=False))
+
+    def left(eps: float) -> float:
+        examples = make_examples(fgsm, images, 0, eps, None)
+        found = attack_examples(model, images, examples, fgsm, batch_size)
+        return float((found.clean & ~found.success).mean())
+
+    high = next((k * SCAN for k in range(1, round(1 / SCAN) + 1) if left(k * SCAN) <= accuracy), None)
+    if high is None:
+        raise validate.unusable("model", f"one that FGSM brings to {accuracy}, with an eps up to 1", "none")
+    low = high - SCAN
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if left(middle) <= accuracy else (middle, high)
+    return high
 
 
 def _fits(shape: tuple[int, ...], image: tuple[int, ...]) -> bool:

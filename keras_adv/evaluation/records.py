@@ -98,7 +98,7 @@ def save(
     `k_norm`, `k_passes` (forward-backward; of attacks without gradients 0), `k_forward_passes`, where the
     threat has an eps `k_held`, with several radii `k_least_eps`;
     and to be looked at `k_shown`, rows that it fooled, with `k_before` and `k_after`, their images in 256
-    levels.
+    levels (of those outside the box, as they would be shown).
     """
     kept: dict[str, Any] = {
         "images": np.array(fingerprint(images.x)),
@@ -119,7 +119,7 @@ def save(
             kept[f"{k}_least_eps"] = one.least
         kept[f"{k}_shown"] = shown = _shown(result.clean & result.success, images)
         for name, pictures in (("before", images.x), ("after", result.images)):
-            kept[f"{k}_{name}"] = np.round(255 * pictures[shown]).astype("uint8")
+            kept[f"{k}_{name}"] = np.round(255 * np.clip(pictures[shown], 0, 1)).astype("uint8")
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **kept)
     write_bytes(path, buffer.getvalue())

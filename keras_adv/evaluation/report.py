@@ -18,7 +18,7 @@ from keras_adv.arrays import in_float32
 from keras_adv.attacks import Attack
 from keras_adv.evaluation import certified, curves, goals
 from keras_adv.evaluation.image_set import ImageSet, classify
-from keras_adv.evaluation.masking import flags_of, result_flags
+from keras_adv.evaluation.masking import flags_of, outside, result_flags
 from keras_adv.evaluation.records import Record, interval, save, worst_cases
 from keras_adv.evaluation.runner import attack_examples
 from keras_adv.threats import Linf, Threat
@@ -28,11 +28,13 @@ from keras_adv.validate import invalid
 def summary(record: Record, x: np.ndarray) -> dict[str, Any]:
     """One row of the results of an attack on images x.
 
-    robust_accuracy counts images classified correctly both clean and attacked, over all images; for a minimal
-    attack at the eps of its threat, None without one. success_rate is over the correctly classified;
+    robust_accuracy counts images classified correctly both clean and attacked, over all images, and
+    robust_accuracy_of_correct over the correctly classified; for a minimal attack at the eps of its threat,
+    None without one. success_rate is over the correctly classified;
     mean and median norm over those of them for which an adversarial image was found, and so mean_ratio, the
     papers' rho: the norm over that of the image. Those for which a minimal attack found none, or did not
     reach the confidence asked for, are in no norm: not_found counts them (the thesis counts their last try).
+    Of a threat without the box, outside counts the adversarial images with values beyond [0, 1].
     For a random net over_draws has the robust accuracy of single draws: mean, and the range of 95% of them.
     """
     chosen, result, near = record.attack, record.result, record.near
@@ -44,12 +46,15 @@ def summary(record: Record, x: np.ndarray) -> dict[str, Any]:
     row: dict[str, Any] = {"parts": result.parts} if result.parts else {}
     if chosen.contract == "minimal":
         row["not_found"] = int((result.clean & ~result.success).sum())
+    if not chosen.threat.box:
+        row["outside"] = outside(result)
     if result.verdicts is not None and held is not None:
         row["over_draws"] = _over_draws(result.clean[:, None] & ~(result.verdicts & near[:, None]))
     return {
         "spec": registry.spec(chosen),
         "full_spec": registry.spec(chosen, full=True),
         "robust_accuracy": None if held is None else held / n,
+        "robust_accuracy_of_correct": None if held is None else held / max(1, int(result.clean.sum())),
         "interval": None if held is None else interval(held, n),
         "success_rate": float(found.sum() / max(1, result.clean.sum())),
         "mean_norm": float(norms.mean()) if len(norms) else None,
@@ -199,7 +204,7 @@ def _attacked(
 
 
 def _row(model: keras.Model, images: ImageSet, record: Record, more: dict[str, Any]) -> dict[str, Any]:
-    return {**summary(record, images.x), "flags": result_flags(model, record.result), **more}
+    return {**summary(record, images.x), "flags": result_flags(model, record.attack, record.result), **more}
 
 
 def shard_rows(shard: str | None, n: int) -> np.ndarray:

@@ -10,14 +10,16 @@ from rich.table import Table
 
 
 def table(results: dict[str, Any], title: str = "") -> Table:
-    """A row for each attack, and one for each threat that several share."""
+    """A row for each attack, and one for each threat that several share. With targets the success is that of
+    reaching them."""
     proof = results.get("certified")
     proved = [f"certified under {proof['threat']}: {proof['accuracy']:.2%}"] if proof else []
     made = Table(
         title=escape(title) or None,
         caption=", ".join([f"clean accuracy {results['clean_accuracy']:.2%}, n = {results['n']}", *proved]),
     )
-    for column in ("attack", "robust acc", "success", "mean norm", "median", "passes", "seconds"):
+    success = "targeted success" if results.get("targets") else "success"
+    for column in ("attack", "robust acc", success, "mean norm", "median", "passes", "seconds"):
         made.add_column(column, justify="left" if column == "attack" else "right", overflow="fold")
     warned = [flag for part in (results, *results["attacks"]) for flag in part.get("flags", [])]
     if warned:

@@ -15,18 +15,21 @@ class Threat(Spec):
     """A norm, its radius `eps`, and the box [0, 1] of images.
 
     eps is in input units of [0, 1]; None means "no radius": right for attacks that minimise the norm.
-    All methods take batches (B, ...) and treat each image by itself.
+    All methods take batches (B, ...) and treat each image by itself. The norms that some papers leave the
+    box with have the option `box`; without it, what they find is no image, and says nothing beyond that
+    paper's table.
     """
 
     kind = "threat"
     eps: float | None
+    box: bool = True
     metric_rounds: ClassVar[int] = 2
     """Rounds after which the prox in a diagonal metric has settled (PDPGD), where it has no closed form."""
 
     @property
     def norm_name(self) -> str:
         """Name of the norm: of threats with the same one, balls of the same eps are the same."""
-        return self.name
+        return self.name if self.box else f"{self.name} without the box"
 
     def radius(self, eps: Tensor | None = None) -> Tensor:
         """`eps`, or the threat's own, for those who need one. Raises InvalidInput when both are None."""
@@ -102,8 +105,11 @@ class Threat(Spec):
         The box step moves every coordinate towards the origin, so the ball is not left again.
         """
         free = self.eps is None and eps is None
-        inside = x if free else origin + self.project_to_ball(x - origin, eps)
-        return ops.clip(inside, 0.0, 1.0)
+        return self.into_box(x if free else origin + self.project_to_ball(x - origin, eps))
+
+    def into_box(self, images: Tensor) -> Tensor:
+        """The images (B, ...) with their values clipped to [0, 1]; as they are where there is no box."""
+        return ops.clip(images, 0.0, 1.0) if self.box else images
 
 
 def require_norm(threat: Threat, *names: str) -> None:

@@ -19,10 +19,13 @@ class L2(Threat):
 
     Args:
         eps: radius in [0, 1] units (0.5 on CIFAR-10, 2 on MNIST), or None.
+        box: whether images stay in [0, 1]; False, for FGSM, DeepFool and the like, repeats what a paper
+            measured so.
     """
 
     metric_rounds = 5
     eps: float | None = option(default=None, low=0.0)
+    box: bool = option(default=True)
 
     def norm(self, delta: Tensor) -> Tensor:
         return l2_norm(delta)

@@ -18,9 +18,12 @@ class Linf(Threat):
 
     Args:
         eps: radius in [0, 1] units (8/255 on CIFAR-10, 0.3 on MNIST), or None.
+        box: whether images stay in [0, 1]; False, for FGSM, DeepFool and the like, repeats what a paper
+            measured so.
     """
 
     eps: float | None = option(default=None, low=0.0, high=1.0)
+    box: bool = option(default=True)
 
     def norm(self, delta: Tensor) -> Tensor:
         return ops.max(ops.abs(flatten(delta)), axis=1)

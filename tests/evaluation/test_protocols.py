@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 
+import keras_adv
 from keras_adv import InvalidInput
-from keras_adv.evaluation import rho
+from keras_adv.evaluation import reference_eps, rho
 
 OVERSHOOT = 1.02
 
@@ -63,3 +64,48 @@ def test_what_is_no_definition_or_no_mean_is_refused(two):
         rho(net, x, y, "thesis")
     with pytest.raises(InvalidInput, match="`mean` must be of shape"):
         rho(net, x, y, "deep_defense", mean=np.zeros((3, 3, 1)))
+
+
+def test_without_the_box_fgsm_and_deepfool_reach_the_known_distance_and_say_so(two):
+    net, x, y, distance = two
+    right = x[7:], y[7:]
+    rows = keras_adv.evaluate(
+        net, *right, ["fgsm(threat=linf(eps=0.9, box=False))", "deepfool(threat=l2(box=False), overshoot=0)"]
+    )["attacks"]
+    w = net.layers[-1].get_weights()[0][:, 1]
+    held = distance[7:] * np.linalg.norm(w) > 0.9 * np.abs(w).sum()
+    assert rows[0]["robust_accuracy"] == pytest.approx(held.mean()) == rows[0]["robust_accuracy_of_correct"]
+    assert rows[1]["mean_norm"] == pytest.approx((distance[7:] + 1e-4).mean(), rel=1e-4)
+    assert rows[0]["outside"] > 20 and rows[0]["flags"] and "outside" in rows[0]["flags"][0]
+    boxed = keras_adv.attack(net, *right, "fgsm(threat=linf(eps=0.9))").images
+    found = keras_adv.attack(net, *right, "fgsm(threat=linf(eps=0.9, box=False))").images
+    np.testing.assert_allclose(np.clip(found, 0, 1), boxed, atol=1e-6)
+
+
+def test_only_attacks_that_can_leave_the_box_take_such_a_threat():
+    with pytest.raises(InvalidInput, match="`threat` must be one with the box"):
+        keras_adv.attacks.Square(threat="linf(eps=0.1, box=False)")
+
+
+def test_balls_with_and_without_the_box_share_no_worst_case(two):
+    net, x, y, _ = two
+    specs = [f"fgsm(threat=linf(eps=0.2, box={box}))" for box in (True, False)]
+    assert "worst" not in keras_adv.evaluate(net, x, y, specs)
+
+
+@pytest.mark.parametrize("accuracy", [0.5, 0.3])
+def test_the_reference_radius_is_where_fgsm_leaves_so_much(two, accuracy):
+    net, x, y, distance = two
+    w = net.layers[-1].get_weights()[0][:, 1]
+    needed = np.where(np.arange(40) < 7, 0.0, distance * np.linalg.norm(w) / np.abs(w).sum())
+    left = [(needed > eps).mean() for eps in np.sort(needed)]
+    wanted = np.sort(needed)[np.argmax(np.array(left) <= accuracy)]
+    assert reference_eps(net, x, y, accuracy) == pytest.approx(wanted, abs=1 / 64 / 256 + 1e-6)
+
+
+def test_a_net_that_fgsm_does_not_bring_so_low_has_no_reference_radius(two):
+    net, x, y, _ = two
+    with pytest.raises(InvalidInput, match="`model` must be one that FGSM brings"):
+        away = keras.models.clone_model(net)
+        away.set_weights([0 * w for w in net.get_weights()])  # always class 0
+        reference_eps(away, x[:20], 0 * y[:20], 0.5)
