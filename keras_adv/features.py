@@ -160,6 +160,29 @@ def encoder(net: keras.Model, name: str = "encoder") -> keras.Model:
     return keras.Model(net.inputs[0], flat, name=name)
 
 
+def with_classes(net: keras.Model, classes: int) -> keras.Model:
+    """The very layers of `net` up to its features, and a fresh Dense layer of so many logits.
+
+    Raises:
+        InvalidInput: as `with_features`.
+    """
+    body = encoder(net)
+    inputs = body.inputs[0] if getattr(body, "inputs", None) else keras.Input(net.input_shape[1:])
+    phi = body.outputs[0] if getattr(body, "inputs", None) else body(inputs)
+    return keras.Model(inputs, keras.layers.Dense(classes, name="logits")(phi), name=net.name)
+
+
+def with_fresh_weights(net: keras.Model) -> keras.Model:
+    """A functional model as `net`, its weights drawn anew; those that no training changes are its own, but
+    for the statistics of batch normalisation."""
+    fresh = keras.models.clone_model(net)
+    for layer, old in zip(leaves(fresh), leaves(net), strict=True):
+        if not isinstance(layer, keras.layers.BatchNormalization):
+            for own, other in zip(layer.non_trainable_weights, old.non_trainable_weights, strict=True):
+                own.assign(other)
+    return fresh
+
+
 def feature_size(net: keras.Model) -> int:
     """F of a functional model's features (B, F), whatever stands inside it."""
     found = _symbolic(net)

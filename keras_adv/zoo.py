@@ -12,11 +12,11 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_adv import artifact, registry
+from keras_adv import artifact, features, registry
 from keras_adv.card import ModelCard
 from keras_adv.classifier import check_model
 from keras_adv.fingerprint import sha256
-from keras_adv.validate import InvalidInput, invalid, make_writable, one_of
+from keras_adv.validate import InvalidInput, invalid, make_writable, number, one_of
 
 LONGEST_NAME = 255
 """Characters of a file's name that file systems take."""
@@ -84,19 +84,36 @@ def open(where: str | Path) -> keras.Model:
     return artifact.read(file) if file.suffix == ".keras" else load(str(where))
 
 
-def load(name: str) -> keras.Model:
+def load(name: str, *, weights: bool = True, classes: int | None = None) -> keras.Model:
     """A trained model: images (B, H, W, C) in [0, 1] -> logits (B, K). Nothing is downloaded.
 
     The file's sha256 must be the card's; it is loaded with safe_mode on, so it can run no code.
 
+    Args:
+        name: of an entry.
+        weights: False: the same net with fresh weights. What is fixed in training stays: the normalisation of
+            the images, the centres of `mat` and `mmc`.
+        classes: another number of classes, for fine-tuning on another set: all layers up to the features, and
+            behind them a fresh Dense layer. None: the entry's own.
+
     Raises:
-        InvalidInput: unknown name, damaged file, or a file that the card does not describe.
+        InvalidInput: unknown name, damaged file, a file that the card does not describe, or fewer than 2
+            classes.
 
     >>> import keras_adv
     >>> keras_adv.zoo.load("critic_lenet_digits").input_shape
     (None, 8, 8, 1)
+    >>> keras_adv.zoo.load("critic_lenet_digits", classes=3).output_shape
+    (None, 3)
     """
-    return _load(path(name))
+    if classes is not None:
+        number("classes", classes, low=2, whole=True)
+    if not isinstance(weights, bool):
+        raise invalid("weights", "True or False", weights)
+    model = _load(path(name))
+    if classes is not None:
+        model = features.with_classes(model, classes)
+    return model if weights else features.with_fresh_weights(model)
 
 
 def verify(where: str | Path) -> ModelCard:

@@ -9,6 +9,7 @@ from sampled import sampled
 
 import keras_adv
 from keras_adv import InvalidInput, registry, zoo
+from keras_adv.features import encoder
 from keras_adv.pages import zoo as pages
 
 ENTRIES = [f"{defense}_lenet_digits" for defense in ("adversarial", "critic", "margin", "standard")]
@@ -72,3 +73,28 @@ def test_readme_and_the_page_of_results_show_the_cards():
     page = (root / "README.md").read_text()
     assert page.split("<!-- zoo -->\n")[1].split("<!-- /zoo -->")[0] == pages.table()
     assert (root / "docs" / "results.md").read_text() == pages.results(root / "docs" / "cards")
+
+
+def test_an_entry_for_other_classes_keeps_its_layers_and_has_a_fresh_end():
+    whole, other = zoo.load("mat_lenet_mnist"), zoo.load("mat_lenet_mnist", classes=7)
+    x = np.random.default_rng(0).random((3, 28, 28, 1)).astype("float32")
+    assert other(x).shape == (3, 7) and other.layers[-1].trainable
+    np.testing.assert_allclose(*(np.asarray(encoder(net)(x)) for net in (whole, other)), atol=1e-5)
+    with pytest.raises(InvalidInput, match="`classes` must be a whole number of at least 2"):
+        zoo.load("mat_lenet_mnist", classes=1)
+
+
+@pytest.mark.parametrize("name", ["mmc_lenet_mnist", "standard_wrn_cifar10"])
+def test_an_entry_without_weights_is_the_same_net_drawn_anew_but_for_what_is_fixed(name):
+    old, fresh = zoo.load(name), zoo.load(name, weights=False)
+    assert [w.shape for w in fresh.weights] == [w.shape for w in old.weights]
+    pairs = zip(old.trainable_weights, fresh.trainable_weights, strict=True)
+    kernels = [(a, b) for a, b in pairs if len(a.shape) > 1]
+    assert all(np.abs(np.asarray(a) - np.asarray(b)).max() > 0 for a, b in kernels)
+    fixed = [w for w in old.non_trainable_weights if "moving" not in w.name]
+    same = [w for w in fresh.non_trainable_weights if "moving" not in w.name]
+    for a, b in zip(fixed, same, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert all(
+        np.ptp(np.asarray(w)) == 0 for w in fresh.non_trainable_weights if "moving" in w.name
+    )  # as before any training

@@ -22,6 +22,7 @@ import keras_adv
 from keras_adv import cli, files, registry
 from keras_adv.evaluation import goals, journal, records
 from keras_adv.evaluation.auditing import audited_threat
+from keras_adv.evaluation.black_box import transfers
 from keras_adv.evaluation.protocols import DEFINITIONS, SHARES, reference_eps, rho
 from keras_adv.evaluation.selection import select
 from keras_adv.evaluation.tables import comparison_table, curve_table, table
@@ -58,6 +59,9 @@ def define() -> None:
     flags.DEFINE_string("shard", None, "2/8: attack the second of eight parts alone; --out keeps it")
     flags.DEFINE_bool("merge", False, "put together what --out has of all shards")
     flags.DEFINE_string("out", None, "folder for results.json; none is written without it")
+    flags.DEFINE_string(
+        "transfer_from", None, "model that the attacks see, in place of --model, which is judged"
+    )
     flags.DEFINE_bool("report", False, "also audit the model, and write report.html into --out")
     flags.DEFINE_bool("card", False, "add what is measured to the card of --model, a run folder")
 
@@ -117,6 +121,9 @@ def _check() -> None:
     for name in ("targets", "sample", "correct", "eps_ref"):
         if FLAGS.card and FLAGS[name].value is not None and FLAGS[name].value is not False:
             raise invalid(name, "none, with --card", FLAGS[name].value)
+    for name in ("card", "adaptive", "eps", "certify", "targets", "shard", "merge", "report"):
+        if FLAGS.transfer_from and FLAGS[name].value:
+            raise invalid(name, "none, with --transfer_from", FLAGS[name].value)
     if FLAGS.eps_ref and FLAGS.eps:
         raise invalid("eps_ref", "none, with --eps", FLAGS.eps_ref)
     if FLAGS.report and (FLAGS.shard or not FLAGS.out):
@@ -135,12 +142,19 @@ def _one(
     options = {"resume": partial, **more, **{flag: FLAGS[flag].value for flag in same}}
     if FLAGS.shard:
         options.pop("records")
-    results = keras_adv.evaluate(model, x, y, attacks, verbose=True, **options)
-    results = {"model": name, "data": source, "targets": FLAGS.targets, **results}
+    results = {"model": name, "data": source, "targets": FLAGS.targets}
+    if FLAGS.transfer_from:
+        seen = keras_adv.zoo.open(FLAGS.transfer_from)
+        kept = {option: options[option] for option in ("batch_size", "seed", "records")}
+        results["transfer_from"] = FLAGS.transfer_from
+        results |= transfers(seen, model, x, y, attacks, **kept)
+    else:
+        results |= keras_adv.evaluate(model, x, y, attacks, verbose=True, **options)
     if FLAGS.rho:
         results["rho"] = {paper: rho(model, x, y, paper, batch_size=FLAGS.batch_size) for paper in FLAGS.rho}
     results["command"] = _command(name)
-    cli.show(table(results, f"{name} on {source}"))
+    by = f", attacked through {FLAGS.transfer_from}" if FLAGS.transfer_from else ""
+    cli.show(table(results, f"{name} on {source}{by}"))
     for paper, value in results.get("rho", {}).items():
         print(f"rho as in {paper}: {value:.4f}")
     if (curves := curve_table(results)) is not None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
+from keras_adv import registry, validate
 from keras_adv.arrays import in_float32
 from keras_adv.attacks import Attack
 from keras_adv.evaluation.image_set import classify
+from keras_adv.evaluation.records import Record, save
+from keras_adv.evaluation.report import results_of
 from keras_adv.evaluation.runner import Result, attack
 from keras_adv.validate import invalid
 
@@ -54,3 +60,42 @@ def transfer(
     made = attack(source, x, y, method, eps=eps, batch_size=batch_size, seed=seed)
     attacked = classify(target, made.images, clean.y, batch_size)
     return made._replace(clean=clean.correct, success=~attacked.correct)
+
+
+@in_float32()
+def transfers(
+    source: keras.Model,
+    target: keras.Model,
+    x: Any,
+    y: Any,
+    attacks: Iterable[Attack | str],
+    *,
+    batch_size: int = 256,
+    seed: int = 0,
+    records: Path | str | None = None,
+) -> dict[str, Any]:
+    """As `evaluate` of the target, by attacks that see the source alone (`transfer`).
+
+    Args:
+        source: the model that the attacks see.
+        target: the model that is judged.
+        x: images (N, H, W, C) in [0, 1].
+        y: integer labels (N,).
+        attacks: attacks or their specs.
+        batch_size: images at a time.
+        seed: of random starts.
+        records: as of `evaluate`.
+
+    Raises:
+        InvalidInput: as `transfer`; every attack is parsed before the first one starts.
+    """
+    chosen = [registry.parse("attack", one) for one in attacks]
+    file = None if records is None else validate.output_file(records, "records")
+    how: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
+    found = [transfer(source, target, x, y, one, **how) for one in chosen]
+    # how many stand after each part of an attack is said of the source
+    made = [Record(one, result._replace(parts={})) for one, result in zip(chosen, found, strict=True)]
+    images = classify(target, x, y, batch_size)
+    if file is not None:
+        save(file, target, images, made, np.arange(len(images.x)), batch_size)
+    return results_of(target, images, made)

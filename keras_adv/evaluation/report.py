@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from keras_adv.evaluation import certified, curves, goals
 from keras_adv.evaluation.image_set import ImageSet, classify
 from keras_adv.evaluation.masking import flags_of, outside, result_flags
 from keras_adv.evaluation.records import Record, interval, save, worst_cases
-from keras_adv.evaluation.runner import attack_examples
+from keras_adv.evaluation.runner import Stage, attack_examples
 from keras_adv.threats import Linf, Threat
 from keras_adv.validate import invalid
 
@@ -155,18 +155,26 @@ def evaluate(
     with Progress(console=Console(stderr=True), transient=True, disable=not verbose) as bar:
         found = [_attacked(model, images, one, targets, seed, bar, radii, **how) for one in chosen]
     images = images.take(mine)
+    measured = [record for record, _ in found]
     if file is not None:
-        measured = [record for record, _ in found]
         save(file, model, images, measured, np.flatnonzero(mine), batch_size)
+    results = results_of(model, images, measured)
+    for row, (_, more) in zip(results["attacks"], found, strict=True):
+        row.update(more)
+    proof = {} if ball is None else {"certified": _certified(model, images, ball, batch_size)}
+    return {**results, **proof}
+
+
+def results_of(model: keras.Model, images: ImageSet, records: Sequence[Record]) -> dict[str, Any]:
+    """What `evaluate` returns of these attacks on these images, curves and proofs apart."""
     count = int(images.correct.sum())
     return {
         "n": len(images.x),
         "clean_accuracy": count / len(images.x),
         "clean_interval": interval(count, len(images.x)),
-        "attacks": [_row(model, images, *one) for one in found],
+        "attacks": [_row(model, images, one) for one in records],
         "flags": flags_of(model, images),
-        **({"worst": worst} if (worst := worst_cases([record for record, _ in found])) else {}),
-        **({} if ball is None else {"certified": _certified(model, images, ball, batch_size)}),
+        **({"worst": worst} if (worst := worst_cases(records)) else {}),
     }
 
 
@@ -191,11 +199,11 @@ def _attacked(
 ) -> tuple[Record, dict[str, Any]]:
     """One attack on the images that `how` says (see `attack_examples`), and what its row has besides."""
     rows = how["only"]
-    total = int(rows.sum())
-    tick = functools.partial(_tick, bar, bar.add_task(one.name, total=total))
+    task = bar.add_task(one.name, total=None)
+    tell = functools.partial(_show, bar, task, one.name)
     examples = goals.make_examples(one, images, seed, None, targets)
-    result = attack_examples(model, images, examples, one, progress=tick, **how)
-    tick(total, total)
+    result = attack_examples(model, images, examples, one, stages=tell, **how)
+    bar.update(task, total=1, completed=1)
     if radii is None:
         return Record(one, result.take(rows)), {}
     how = {name: how[name] for name in ("batch_size", "folder")}
@@ -203,8 +211,8 @@ def _attacked(
     return Record(one, result, least), {"curve": curves.curve(least, radii, passes)}
 
 
-def _row(model: keras.Model, images: ImageSet, record: Record, more: dict[str, Any]) -> dict[str, Any]:
-    return {**summary(record, images.x), "flags": result_flags(model, record.attack, record.result), **more}
+def _row(model: keras.Model, images: ImageSet, record: Record) -> dict[str, Any]:
+    return {**summary(record, images.x), "flags": result_flags(model, record.attack, record.result)}
 
 
 def shard_rows(shard: str | None, n: int) -> np.ndarray:
@@ -228,5 +236,8 @@ def _certified(model: keras.Model, images: ImageSet, threat: Linf, batch_size: i
     return {"threat": registry.spec(threat), "accuracy": held / n, "interval": interval(held, n)}
 
 
-def _tick(bar: Progress, task: TaskID, done: int, total: int) -> None:
-    bar.update(task, completed=done, total=total)
+def _show(bar: Progress, task: TaskID, name: str, stage: Stage) -> None:
+    """The part at work and the images that stand; the bar, and so the time left, is of passes."""
+    part = f" {stage.number}/{stage.parts} {stage.part.split('(')[0]}" if stage.parts > 1 else ""
+    text = f"{name}{part}, {stage.done} of {stage.total}"
+    bar.update(task, completed=stage.spent, total=stage.spent + stage.left, description=text)

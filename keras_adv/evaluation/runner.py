@@ -25,6 +25,31 @@ Progress = Callable[[int, int], None]
 """Called with (images finished, images)."""
 
 
+class Stage(NamedTuple):
+    """How far an attack on a data set is.
+
+    Attributes:
+        done: images that the part at work, or one before it, is done with.
+        total: images that are attacked.
+        part: the spec of the part at work.
+        number: which part it is, from 1 on.
+        parts: how many there are.
+        spent: passes so far, a forward pass counted as a third of one forward and backward.
+        left: those that are left if no more images fall.
+    """
+
+    done: int
+    total: int
+    part: str
+    number: int
+    parts: int
+    spent: float
+    left: float
+
+
+FORWARD_SHARE = 1 / 3
+"""What a forward pass costs beside one forward and backward."""
+
 COMPARING_DRAWS = 20
 """Draws of a random net over which the points of an attack are compared."""
 
@@ -123,8 +148,9 @@ def attack(
     started = time.perf_counter()
     images = classify(model, x, y, batch_size, seed)
     examples = goals.make_examples(chosen, images, seed, eps, targets)
+    told = None if progress is None else lambda stage: progress(stage.done, stage.total)
     return attack_examples(
-        model, images, examples, chosen, batch_size, progress=progress, folder=folder, started=started
+        model, images, examples, chosen, batch_size, stages=told, folder=folder, started=started
     )
 
 
@@ -135,7 +161,7 @@ def attack_examples(
     attack: Attack,
     batch_size: int,
     *,
-    progress: Progress | None = None,
+    stages: Callable[[Stage], None] | None = None,
     folder: Path | None = None,
     started: float | None = None,
     only: np.ndarray | None = None,
@@ -144,6 +170,7 @@ def attack_examples(
     """`attack` on what is checked and classified already: `examples` (NumPy) are those of `images`.
 
     Args:
+        stages: called with how far it is, whenever images finish or rounds have been taken.
         only: (N,) bool, which images are attacked; None: all.
         finished: whether nothing is attacked, and `folder` must have all that would be.
 
@@ -151,9 +178,9 @@ def attack_examples(
         InvalidInput: it has not.
     """
     started = time.perf_counter() if started is None else started
-    run = _Run(model, images, examples, attack, batch_size, progress, only, finished)
-    for number, part in enumerate(attack.parts(images.classes)):
-        run.part(number, part, folder)
+    run = _Run(model, images, examples, attack, batch_size, stages, only, finished)
+    for number in range(len(run.of_attack)):
+        run.part(number, folder)
     return run.result(time.perf_counter() - started)
 
 
@@ -167,13 +194,16 @@ class _Run:
         examples: Examples,
         attack: Attack,
         batch_size: int,
-        progress: Progress | None,
+        stages: Callable[[Stage], None] | None,
         only: np.ndarray | None,
         finished: bool,
     ) -> None:
         self.model, self.attack, self.examples = model, attack, examples
         self.only, self.finished = np.full(len(images.y), True) if only is None else only, finished
-        self.batch_size, self.progress, self.classes = batch_size, progress, images.classes
+        self.batch_size, self.stages, self.classes = batch_size, stages, images.classes
+        self.of_attack = attack.parts(images.classes)
+        self.waiting, self.in_slots = 0, False
+        self.spent, self.early = 0.0, 0  # early: with the part at work before its last round, so broken
         self.images, self.clean, self.logits = images.x.copy(), images.correct, images.logits
         self.random = images.random
         self.success, self.distance = ~self.clean, np.zeros(len(images.y), "float32")
@@ -186,22 +216,40 @@ class _Run:
         """The rows of the images that are to be attacked and are still classified correctly."""
         return np.flatnonzero(self.only & self.clean & ~self.success)
 
-    def part(self, number: int, part: Attack, folder: Path | None) -> None:
+    def part(self, number: int, folder: Path | None) -> None:
         """Runs one part."""
-        queue, examples = self.standing, self.examples
+        part, queue, examples = self.of_attack[number], self.standing, self.examples
         if number:  # every part draws its own random starts
             examples = examples._replace(seeds=np.asarray(noise.fold(examples.seeds, number)))
         journal = Journal(folder, self._answers(folder), registry.spec(part), number, self.model, *examples)
-        for done in self._finish(part, examples, queue, journal):
+        self.waiting, self.early = len(queue), 0
+        self._tell(number)
+        for done in self._finish(number, examples, queue, journal):
             self.images[done.rows] = done.images
             self._count(part, done)
-            if self.progress is not None:
-                queue = queue[~np.isin(queue, done.rows)]
-                total = int(self.only.sum())
-                self.progress(total - len(queue), total)
+            self.early += int((done.rounds < part.rounds).sum())
+            self.waiting -= len(done.rows)
+            if not self.in_slots:  # which say it themselves
+                self._tell(number)
         self._verify(examples)
         name = registry.spec(part)
         self.parts[name if name not in self.parts else f"{name} #{number + 1}"] = len(self.standing)
+
+    def _tell(self, number: int, under_way: int = 0) -> None:
+        """Says how far it is; the images that the part waits for have taken so many rounds."""
+        if self.stages is None:
+            return
+        costs = [self._weight(part, part.rounds) for part in self.of_attack[number:]]
+        taken = under_way * self._weight(self.of_attack[number], 1)
+        left = self.waiting * costs[0] - taken + (len(self.standing) - self.early) * sum(costs[1:])
+        total, spec = int(self.only.sum()), registry.spec(self.of_attack[number])
+        place = (number + 1, len(self.of_attack))
+        self.stages(Stage(total - self.waiting, total, spec, *place, self.spent + taken, max(left, 0.0)))
+
+    def _weight(self, part: Attack, rounds: int) -> float:
+        """Passes of so many rounds of one image."""
+        forward = part.passes_per_round.get("forward", 0)
+        return rounds * (part.round_cost(self.classes) - forward * (1 - FORWARD_SHARE))
 
     def _count(self, part: Attack, done: Finished) -> None:
         judging = COMPARING_DRAWS if self.random else 0
@@ -209,6 +257,7 @@ class _Run:
         self.passes[done.rows] += done.rounds * each + first
         each, first = (p.get("forward", 0) for p in (part.passes_per_round, part.passes_at_start))
         self.forward_passes[done.rows] += done.rounds * (each + judging) + first
+        self.spent += self._weight(part, int(done.rounds.sum()))
 
     def _answers(self, folder: Path | None) -> np.ndarray:
         """What the model computes, as far as a journal needs it: a net without a config, or with a function
@@ -219,9 +268,10 @@ class _Run:
         return np.concatenate([self.logits[:100], answers.fresh(self.model, noise_images)])
 
     def _finish(
-        self, part: Attack, examples: Examples, queue: np.ndarray, journal: Journal
+        self, number: int, examples: Examples, queue: np.ndarray, journal: Journal
     ) -> Iterator[Finished]:
         """Images of the queue as they finish; first those that the journal knows."""
+        part = self.of_attack[number]
         for known in journal.known():
             # the folder may also hold images that an earlier part of this attack has broken, or
             # hold one twice
@@ -237,10 +287,13 @@ class _Run:
             run = host_batches(search, examples, queue, self.batch_size)
         else:
             loop = compiled.attack_loop(self.model, part, COMPARING_DRAWS if self.random else 1)
-            run = Slots(part, loop, examples, queue, self.batch_size).run()
+            slots = Slots(part, loop, examples, queue, self.batch_size)
+            slots.tell, self.in_slots = (lambda rounds: self._tell(number, rounds)), True
+            run = slots.run()
         for finished in run:
             journal.add(finished)
             yield finished
+        self.in_slots = False
         journal.write()
 
     def _verify(self, examples: Examples) -> None:
