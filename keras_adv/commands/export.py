@@ -12,7 +12,7 @@ FLAGS = flags.FLAGS
 def define() -> None:
     """The flags of this command."""
     flags.DEFINE_string("model", None, "a zoo name, a run folder, or FILE.keras", required=True)
-    flags.DEFINE_string("out", None, "folder of the SavedModel, or FILE.onnx", required=True)
+    flags.DEFINE_string("out", None, "folder of a SavedModel; or FILE.onnx, .tflite, .xml", required=True)
 
 
 def main() -> None:

@@ -1,30 +1,27 @@
-"""What a served model answers, and the formats that it is written in."""
+"""What a served model answers, and the SavedModel with all its signatures."""
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from keras_adv import validate
 from keras_adv.arrays import flatten
 from keras_adv.classifier import check_model
 from keras_adv.features import has_features, with_features
+from keras_adv.serving import warmup
 
-OPSET = 17
-"""Version of the ONNX operators: that of onnxruntime 1.12 and later."""
-
-_ANSWERS = ("logits", "probabilities", "label")
+ANSWERS = ("logits", "probabilities", "label")
 
 
-def _answers(logits: Any) -> dict[str, Any]:
+def answers(logits: Any) -> dict[str, Any]:
+    """Logits (B, K), their probabilities, and the label (B,) that has the largest."""
     import tensorflow as tf
 
     logits = tf.cast(logits, tf.float32)
     found = (logits, tf.nn.softmax(logits), tf.argmax(logits, axis=1))
-    return dict(zip(_ANSWERS, found, strict=True))
+    return dict(zip(ANSWERS, found, strict=True))
 
 
 def write_saved_model(model: keras.Model, out: Path) -> None:
@@ -40,7 +37,7 @@ def write_saved_model(model: keras.Model, out: Path) -> None:
         return tf.debugging.check_numerics(tf.ensure_shape(images, (None, *shape)), "images must be finite")
 
     def serve(images: Any) -> dict[str, Any]:
-        return _answers(model(of_images(images), training=False))
+        return answers(model(of_images(images), training=False))
 
     def of_bytes(images: Any) -> dict[str, Any]:
         return serve(tf.cast(images, tf.float32) / 255.0)
@@ -57,8 +54,13 @@ def write_saved_model(model: keras.Model, out: Path) -> None:
     images = tf.TensorSpec((None, *shape), tf.float32, name="images")
     archive.add_endpoint("serving_default", serve, [images])
     archive.add_endpoint("uint8", of_bytes, [tf.TensorSpec((None, *shape), tf.uint8, name="images")])
+    # one image of a single value, which a TensorProto keeps as such, not 3 MB for one of a large side
+    grey = {"serving_default": tf.make_tensor_proto(0.5, tf.float32, (1, *shape))}
+    grey["uint8"] = tf.make_tensor_proto(128, tf.uint8, (1, *shape))
     if shape[2] in (1, 3):
         archive.add_endpoint("encoded", of_files, [tf.TensorSpec((None,), tf.string, name="images")])
+        png = tf.io.encode_png(tf.fill(shape, tf.constant(128, tf.uint8))).numpy()
+        grey["encoded"] = tf.make_tensor_proto([png])
     if has_features(model):
 
         def features(images: Any) -> dict[str, Any]:
@@ -66,34 +68,6 @@ def write_saved_model(model: keras.Model, out: Path) -> None:
             return {"features": tf.cast(flatten(found), tf.float32)}
 
         archive.add_endpoint("features", features, [images])
+        grey["features"] = grey["serving_default"]
     archive.write_out(str(out), verbose=False)
-
-
-def check_onnx() -> None:
-    """Raises InvalidInput where ONNX files cannot be written."""
-    if importlib.util.find_spec("tf2onnx") is None:
-        needed = "a folder where tf2onnx is not installed (pip install 'keras_adv[onnx]')"
-        raise validate.unusable("out", needed, "a name that ends in .onnx")
-
-
-def write_onnx(model: keras.Model, out: Path) -> None:
-    """Writes the ONNX file that `export` describes."""
-    import tensorflow as tf
-    import tf2onnx
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
-    shape, _ = check_model(model)
-    images = tf.TensorSpec((None, *shape), tf.float32, name="images")
-    serve = tf.function(lambda images: _answers(model(images, training=False)))
-    # tensors that layers hold beside their weights, Normalization's mean say, become constants too
-    frozen = convert_variables_to_constants_v2(serve.get_concrete_function(images))
-    names = {tensor.name: name for tensor, name in zip(frozen.outputs, sorted(_ANSWERS), strict=True)}
-    (entry,) = (tensor.name for tensor in frozen.inputs)
-    tf2onnx.convert.from_graph_def(
-        frozen.graph.as_graph_def(),
-        input_names=[entry],
-        output_names=list(names),
-        tensors_to_rename={entry: "images", **names},
-        opset=OPSET,
-        output_path=str(out),
-    )
+    warmup.write(out, grey)

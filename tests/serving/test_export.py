@@ -1,4 +1,5 @@
-"""The SavedModel answers as the Keras model, where this package is not installed."""
+"""The SavedModel answers as the Keras model, where this package is not installed, and holds requests for
+TensorFlow Serving that it answers."""
 
 import subprocess
 import sys
@@ -6,8 +7,21 @@ import sys
 import keras
 import numpy as np
 import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 import keras_adv
+from keras_adv.serving import warmup
+
+BYTES, MESSAGE = 12, 11
+MESSAGES = {
+    "ModelSpec": {"name": 1, "signature_name": 3},
+    "Entry": {"key": 1, "value": 2},
+    "PredictRequest": {"model_spec": (1, "ModelSpec"), "inputs": (2, "Entry")},
+    "PredictLog": {"request": (1, "PredictRequest")},
+    "PredictionLog": {"predict_log": (6, "PredictLog")},
+}
+"""The numbers of tensorflow_serving/apis; tensors, and entries of its map, are here what they are on the
+wire."""
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +65,11 @@ def test_export_replaces_a_saved_model_and_keeps_its_hands_off_other_folders(ser
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize("name", ["labels.txt", "assets.extra"])
+@pytest.mark.parametrize("name", ["labels.txt", "assets.extra/labels.txt"])
 def test_what_lies_beside_a_saved_model_is_never_removed(name, served):
     model, out = served
     (out / name).write_text("mine")
-    with pytest.raises(keras_adv.InvalidInput, match=name):
+    with pytest.raises(keras_adv.InvalidInput, match=name.split("/")[0]):
         keras_adv.export(model, out)
     assert (out / name).read_text() == "mine"
     (out / name).unlink()
@@ -66,7 +80,7 @@ def test_an_export_that_was_killed_is_made_again_and_leaves_nothing(served, tmp_
     out, beside = tmp_path / "1", tmp_path / ".export-1"
     (beside / "part").mkdir(parents=True)
     (beside / "part" / "saved_model.pb").write_text("half")
-    (beside / "1").mkdir()  # the older one, moved aside
+    (beside / "old" / "1").mkdir(parents=True)  # the older one, moved aside
     assert (keras_adv.export(model, out) / "saved_model.pb").is_file() and not beside.exists()
 
 
@@ -96,34 +110,82 @@ def test_bytes_and_encoded_files_are_answered_as_images(served, digits):
     np.testing.assert_allclose(signatures["encoded"](images=larger)["logits"], grey, atol=0.05)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["critic_lenet_digits", "standard_wrn_cifar10"])
-def test_an_onnx_file_answers_and_is_fooled_as_the_model(name, tmp_path):
-    pytest.importorskip("tf2onnx")
-    runtime = pytest.importorskip("onnxruntime")
-    model = keras_adv.zoo.load(name)
-    file = keras_adv.export(model, tmp_path / "model.onnx")
-    session = runtime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    shape = model.input_shape[1:]
-    x = np.random.default_rng(0).random((6, *shape)).astype("float32")
-    if name.endswith("_digits"):
-        x = keras_adv.data.load("digits").test[0][:60]
-    y = model.predict(x, verbose=0).argmax(1)
-    made = keras_adv.attack(model, x, y, "pgd(threat=linf(eps=0.15), steps=10)").images
-    for images in (x, made, x[:1]):
-        names = [output.name for output in session.get_outputs()]
-        answers = dict(zip(names, session.run(None, {"images": images}), strict=True))
-        z = model.predict(images, verbose=0)
-        np.testing.assert_allclose(answers["logits"], z, atol=2e-4)
-        np.testing.assert_array_equal(answers["label"], z.argmax(1))
-        np.testing.assert_allclose(answers["probabilities"].sum(1), 1, rtol=1e-5)
-    assert keras_adv.export(model, tmp_path / "model.onnx") == file and len(list(tmp_path.iterdir())) == 1
+@pytest.fixture(scope="module")
+def prediction_log():
+    """The class PredictionLog, of `MESSAGES`."""
+    file = descriptor_pb2.FileDescriptorProto(name="log.proto", package="serving", syntax="proto3")
+    for name, fields in MESSAGES.items():
+        kind = file.message_type.add(name=name)
+        for field, at in fields.items():
+            number, inner = at if isinstance(at, tuple) else (at, None)
+            added = kind.field.add(name=field, number=number, label=3 if inner == "Entry" else 1)
+            added.type = MESSAGE if inner else BYTES
+            if inner:
+                added.type_name = f".serving.{inner}"
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("serving.PredictionLog"))
 
 
-def test_without_tf2onnx_an_onnx_file_is_refused(served, tmp_path, monkeypatch):
-    from keras_adv.serving import signatures
+def records(out):
+    import tensorflow as tf
 
-    monkeypatch.setattr(signatures.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(keras_adv.InvalidInput, match=r"`out` must be .*keras_adv\[onnx\]"):
-        keras_adv.export(served[0], tmp_path / "model.onnx")
-    assert not list(tmp_path.iterdir())
+    return [r.numpy() for r in tf.data.TFRecordDataset(str(out / "assets.extra/tf_serving_warmup_requests"))]
+
+
+def test_each_signature_answers_its_request(served, prediction_log):
+    import tensorflow as tf
+
+    signatures = tf.saved_model.load(str(served[1])).signatures
+    asked = []
+    for record in records(served[1]):
+        request = prediction_log.FromString(record).predict_log.request
+        asked.append(request.model_spec.signature_name.decode())
+        (wanted,) = signatures[asked[-1]].structured_input_signature[1].values()
+        # parse_tensor reads a TensorProto as a server does
+        given = {e.key.decode(): tf.io.parse_tensor(e.value, wanted.dtype) for e in request.inputs}
+        assert list(given) == ["images"] and len(given["images"]) == 1
+        for name, answer in signatures[asked[-1]](**given).items():
+            assert len(answer) == 1 and np.isfinite(answer).all(), (asked[-1], name)
+    assert sorted(asked) == sorted(signatures) == ["encoded", "features", "serving_default", "uint8"]
+
+
+def test_tensorflow_serving_reads_the_same(served, prediction_log):
+    theirs = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2").PredictionLog
+    for record in records(served[1]):
+        mine, request = prediction_log.FromString(record), theirs.FromString(record).predict_log.request
+        (entry,) = mine.predict_log.request.inputs
+        assert (
+            request.model_spec.signature_name.encode() == mine.predict_log.request.model_spec.signature_name
+        )
+        assert request.inputs["images"].SerializeToString() == entry.value
+        assert theirs.FromString(record).SerializeToString(deterministic=True) == record
+
+
+@pytest.mark.parametrize("size", [0, 127, 128, 20_000, 3_000_000])
+def test_fields_of_any_length_are_read(size, prediction_log):
+    """Large ones too: the PNG of a large image."""
+    tensor = bytes(size)
+    request = prediction_log.FromString(warmup._request(b"encoded", tensor)).predict_log.request
+    assert request.inputs[0].value == tensor and request.model_spec.signature_name == b"encoded"
+
+
+def test_requests_that_somebody_recorded_are_kept(served, tmp_path):
+    import tensorflow as tf
+
+    model, out = served
+    file = out / warmup.REQUESTS
+    ours = records(out)
+    for kept in ([ours[0].replace(b"keras_adv", b"their_net")], [*ours, b""]):
+        with tf.io.TFRecordWriter(str(file)) as writer:
+            for record in kept:
+                writer.write(record)
+        with pytest.raises(keras_adv.InvalidInput, match=r"assets\.extra"):
+            keras_adv.export(model, out)
+        assert records(out) == kept
+
+
+def test_a_model_of_other_channels_has_no_request_for_files(tmp_path):
+    model = keras.Sequential([keras.Input((4, 4, 2)), keras.layers.Flatten(), keras.layers.Dense(3)])
+    kept = b"".join(records(keras_adv.export(model, tmp_path / "1")))
+    assert b"uint8" in kept and b"encoded" not in kept
