@@ -34,11 +34,12 @@ def exit_with_error(message: object) -> None:
 INTERRUPTED = "interrupted: what is finished is kept; the same command goes on"
 
 
-def run(main: Callable[[], Any], module: str, about: str) -> None:
-    """`absl.app.run` for the command that a module has the flags of, and of which --help says `about`: a bad
-    flag, bad input or a full disk is one line and exit code 2, Ctrl-C one line and 130, SIGTERM in a training
-    one line and 143."""
-    sys.modules["__main__"].__doc__ = f"{about}\n"
+def run(main: Callable[[], Any], module: str = "__main__", about: str | None = None) -> None:
+    """`absl.app.run` for the command that a module has the flags of, and of which --help says `about` (None:
+    the docstring of what was started): a bad flag, bad input or a full disk is one line and exit code 2,
+    Ctrl-C one line and 130, SIGTERM in a training one line and 143."""
+    if about is not None:
+        sys.modules["__main__"].__doc__ = f"{about}\n"
     for name in (module, __name__):  # what --help lists
         for flag in FLAGS.get_flags_for_module(name):
             FLAGS.register_key_flag_for_module(sys.argv[0], flag)

@@ -54,6 +54,8 @@ DEFENSES, MODELS = (
     str(list(registry.registered(kind)))[:-1] for kind in ("defense", "model")
 )  # presets follow
 SCRIPTS = ("bench", "evaluate", "export", "report", "search", "train", "unpack")
+BENCHMARKS = ("fuzz", "kill_sweep", "stream")
+"""Those of benchmarks/ that need no other library."""
 HELP = [(f"{name}.py", "--help") for name in SCRIPTS]
 GOOD = (
     "evaluate.py",
@@ -82,6 +84,7 @@ WILD = (
 # (command line, words of its one line of complaint)
 BAD = [
     *((f"{name}.py --nope", ("'nope'",)) for name in SCRIPTS),
+    *((f"../benchmarks/{name}.py --nope", ("'nope'",)) for name in BENCHMARKS),
     ("unpack.py --data=mnst --out={tmp}/insects", ("`data`", "Did you mean 'mnist'")),
     ("train.py --defnse=critic", ("'defnse'", "Did you mean: defense")),
     ("train.py critic", ("--flag=value", "['critic']")),
@@ -134,6 +137,9 @@ BAD = [
     ("export.py --model={tmp}/run --out={tmp}/foreign", ("`out`", "/foreign")),
     ("export.py --model={tmp}/run --out={tmp}/file", ("`out`",)),
     ("export.py --model={tmp}/run --out={tmp}/file/x", ("`out`",)),
+    ("evaluate.py --model={tmp}/run --card --sample=0", ("`sample`", "--card")),
+    ("evaluate.py --model={tmp}/run --transfer_from=x --eps=0.1", ("`eps`", "--transfer_from")),
+    ("evaluate.py --model={tmp}/run --transfer_from=no_such_entry", ("`name`", "no_such_entry")),
     ("bench.py walking", ("'attacks', 'training'", "'walking'")),
     ("bench.py attacks --repeats=0", ("--repeats=0", "positive")),
 ]  # fmt: skip
