@@ -8,7 +8,7 @@ from sampled import sampled
 
 import keras_adv
 from keras_adv import InvalidInput, audit, defend, zoo
-from keras_adv.evaluation.auditing import computes_in_float32, slope_ratios
+from keras_adv.evaluation.auditing.slopes import computes_in_float32, slope_ratios
 from keras_adv.evaluation.image_set import classify
 
 L = keras.layers

@@ -1,0 +1,75 @@
+"""The audit of a model: attacks and measurements that tell masked gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+
+from keras_adv import registry, validate
+from keras_adv.arrays import in_float32
+from keras_adv.attacks import Attack
+from keras_adv.evaluation.auditing.attacks import of_attacks
+from keras_adv.evaluation.auditing.planted import of_planted
+from keras_adv.evaluation.auditing.slopes import of_gradients
+from keras_adv.evaluation.image_set import classify, gathered
+from keras_adv.evaluation.masking import flags_of
+from keras_adv.threats import Linf, Threat
+
+AUDITED = ("linf", "l2")
+"""Threats that an audit takes."""
+
+
+def audited_threat(attacks: Iterable[Attack | str]) -> Threat:
+    """The threat that an audit looks at beside these attacks: the first of theirs that it takes."""
+    threats = [registry.parse("attack", one).threat for one in attacks]
+    return next((one for one in threats if one.name in AUDITED and one.eps and one.box), Linf(eps=0.1))
+
+
+@in_float32()
+def audit(
+    model: keras.Model,
+    x: Any,
+    y: Any,
+    n: int = 100,
+    threat: Threat | str = "linf(eps=0.1)",
+    queries: int = 200,
+) -> list[str]:
+    """What looks like masked gradients, in sentences: what was seen, what it means, what to do. An empty list
+    where nothing does.
+
+    Checks on the first `n` images: `flags`; a gradient that is not the slope of the margin (off by half on
+    over a tenth of the images, of a net in float32), or that has little in common with the one 0.1 eps away;
+    a PGD that does not find adversarial images which were planted (Zimmermann et al., arXiv:2206.13991); a
+    PGD in the whole box (linf, eps = 1) that does not break everything; at `threat`, one step that does
+    better than forty, and forty on the margin that break over 10 points more images than forty on the
+    cross-entropy. On what they leave: 100 steps from two starts (over 10 points more), 50 random points,
+    gradients straight through the layers whose own gradient is not their slope, and Square, which sees no
+    gradient (over 2 points each).
+
+    Args:
+        model: as in `attack`.
+        x: images (N, H, W, C) in [0, 1], or a `tf.data.Dataset` or `PyDataset` of images and labels.
+        y: integer labels (N,); None with a data set.
+        n: how many images.
+        threat: linf or l2 with an eps.
+        queries: of Square, on the images that are left.
+
+    Raises:
+        InvalidInput: as `attack`; a threat of another norm, without an eps or without the box.
+
+    Cost: about 140 forward-backward and 20 forward passes an image, and 200 and `queries` + 50 for each that
+    stands; as many again as the first 200 where layers mislead.
+    """
+    ball: Threat = registry.parse("threat", threat)
+    validate.one_of("threat", ball.name, AUDITED)
+    ball.radius()
+    if not ball.box:
+        raise validate.invalid("threat", "one with the box", ball)
+    x, y = gathered(x, y, n)
+    images = classify(model, x[:n], y[:n], batch_size=256)
+    found = flags_of(model, images, share=0.02)
+    if not images.random:
+        found += of_gradients(model, images, ball) + of_planted(model, images, ball)
+    return found + of_attacks(model, images, ball, queries)
