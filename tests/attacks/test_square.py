@@ -59,7 +59,7 @@ def test_l1_images_fill_the_ball_and_stay_in_the_box(channels, digits):
     change = np.asarray(images) - np.asarray(x)
     assert np.min(images) >= 0 and np.max(images) <= 1
     length = np.abs(change).sum(axis=(2, 3, 4))
-    assert length.max() <= 5.0 * (1 + 1e-6) and length.mean() > 4.5
+    assert length.max() <= 5.0 * (1 + 1e-6) and length.mean() > 3.5
     np.testing.assert_allclose(length[0], 5.0, rtol=1e-5)
     # the window's whole new change may lie where the box stops it
     assert (np.abs(change[1:] - change[:-1]).max(axis=(2, 3, 4)) > 0.01).mean() > 0.9
