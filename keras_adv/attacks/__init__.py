@@ -17,6 +17,7 @@ from keras_adv.attacks.feature_adversary import FeatureAdversary
 from keras_adv.attacks.fgsm import FGSM
 from keras_adv.attacks.fmn import FMN
 from keras_adv.attacks.high_confidence import HighConfidence
+from keras_adv.attacks.hop_skip_jump import HopSkipJump
 from keras_adv.attacks.jsma import JSMA
 from keras_adv.attacks.mim import MIM
 from keras_adv.attacks.objectives import Objective
@@ -56,6 +57,7 @@ __all__ = [
     "FeatureAdversary",
     "Found",
     "HighConfidence",
+    "HopSkipJump",
     "MinimalAttack",
     "Objective",
     "OnePixel",

@@ -24,9 +24,8 @@ class AutoAttack(Ensemble):
     "standard": APGD on the cross-entropy, APGD on the targeted DLR, targeted FAB, Square. "plus": with 5
     restarts, APGD on DLR and untargeted FAB besides. "rand", for nets that are random: both APGDs on
     gradients averaged over 20 draws. In l1 (arXiv:2103.01208) "standard" has 5 restarts and 5 targets of
-    APGD, and there is no Square. The targets are the 9 most likely wrong classes, or all where there are
-    fewer. With 3 classes the margin stands in for the targeted DLR, which needs 4; with 2 also for DLR, which
-    needs 3.
+    APGD. The targets are the 9 most likely wrong classes, or all where there are fewer. With 3 classes the
+    margin stands in for the targeted DLR, which needs 4; with 2 also for DLR, which needs 3.
 
     "quick" (linf): constraint relaxation and a tenth of Square's queries, which are to tell whether gradients
     mislead it. For searches, curves and the best of many epochs; what is published is "standard".
@@ -65,8 +64,8 @@ class AutoAttack(Ensemble):
         entropy = APGD(**most, restarts=restarts)
         reach = APGD(**most, loss=ratio if classes > 3 else MarginObjective(), targets=targets)
         fab = FAB(**most, targets=min(9, classes - 1), inside=True)
-        square = () if l1 else (Square(threat=self.threat, steps=self.queries),)
+        square = Square(threat=self.threat, steps=self.queries)
         if not plus:
-            return (entropy, reach, fab, *square)
+            return entropy, reach, fab, square
         wide = FAB(**most, restarts=5, inside=True)
-        return (entropy, APGD(**most, restarts=5, loss=ratio), wide, *square, reach, fab)
+        return (entropy, APGD(**most, restarts=5, loss=ratio), wide, square, reach, fab)

@@ -10,17 +10,20 @@ from keras_adv import noise
 from keras_adv.arrays import TINY, Tensor, flatten, zeros_per_image
 from keras_adv.attacks.base import State
 from keras_adv.attacks.contracts import MinimalAttack
+from keras_adv.attacks.first_mistake import (
+    FOUND,
+    SEARCH,
+    after_query,
+    direction,
+    noise_image,
+    share_of_noise,
+)
 from keras_adv.attacks.task import Task
-from keras_adv.backend import where_rows
 from keras_adv.numerics.rows import update_rows
 from keras_adv.registry import option, register
 from keras_adv.threats import L2, Threat
 from keras_adv.threats.base import require_norm
 
-SEARCH, BLEND, WALK = 0, 1, 2
-"""Phases of the attack: looks for noise that is a mistake, blends it with x, walks along the boundary."""
-DRAWS, BLENDS = 1000, 50
-"""Noise images tried for a mistake; steps of the blend from x towards the first that is one."""
 CYCLE = 11
 """Of so many queries of the walk one tests a point of the sphere."""
 SPHERE, SOURCE = 10, 30
@@ -80,33 +83,29 @@ class Boundary(MinimalAttack):
         tried = self._next(task, state, on_sphere)
         hit = task.fooled(task.logits(tried))
         new = {**state, **self.update_best(task, state, tried, hit), **self._adapt(state, on_sphere, hit)}
-        blended = ops.logical_and(phase == BLEND, t + 1 >= BLENDS)
-        ahead = ops.logical_and(phase != WALK, ops.logical_or(hit, blended))
-        new["phase"], new["t"] = ops.where(ahead, phase + 1, phase), ops.where(ahead, 0, t + 1)
-        nowhere = ops.logical_and(new["phase"] == SEARCH, new["t"] >= DRAWS)
+        new["phase"], new["t"], nowhere = after_query(phase, t, hit)
         return new, ops.logical_or(nowhere, new["source"] < CONVERGED)
 
     def _next(self, task: Task, state: State, on_sphere: Tensor) -> Tensor:
         """The image of the next query: noise, a blend of noise and x, or a step of the walk."""
-        x, seeds, walks = task.x, noise.fold(task.seeds, state["k"]), state["phase"] == WALK
-        r, u = flatten(state["best"] - x), _direction(seeds, math.prod(x.shape[1:]))
+        x, seeds, walks = task.x, noise.fold(task.seeds, state["k"]), state["phase"] == FOUND
+        r, u = flatten(state["best"] - x), direction(seeds, math.prod(x.shape[1:]))
         norm = ops.minimum(state["best_norm"], 1e15)
         along = ops.sum(u * r, axis=1) / ops.maximum(ops.square(norm), TINY)
         size = ops.sqrt(ops.maximum(1.0 - ops.square(along * norm), TINY))  # of u without its part along r
         spherical = state["spherical"]
         scale = ops.where(on_sphere, 1.0, 1.0 - state["source"]) / ops.sqrt(1.0 + ops.square(spherical))
         aside = ops.where(walks, scale * spherical * norm / size, 0.0)
-        blend = ops.cast(state["t"] + 1, "float32") / BLENDS
-        onward = ops.where(walks, scale - aside * along, blend)
+        onward = ops.where(walks, scale - aside * along, share_of_noise(state["t"]))
         moved = ops.reshape(onward[:, None] * r + aside[:, None] * u, ops.shape(x))
         walked = ops.clip(x + moved, 0.0, 1.0)
         searches = state["phase"] == SEARCH
-        return update_rows(searches, lambda: _noise(seeds, state["t"], tuple(x.shape[1:])), walked)
+        return update_rows(searches, lambda: noise_image(seeds, state["t"], tuple(x.shape[1:])), walked)
 
     @staticmethod
     def _adapt(state: State, on_sphere: Tensor, hit: Tensor) -> State:
         """The lengths and counts after one more query."""
-        walks, mistake = (ops.cast(v, "float32") for v in (state["phase"] == WALK, hit))
+        walks, mistake = (ops.cast(v, "float32") for v in (state["phase"] == FOUND, hit))
         sphere = walks * ops.cast(on_sphere, "float32")
         whole = walks - sphere
         counts = state["counts"] + ops.stack([sphere, sphere * mistake, whole, whole * mistake], axis=1)
@@ -125,25 +124,3 @@ class Boundary(MinimalAttack):
 def _factor(rate: Tensor, judged: Tensor, low: float, high: float) -> Tensor:
     grown = ops.where(rate > high, FACTOR, ops.where(rate < low, 1.0 / FACTOR, 1.0))
     return ops.where(judged, grown, 1.0)
-
-
-def _direction(seeds: Tensor, count: int) -> Tensor:
-    """(B, count) independent, of mean 0, length about 1: bytes, four from each 32 bits of a stream.
-
-    Drawing normal numbers takes as long as a small net's pass, and in so many dimensions their directions
-    are distributed almost alike.
-    """
-    words = noise.fold(seeds[:, None], ops.arange(1, -(-count // 4) + 1, dtype="int32")[None, :])
-    values = ops.cast(ops.view(words, "uint8"), "float32") - 127.5
-    return values[:, :count] / math.sqrt(count * (256**2 - 1) / 12)
-
-
-def _noise(seeds: Tensor, t: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Uniform pixels, and every other time uniform blocks: a net often puts all of one kind into one
-    class."""
-    height, width, channels = shape
-    side = max(2, min(height, width) // 7)
-    blocks = noise.uniform(seeds, (-(-height // side), -(-width // side), channels))
-    blocks = ops.repeat(ops.repeat(blocks, side, axis=1), side, axis=2)[:, :height, :width]
-    pixels = noise.uniform(seeds, shape)
-    return where_rows(t % 2 == 0, pixels, blocks)

@@ -21,6 +21,7 @@ QUICK = {
     "feature_adversary": "feature_adversary(threat=linf(eps=0.2), steps=40)",
     "fmn": "fmn(steps=40)",
     "high_confidence": "high_confidence(steps=60)",
+    "hop_skip_jump": "hop_skip_jump(steps=150)",
     "jsma": "jsma(steps=60)",
     "lbfgs": "lbfgs(steps=60, initial=0.1)",
     "one_pixel": "one_pixel(threat=l0(eps=6), steps=5, population=40)",

@@ -6,12 +6,12 @@ import pytest
 from keras import ops
 
 from keras_adv import attack, registry
-from keras_adv.attacks.boundary import _direction
+from keras_adv.attacks.first_mistake import direction
 from keras_adv.backend import Net
 
 
 def test_directions_are_independent_of_mean_zero_and_length_about_one():
-    drawn = np.asarray(_direction(ops.arange(1000, dtype="uint32"), 50))
+    drawn = np.asarray(direction(ops.arange(1000, dtype="uint32"), 50))
     assert np.abs(drawn.mean(0)).max() < 0.02
     np.testing.assert_allclose(1000 / 50 * np.eye(50), drawn.T @ drawn, atol=3)
     np.testing.assert_allclose(np.square(drawn).sum(1).mean(), 1.0, rtol=0.02)

@@ -48,6 +48,9 @@ def test_versions():
     )
     assert [p.name for p in standard] == ["apgd", "apgd", "fab", "square"]
     assert standard[1].targets == standard[2].targets == 9 and standard[1].loss.name == "dlr"
+    l1 = registry.parse("attack", "autoattack(threat=l1(eps=12))").parts(10)
+    assert [p.name for p in l1] == ["apgd", "apgd", "fab", "square"]
+    assert (l1[0].restarts, l1[1].targets, l1[2].targets, l1[3].steps) == (5, 5, 9, 5000)
     assert [p.name for p in plus] == ["apgd", "apgd", "fab", "square", "apgd", "fab"]
     assert [p.restarts for p in plus[:3]] == [5, 5, 5]
     assert [(p.loss.name, p.eot) for p in rand] == [("cross_entropy", 20), ("dlr", 20)]
