@@ -25,9 +25,11 @@ from keras_adv.attacks.penalty import EAD, LBFGS, CarliniWagner
 from keras_adv.attacks.pgd import PGD
 from keras_adv.attacks.primal_dual import PDGD, PDPGD
 from keras_adv.attacks.sigma_zero import SigmaZero
+from keras_adv.attacks.smallest_ball import SmallestBall
 from keras_adv.attacks.sparsefool import SparseFool
 from keras_adv.attacks.square import Square
 from keras_adv.attacks.task import Examples, Task
+from keras_adv.attacks.vfga import VFGA
 
 __all__ = [
     "APGD",
@@ -44,6 +46,7 @@ __all__ = [
     "PDGD",
     "PDPGD",
     "PGD",
+    "VFGA",
     "Attack",
     "AutoAttack",
     "Boundary",
@@ -60,6 +63,7 @@ __all__ = [
     "Objective",
     "OnePixel",
     "SigmaZero",
+    "SmallestBall",
     "SparseFool",
     "Square",
     "Task",

@@ -28,8 +28,10 @@ QUICK = {
     "pdpgd": "pdpgd(steps=40)",
     "pgd": "pgd(steps=10, restarts=2)",
     "sigma_zero": "sigma_zero(steps=60)",
+    "smallest_ball": "smallest_ball(attack=pgd(steps=5), searches=5)",
     "sparsefool": "sparsefool(steps=5, inner=10)",
     "square": "square(threat=linf(eps=0.2), steps=150)",
+    "vfga": "vfga(steps=20, samples=3)",
     "worst": "worst(attacks=(fgsm(), deepfool(threat=linf())))",
 }
 
