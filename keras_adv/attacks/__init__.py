@@ -8,6 +8,7 @@ from keras_adv.attacks.boundary import Boundary
 from keras_adv.attacks.brendel_bethge import BrendelBethge
 from keras_adv.attacks.constraint_relaxation import ConstraintRelaxation
 from keras_adv.attacks.contracts import BoundedAttack, MinimalAttack
+from keras_adv.attacks.corner_search import CornerSearch
 from keras_adv.attacks.daa import DAA
 from keras_adv.attacks.ddn import DDN
 from keras_adv.attacks.deepfool import DeepFool
@@ -54,6 +55,7 @@ __all__ = [
     "BrendelBethge",
     "CarliniWagner",
     "ConstraintRelaxation",
+    "CornerSearch",
     "DeepFool",
     "Examples",
     "FeatureAdversary",

@@ -14,6 +14,7 @@ QUICK = {
     "brendel_bethge": "brendel_bethge(steps=30)",
     "carlini_wagner": "carlini_wagner(searches=3, steps=30, initial=0.1, lr=0.05)",
     "constraint_relaxation": "constraint_relaxation(targets=1, restarts=1)",
+    "corner_search": "corner_search(steps=400, tries=10)",
     "daa": "daa(steps=10, particles=3)",
     "ddn": "ddn(steps=40)",
     "ead": "ead(searches=3, steps=30, initial=0.1, lr=0.05)",
