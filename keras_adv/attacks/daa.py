@@ -28,9 +28,9 @@ class DAA(ObjectiveAscent):
     image's result depends on the images beside it; and g and b are not scaled there: a confident net's
     gradient would be lost beside b. One particle has none to keep away from: it is PGD.
 
-    DAA-n of the literature is n restarts of 200 steps. At the same cost that is here `daa_1`, one particle
-    without repulsion, and `daa_50`, 5 restarts of 10 particles; what the published one gains or loses by
-    repulsion between different images neither of them shows.
+    DAA-n of the thesis is n restarts of 200 steps. At that cost there are here `daa_1_thesis`, one particle
+    without repulsion, and `daa_50_thesis`, 5 restarts of 10 particles; what repulsion between different
+    images gains or loses neither of them shows.
 
     Args:
         threat: any norm, with an eps.
@@ -118,12 +118,12 @@ def repulsion(others: list[Tensor]) -> Tensor:
 
 
 preset(
-    "daa_1",
+    "daa_1_thesis",
     DAA(particles=1),
     note="DAA-1 of Matyasko's thesis, tables 5.2 to 5.7, at its cost: one run of 200 steps for each image.",
 )
 preset(
-    "daa_50",
+    "daa_50_thesis",
     DAA(particles=10, restarts=5),
     note="DAA-50 of these tables at its cost: 50 runs of 200 steps, of which ten repel each other at a time.",
 )

@@ -91,7 +91,7 @@ def test_two_pixels_are_found_together_and_the_search_ends_at_the_last_set():
     assert (np.asarray(found.rounds) > 18).all()
 
     short = make("corner_search(candidates=4, tries=3, most=3)")
-    never = compile(lambda *batch: short(lambda v: 0.0 * logits(v) + [1.0, 0.0], *batch))(x, y)
+    never = compile(lambda *batch: short(lambda v: 0.01 * logits(v) + np.float32([1, 0]), *batch))(x, y)
     assert not np.asarray(never.success).any()
     np.testing.assert_array_equal(never.rounds, 2 * 9 + 2 * 2 * 3)  # corners; sizes, rankings, tries
 

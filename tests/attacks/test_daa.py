@@ -86,7 +86,7 @@ def test_a_restart_begins_afresh_after_every_particle_was_looked_at():
 
 
 def test_presets_cost_what_the_published_ones_do():
-    one, fifty = (registry.parse("attack", f"daa_{n}") for n in (1, 50))
+    one, fifty = (registry.parse("attack", f"daa_{n}_thesis") for n in (1, 50))
     assert (one.particles, one.restarts, one.rounds) == (1, 1, 200)
     assert fifty.particles * fifty.restarts * fifty.steps == 50 * 200
 
