@@ -8,6 +8,7 @@ from keras_adv.attacks.boundary import Boundary
 from keras_adv.attacks.brendel_bethge import BrendelBethge
 from keras_adv.attacks.constraint_relaxation import ConstraintRelaxation
 from keras_adv.attacks.contracts import BoundedAttack, MinimalAttack
+from keras_adv.attacks.corner_search import CornerSearch
 from keras_adv.attacks.daa import DAA
 from keras_adv.attacks.ddn import DDN
 from keras_adv.attacks.deepfool import DeepFool
@@ -26,9 +27,11 @@ from keras_adv.attacks.penalty import EAD, LBFGS, CarliniWagner
 from keras_adv.attacks.pgd import PGD
 from keras_adv.attacks.primal_dual import PDGD, PDPGD
 from keras_adv.attacks.sigma_zero import SigmaZero
+from keras_adv.attacks.smallest_ball import SmallestBall
 from keras_adv.attacks.sparsefool import SparseFool
 from keras_adv.attacks.square import Square
 from keras_adv.attacks.task import Examples, Task
+from keras_adv.attacks.vfga import VFGA
 
 __all__ = [
     "APGD",
@@ -45,6 +48,7 @@ __all__ = [
     "PDGD",
     "PDPGD",
     "PGD",
+    "VFGA",
     "Attack",
     "AutoAttack",
     "Boundary",
@@ -52,6 +56,7 @@ __all__ = [
     "BrendelBethge",
     "CarliniWagner",
     "ConstraintRelaxation",
+    "CornerSearch",
     "DeepFool",
     "Examples",
     "FeatureAdversary",
@@ -62,6 +67,7 @@ __all__ = [
     "Objective",
     "OnePixel",
     "SigmaZero",
+    "SmallestBall",
     "SparseFool",
     "Square",
     "Task",

@@ -9,6 +9,9 @@ from keras_adv.attacks.base import Attack, State
 from keras_adv.attacks.task import Task
 from keras_adv.backend import where_rows
 
+NOTHING = 1e30
+"""The norm of the best image before anything is found."""
+
 
 class BoundedAttack(Attack):
     """Looks for a mistake inside the ball of radius eps. State: "x", the current image."""
@@ -43,7 +46,7 @@ class MinimalAttack(Attack):
 
     def no_best_yet(self, task: Task) -> State:
         """The entries "best" and "best_norm" of the state before anything is found."""
-        return {"best": task.x, "best_norm": zeros_per_image(task.x) + 1e30}
+        return {"best": task.x, "best_norm": zeros_per_image(task.x) + NOTHING}
 
     def measure(self, r: Tensor) -> Tensor:
         """(B,) what the nearest image has the least of: the norm of its change r."""

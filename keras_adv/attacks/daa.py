@@ -11,7 +11,8 @@ from keras_adv.arrays import TINY, Tensor, expand_like, flatten
 from keras_adv.attacks.ascent import ObjectiveAscent
 from keras_adv.attacks.base import State
 from keras_adv.attacks.task import Task
-from keras_adv.registry import option, register
+from keras_adv.numerics.rows import update_rows
+from keras_adv.registry import option, preset, register
 
 
 @register("attack", "daa")
@@ -25,48 +26,71 @@ class DAA(ObjectiveAscent):
 
     The particles are random starts of one image. In the paper they are the images of the batch, so that an
     image's result depends on the images beside it; and g and b are not scaled there: a confident net's
-    gradient would be lost beside b.
+    gradient would be lost beside b. One particle has none to keep away from: it is PGD.
+
+    DAA-n of the thesis is n restarts of 200 steps. At that cost there are here `daa_1_thesis`, one particle
+    without repulsion, and `daa_50_thesis`, 5 restarts of 10 particles; what repulsion between different
+    images gains or loses neither of them shows.
 
     Args:
         threat: any norm, with an eps.
         steps: gradient steps of each particle.
         step_size: length of a step in units of eps; None is 2.5 / steps (the thesis takes the best of 1 to
             1/100).
-        particles: random starts, P.
+        particles: random starts that go on together, P; at 1 there is no repulsion.
+        restarts: of all particles, from fresh starts; an image counts as robust if it survives all.
         c: mean size of the repulsion beside that of the gradient; 0 gives independent runs of PGD.
         loss: the objective that is ascended, as in `pgd`.
 
-    Cost: particles x steps forward-backward passes, fewer for images that are fooled on the way.
+    Cost: restarts x particles x steps forward-backward passes, fewer for images that are fooled on the way.
     """
 
     reference = "arXiv:1808.05537"
     steps: int = option(default=200, low=1)
     step_size: float | None = option(default=None, above=0.0)
-    particles: int = option(default=4, low=2)
+    particles: int = option(default=4, low=1)
+    restarts: int = option(default=1, low=1)
     c: float = option(default=0.1, low=0.0)
 
     @property
-    def rounds(self) -> int:
+    def _run_length(self) -> int:
         # the last iterate of each particle gets a round of its own to be looked at
-        return self.particles * (self.steps + 1) - 1
+        return self.particles * (self.steps + 1)
+
+    @property
+    def rounds(self) -> int:
+        return self.restarts * self._run_length - 1
 
     def start(self, task: Task) -> State:
-        seeds = (noise.fold(task.seeds, n) for n in range(self.particles))
-        first, *others = (self.threat.sample(task.x, seed, task.eps) for seed in seeds)
-        # the particles take turns: "x" is the one whose turn it is, the others those after it
-        return {"x": first, **dict(zip(self._queue(), others, strict=True)), **self.reference_state(task)}
+        return {**self._first(task, task.seeds), **self.reference_state(task)}
 
-    def _queue(self) -> list[str]:
-        return [f"other{n}" for n in range(1, self.particles)]
+    def _first(self, task: Task, seeds: Tensor) -> State:
+        """The particles at the start of a run. They take turns: "x" is the one whose turn it is, the others
+        those after it."""
+        numbers = range(self.particles)
+        return {
+            name: self.threat.sample(task.x, noise.fold(seeds, n), task.eps)
+            for n, name in zip(numbers, self._line(), strict=True)
+        }
+
+    def _line(self) -> list[str]:
+        return ["x", *(f"other{n}" for n in range(1, self.particles))]
 
     def step(self, task: Task, state: State) -> tuple[State, Tensor]:
-        now, others = state["x"], [state[name] for name in self._queue()]
+        now, *others = (state[name] for name in self._line())
         _, z, g = self.objective_and_gradient(task, state)
-        way = _unit(g) + self.c * _unit(repulsion([v - now for v in others]))
+        way = _unit(g)
+        if others:
+            way = way + self.c * _unit(repulsion([v - now for v in others]))
         length = 2.5 / self.steps if self.step_size is None else self.step_size
         moved = now + length * expand_like(task.eps, now) * self.threat.ascent(way, now)
         line = [*others, self.threat.project(moved, task.x, task.eps)]
-        return {**state, **dict(zip(["x", *self._queue()], line, strict=True))}, task.fooled(z)
+        new = dict(zip(self._line(), line, strict=True))
+        if self.restarts > 1:
+            ended = (state["k"] + 1) % self._run_length == 0
+            seeds = noise.fold(task.seeds, state["k"])
+            new = update_rows(ended, lambda: self._first(task, seeds), new)
+        return {**state, **new}, task.fooled(z)
 
 
 def _unit(v: Tensor) -> Tensor:
@@ -91,3 +115,15 @@ def repulsion(others: list[Tensor]) -> Tensor:
     inverse = 1.0 / ops.sum(kernel, axis=2)
     weight = kernel[:, 0] * (inverse[:, :1] + inverse)
     return -ops.reshape(ops.matmul(weight[:, None, 1:], points), ops.shape(others[0]))
+
+
+preset(
+    "daa_1_thesis",
+    DAA(particles=1),
+    note="DAA-1 of Matyasko's thesis, tables 5.2 to 5.7, at its cost: one run of 200 steps for each image.",
+)
+preset(
+    "daa_50_thesis",
+    DAA(particles=10, restarts=5),
+    note="DAA-50 of these tables at its cost: 50 runs of 200 steps, of which ten repel each other at a time.",
+)

@@ -9,14 +9,11 @@ from keras import ops
 from keras_adv import noise
 from keras_adv.arrays import TINY, Tensor, expand_like, flatten, never
 from keras_adv.attacks.base import State
-from keras_adv.attacks.contracts import MinimalAttack
+from keras_adv.attacks.contracts import NOTHING, MinimalAttack
 from keras_adv.attacks.task import Task
 from keras_adv.backend import value_and_grad, where_rows
 from keras_adv.registry import option, register
 from keras_adv.threats import L0, L2, Linf, Threat
-
-NOTHING = 1e30
-"""What `no_best_yet` holds as the norm."""
 
 
 @register("attack", "fmn")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from keras import ops
 
 from keras_adv import noise
@@ -51,7 +53,8 @@ class L0(Threat):
 
     def groups(self, v: Tensor) -> Tensor:
         """v (B, H, W, C) as (B, groups, values of a group): what counts as one change, pixels or values."""
-        return ops.reshape(v, (ops.shape(v)[0], -1, v.shape[-1] if self.pixels else 1))
+        size = v.shape[-1] if self.pixels else 1
+        return ops.reshape(v, (-1, math.prod(v.shape[1:]) // size, size))
 
     def _keep(self, v: Tensor, score: Tensor, count: Tensor) -> Tensor:
         grouped = self.groups(v)

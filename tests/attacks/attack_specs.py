@@ -14,6 +14,7 @@ QUICK = {
     "brendel_bethge": "brendel_bethge(steps=30)",
     "carlini_wagner": "carlini_wagner(searches=3, steps=30, initial=0.1, lr=0.05)",
     "constraint_relaxation": "constraint_relaxation(targets=1, restarts=1)",
+    "corner_search": "corner_search(steps=400, tries=10)",
     "daa": "daa(steps=10, particles=3)",
     "ddn": "ddn(steps=40)",
     "ead": "ead(searches=3, steps=30, initial=0.1, lr=0.05)",
@@ -29,8 +30,10 @@ QUICK = {
     "pdpgd": "pdpgd(steps=40)",
     "pgd": "pgd(steps=10, restarts=2)",
     "sigma_zero": "sigma_zero(steps=60)",
+    "smallest_ball": "smallest_ball(attack=pgd(steps=5), searches=5)",
     "sparsefool": "sparsefool(steps=5, inner=10)",
     "square": "square(threat=linf(eps=0.2), steps=150)",
+    "vfga": "vfga(steps=20, samples=3)",
     "worst": "worst(attacks=(fgsm(), deepfool(threat=linf())))",
 }
 

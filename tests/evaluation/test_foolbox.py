@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_adv import attack
+from keras_adv import attack, registry
+from keras_adv.backend import FrozenNet
 
 fb = pytest.importorskip("foolbox")
 pytestmark = pytest.mark.skipif(
@@ -35,6 +36,23 @@ def test_pgd_breaks_as_many(pair, net):
     _, _, hit = theirs(model, tx, ty, epsilons=0.1)
     ours = attack(net, x, y, "pgd(threat=linf(eps=0.1), steps=20, step_size=1/15, random_start=False)")
     assert ours.success.mean() >= np.asarray(hit).mean() - 0.005
+
+
+def test_dense_l1_pgd_makes_the_same_images(pair, net):
+    """Every step taken, as Foolbox does: `perturb` does not stop at a mistake."""
+    model, x, y, tx, ty = (pair[0], *(part[:40] for part in pair[1:]))
+    theirs = fb.attacks.L1ProjectedGradientDescentAttack(steps=10, rel_stepsize=0.25, random_start=False)
+    # its cross-entropy, whose gradient for certain images is rounding; ours gives a direction there too
+    spec = (
+        "pgd(threat=l1(eps=4, dense=True), steps=10, step_size=0.25, random_start=False, "
+        "loss='softmax_cross_entropy')"
+    )
+    ours = registry.parse("attack", spec).perturb(FrozenNet(net), tx, y, np.arange(40, dtype="uint32"))
+    made = np.asarray(theirs.run(model, tx, fb.criteria.Misclassification(ty), epsilon=4.0))
+    np.testing.assert_allclose(ours, made, atol=1e-4)
+    assert np.abs(made - x).sum((1, 2, 3)).max() > 3.0
+    sparse = attack(net, x, y, spec.replace(", dense=True", "")).success.mean()
+    assert sparse > attack(net, x, y, spec).success.mean() + 0.1
 
 
 @pytest.mark.slow

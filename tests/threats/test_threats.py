@@ -1,5 +1,7 @@
 """The laws of every norm: projections, steepest directions, samples, and proximal operators."""
 
+import itertools
+
 import numpy as np
 import pytest
 from keras import ops
@@ -9,10 +11,11 @@ from sampled import sampled
 from keras_adv import noise
 from keras_adv.threats.l0 import two_thirds
 
+DENSE = "l1(eps=2.5, dense=True)"
 WEIGHT = np.linspace(0.01, 0.4, COUNT).astype("float32")
 
 
-@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("spec", [*SPECS, DENSE])
 @drawn(20)
 def test_projection_ends_in_ball_and_box_and_is_idempotent(spec, draw):
     threat, x = make(spec), draw.images()
@@ -22,7 +25,7 @@ def test_projection_ends_in_ball_and_box_and_is_idempotent(spec, draw):
     np.testing.assert_allclose(compiled(spec, "project")(once, x), once, atol=2e-6)
 
 
-@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("spec", [*SPECS, DENSE])
 @drawn(20)
 def test_samples_are_inside_where_the_projection_is_the_identity(spec, draw):
     threat, x = make(spec), draw.images()
@@ -44,6 +47,20 @@ def test_no_point_of_the_ball_is_nearer(spec, draw):
     for scale in (0.02, 0.1, 0.3, 1.0):
         other = project(nearest + draw.delta(scale))
         assert (squares(delta - other) >= best - 1e-5 * (1 + best)).all()
+
+
+@pytest.mark.parametrize(("pixels", "count"), [(True, 3), (False, 2)])
+@drawn(5)
+def test_l0_with_the_box_is_the_best_of_all_sets_of_so_many(pixels, count, draw):
+    """The projection of PGD_0 (arXiv:1909.05040, sec. 3)."""
+    x = draw.images()
+    far = x + draw.delta(0.5)
+    made = compiled(f"l0(eps={count}, pixels={pixels})", "project")(far, x)
+    moved = np.square(far - x).reshape(COUNT, -1, 2 if pixels else 1).sum(2)
+    boxed = np.square(far - np.clip(far, 0, 1)).reshape(moved.shape[0], moved.shape[1], -1).sum(2)
+    sets = itertools.combinations(range(moved.shape[1]), count)
+    least = np.min([moved.sum(1) - (moved - boxed)[:, list(one)].sum(1) for one in sets], axis=0)
+    np.testing.assert_allclose(squares(far - made), least, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -152,6 +169,17 @@ def test_l1_ascent_leaves_pinned_coordinates_alone():
     g[0, 0, 0, 0] = -0.5  # the only way that the box leaves open
     step = np.asarray(threat.ascent(g, x))
     assert step[0, 0, 0, 0] == pytest.approx(-1) and np.abs(step).sum() == pytest.approx(1)
+
+
+@drawn(5)
+def test_dense_l1_steps_along_the_gradient_and_shrinks_to_the_sphere(draw):
+    g, x, way = draw.delta(), draw.images(), draw.delta(2.0)
+    length = np.abs(g).sum((1, 2, 3), keepdims=True)
+    np.testing.assert_allclose(compiled(DENSE, "ascent")(g, x), g / length, atol=1e-6)
+    size = np.abs(way).sum((1, 2, 3), keepdims=True)
+    np.testing.assert_allclose(
+        compiled(DENSE, "project")(x + way, x), np.clip(x + way * np.minimum(2.5 / size, 1), 0, 1), atol=2e-6
+    )
 
 
 def test_bounded_threats_need_an_eps():
