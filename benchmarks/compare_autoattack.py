@@ -24,7 +24,7 @@ MODEL = flags.DEFINE_string("model", "adversarial_lenet_digits", "a zoo name, a 
 DATA = flags.DEFINE_string("data", "digits", "the images")
 N = flags.DEFINE_integer("n", 500, "images")
 EPS = flags.DEFINE_multi_float("eps", [0.1, 0.2], "radii")
-NORM = flags.DEFINE_enum("norm", "linf", ["linf", "l2"], "norm")
+NORM = flags.DEFINE_enum("norm", "linf", ["linf", "l2", "l1"], "norm")
 
 
 class ChannelsLast(torch.nn.Module):
@@ -67,7 +67,7 @@ def main():
     logits = model.predict(x, verbose=0)
     difference = np.abs(net(tx).detach().numpy() - logits).max()
     if difference > 1e-3:
-        cli.stop(f"the copy's logits differ by {difference}")
+        cli.exit_with_error(f"the copy's logits differ by {difference}")
     table = Table(
         title=f"AutoAttack standard, {MODEL.value}, {len(x)} images, logits equal to {difference:.0e}"
     )
@@ -78,7 +78,7 @@ def main():
         result = keras_adv.attack(model, x, y, f"autoattack(threat={NORM.value}(eps={eps}))")
         ours = time.perf_counter() - start
         start = time.perf_counter()
-        norm = {"linf": "Linf", "l2": "L2"}[NORM.value]
+        norm = {"linf": "Linf", "l2": "L2", "l1": "L1"}[NORM.value]
         made = AutoAttack(net, eps=eps, norm=norm, seed=0).run_standard_evaluation(tx, ty, batch_size=256)
         found = made[0] if isinstance(made, tuple) else made
         theirs = time.perf_counter() - start

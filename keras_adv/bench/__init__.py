@@ -11,6 +11,17 @@ from keras_adv.bench.feed_cost import feed
 from keras_adv.bench.input_gradient import gradient
 from keras_adv.bench.jacobian_forms import jacobians
 from keras_adv.bench.minimal_norms import optimality
+from keras_adv.bench.scaling_cost import scaling
 from keras_adv.bench.step_cost import training
 
-__all__ = ["attacks", "feed", "gradient", "jacobians", "memory", "optimality", "refill", "training"]
+__all__ = [
+    "attacks",
+    "feed",
+    "gradient",
+    "jacobians",
+    "memory",
+    "optimality",
+    "refill",
+    "scaling",
+    "training",
+]

@@ -71,7 +71,7 @@ def _compiled(attack: Attack, net: keras.Model, batch: int) -> tuple[Any, Any, i
         task = Task(FrozenNet(net), examples)
         return attack.candidate(attack.advance(task, attack.begin(task), attack.rounds, stop=False))
 
-    floor = partial(_floor, attack, net, examples, attack.rounds)
+    floor = partial(bare_run, attack, net, examples, attack.rounds)
     passes = attack.rounds * attack.round_cost(CLASSES) + attack.start_cost(CLASSES)
     return lambda: partial(compile(run, net), examples), floor, passes
 
@@ -83,10 +83,10 @@ def _on_host(attack: HostAttack, net: keras.Model, batch: int) -> tuple[Any, Any
     search = attack.search(FrozenNet(net), lambda fn: compile(fn, net))
     rounds = round(float(search(examples)[1].mean()))
     passes = rounds * attack.round_cost(CLASSES) + attack.start_cost(CLASSES)
-    return lambda: lambda: search(examples)[0], partial(_floor, attack, net, examples, rounds), passes
+    return lambda: lambda: search(examples)[0], partial(bare_run, attack, net, examples, rounds), passes
 
 
-def _floor(attack: Attack, net: keras.Model, examples: Examples, rounds: int) -> Callable[[], Any]:
+def bare_run(attack: Attack, net: keras.Model, examples: Examples, rounds: int) -> Callable[[], Any]:
     """The bare passes of so many rounds of the attack, compiled."""
     bare = _bare_passes(attack.passes_at_start, attack.passes_per_round, FrozenNet(net))
     return partial(compile(bare, net), examples.x, examples.y, np.int32(rounds))

@@ -103,15 +103,15 @@ def peak(spec: str, count: int, attacked: int) -> None:
     """Prints what one evaluation adds to the peak memory of this process."""
     model = LeNet().build((32, 32, 3), 10)
     model.predict(np.zeros((256, 32, 32, 3), "float32"), verbose=0)
-    before = _held()
+    before = held()
     x = np.random.default_rng(0).random((count, 32, 32, 3), "float32")
     right = model.predict(x, batch_size=256, verbose=0).argmax(1)
     y = np.where(np.arange(count) < attacked, right, (right + 1) % 10)
     result = evaluation.attack(model, x, y, spec)
-    print(json.dumps({"gib": (_held() - before) / GIB, "seconds": result.seconds}))
+    print(json.dumps({"gib": (held() - before) / GIB, "seconds": result.seconds}))
 
 
-def _held() -> float:
+def held() -> float:
     """Largest resident size so far, in bytes."""
     size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return size * (1.0 if sys.platform == "darwin" else 1024.0)

@@ -1,12 +1,13 @@
 """Cost of attacks or of training steps: python scripts/bench.py
-attacks|training|feed|gradient|jacobians|refill|memory|optimality
+attacks|training|feed|gradient|jacobians|refill|memory|scaling|optimality
 
 attacks, training: over their floor, the bare forward and backward passes that each needs, timed in the same
 process, alternating. feed: an epoch whose batches are made in the graph, over one with Keras' generator.
 gradient: the input gradient of attacks over the model's own. jacobians: cheaper forms of the Jacobian
 penalties over the full second-order one, and how their gradients agree. refill: an evaluation with refilled
-slots over one with fixed batches. memory: GiB above the model. optimality: how near each minimal attack
-comes to the best of all, AttackBench's score.
+slots over one with fixed batches. memory: GiB above the model. scaling: seconds over bare passes, and GiB, as
+images, classes and the net grow. optimality: how near each minimal attack comes to the best of all,
+AttackBench's score.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ def main() -> None:
         "jacobians": ("training steps over the full second-order Jacobian's, LeNet 28x28", "ratio"),
         "refill": ("PGD-40 with refilled slots over fixed batches", "ratio"),
         "optimality": (f"minimal attacks, {FLAGS.model or 'critic_lenet_digits'}: 1 is the best", "score"),
+        "scaling": ("an evaluation over its bare passes", "ratio"),
         "memory": ("memory of an evaluation above the model, CIFAR size", "GiB"),
     }
     if what not in titles:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import sys
 from typing import Any
 
 from absl import flags
@@ -34,11 +35,13 @@ def main() -> None:
 
 def described() -> str:
     """What flags.json is to hold: the docstring and the flags of each command."""
-    kept, before = {}, _taken()
+    kept, before, words = {}, _taken(), sys.argv
+    sys.argv = words[:1]  # the bench takes its first word from there
     for name in (*NAMES, "docs"):  # one by one: several define the same flags
         command = importlib.import_module(f"keras_adv.commands.{name}")
         command.define()
         kept[name] = helping.describe(str(command.__doc__), _taken())
+    sys.argv = words
     for flag in before:
         FLAGS[flag.name] = flag
     return json.dumps(kept, indent=1) + "\n"
