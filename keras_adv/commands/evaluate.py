@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shlex
 import sys
 import tempfile
@@ -51,7 +52,9 @@ def define() -> None:
     flags.DEFINE_string("certify", None, "threat: also the certified accuracy, linf(eps=0.3) say")
     flags.DEFINE_multi_enum("rho", [], list(DEFINITIONS), "also DeepFool's rho as this paper defines it")
     flags.DEFINE_string(
-        "eps_ref", None, "model: also FGSM without the box at 0.2, 0.5 and 1 of the eps that halves it"
+        "eps_ref",
+        None,
+        "also FGSM without the box at 0.2, 0.5, 1 of this eps, or of that which halves a model",
     )
     flags.DEFINE_enum("targets", None, list(goals.WORDS), "class to reach; none: any mistake will do")
     flags.DEFINE_integer("batch_size", 256, "images at a time", lower_bound=1)
@@ -105,8 +108,11 @@ def _at_shares(x: np.ndarray, y: np.ndarray) -> list[str]:
     """FGSM at the shares of the radius that --eps_ref says."""
     if not FLAGS.eps_ref:
         return []
-    whole = reference_eps(keras_adv.zoo.open(FLAGS.eps_ref), x, y, batch_size=FLAGS.batch_size)
-    print(f"eps_ref, at which FGSM halves {FLAGS.eps_ref}: {whole:.4f}")
+    if re.fullmatch(r"[\d./e-]+", FLAGS.eps_ref):
+        whole = cli.number("eps_ref", FLAGS.eps_ref)
+    else:
+        whole = reference_eps(keras_adv.zoo.open(FLAGS.eps_ref), x, y, batch_size=FLAGS.batch_size)
+        print(f"eps_ref, at which FGSM halves {FLAGS.eps_ref}: {whole:.4f}")
     return [f"fgsm(threat=linf(eps={share * whole:.5f}, box=False))" for share in SHARES]
 
 

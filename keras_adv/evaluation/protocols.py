@@ -143,9 +143,15 @@ def reference_eps(
         found = attack_examples(model, images, examples, fgsm, batch_size)
         return float((found.clean & ~found.success).mean())
 
-    high = next((k * SCAN for k in range(1, round(1 / SCAN) + 1) if left(k * SCAN) <= accuracy), None)
-    if high is None:
-        raise validate.unusable("model", f"one that FGSM brings to {accuracy}, with an eps up to 1", "none")
+    high, lowest = 0.0, 1.0
+    while lowest > accuracy and high < 1.0:
+        high += SCAN
+        lowest = min(lowest, left(high))
+    if lowest > accuracy:
+        found = f"{lowest:.1%} at the least: its gradients may be masked"
+        raise validate.unusable(
+            "model", f"one that FGSM brings to {accuracy:.0%}, with an eps up to 1", found
+        )
     low = high - SCAN
     for _ in range(HALVINGS):
         middle = (low + high) / 2
