@@ -12,6 +12,7 @@ from typing import Any
 
 from absl import app, flags, logging
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 
 from keras_adv import registry, zoo
@@ -96,9 +97,24 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else 120)
 
 
+NARROW = 76
+"""Columns of a terminal below which a table is printed row by row."""
+
+
 def show(table: Table) -> None:
-    """Prints a table."""
-    console().print(table)
+    """Prints a table; on a narrow terminal the first cell of each row, and below it what the others say."""
+    made = console()
+    if made.width >= NARROW:
+        made.print(table)
+        return
+    heads = [str(column.header) for column in table.columns]
+    for line in (table.title, table.caption):
+        if line:
+            made.print(line)
+    for first, *rest in zip(*(column.cells for column in table.columns), strict=True):
+        made.print(first)
+        said = [f"{head} {cell}" for head, cell in zip(heads[1:], rest, strict=True) if cell not in ("", "-")]
+        made.print(Padding(", ".join(said), (0, 0, 0, 2)))
 
 
 def card_of(where: str) -> ModelCard:

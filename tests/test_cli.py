@@ -1,10 +1,13 @@
 """What ends a script, in one line and with which exit code."""
 
 import errno
+import io
 import os
 
 import pytest
 from absl import app
+from rich.console import Console
+from rich.table import Table
 
 from keras_adv import cli, zoo
 from keras_adv.validate import InvalidInput
@@ -49,3 +52,16 @@ def test_an_error_of_ours_keeps_its_traceback(monkeypatch):
     monkeypatch.setattr(app, "run", lambda checked, flags_parser: checked([]))
     with pytest.raises(ZeroDivisionError):
         cli.run(main, __name__, __doc__)
+
+
+def test_a_table_fits_a_narrow_terminal_row_by_row(monkeypatch):
+    made = Table(title="a model", caption="n = 5")
+    for name in ("attack", "robust acc", "mean norm"):
+        made.add_column(name)
+    made.add_row("pgd(threat=linf(eps=0.1), steps=40)", "90.00%", "-")
+    monkeypatch.setattr(cli, "console", lambda: Console(width=38, file=said, force_terminal=False))
+    said = io.StringIO()
+    cli.show(made)
+    lines = [line.rstrip() for line in said.getvalue().splitlines()]
+    assert all(len(line) <= 38 for line in lines)
+    assert lines == ["a model", "n = 5", "pgd(threat=linf(eps=0.1), steps=40)", "  robust acc 90.00%"]

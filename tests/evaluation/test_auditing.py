@@ -48,6 +48,16 @@ def after(net, function):
     return keras.Model(net.inputs, L.Lambda(function, net.output_shape[1:])(net.output))
 
 
+class Noise(L.Layer):
+    """Adds noise at inference too."""
+
+    def build(self, shape):
+        self.drawn = keras.random.SeedGenerator(0)
+
+    def call(self, x):
+        return x + keras.random.normal(ops.shape(x), stddev=0.3, seed=self.drawn)
+
+
 MASKED = {
     "random signs": lambda net: before(net, with_gradient(lambda g: SIGNS * g)),
     "wrong": lambda net: before(net, with_gradient(lambda g: ops.flip(g, axis=1))),
@@ -59,6 +69,7 @@ MASKED = {
     "stopped in part": lambda net: before(net, lambda x: 0.2 * x + 0.8 * ops.stop_gradient(x)),
     "saturated": lambda net: after(net, lambda z: 1e4 * z),
     "not a number": lambda net: before(net, with_gradient(lambda g: g * np.nan)),
+    "random": lambda net: keras.Sequential([keras.Input((8, 8, 1)), Noise(), net]),
     "shattered": lambda net: before(net, lambda x: x + 0.004 * ops.sin(3e4 * x)),
 }
 FALSE_SLOPES = (
