@@ -180,6 +180,8 @@ def with_fresh_weights(net: keras.Model) -> keras.Model:
         if not isinstance(layer, keras.layers.BatchNormalization):
             for own, other in zip(layer.non_trainable_weights, old.non_trainable_weights, strict=True):
                 own.assign(other)
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()  # what it keeps beside its weights
     return fresh
 
 

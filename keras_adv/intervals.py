@@ -12,6 +12,7 @@ from keras import ops
 from keras_adv import validate
 from keras_adv.arrays import Tensor
 from keras_adv.backend import Net
+from keras_adv.layers import LogitsOf, linear
 from keras_adv.losses import pick
 
 L = keras.layers
@@ -109,11 +110,25 @@ def _walk(model: Any, x: Interval, end: Callable[[Any, Interval], Any]) -> Any:
 
     def bounded(layer: Any) -> Callable[..., Any]:
         finish = end if layer is last else lambda layer, *z: _layer(layer, *z)
+        if isinstance(layer, LogitsOf):
+            return lambda z, **options: _adapted(_plainly(layer, options), z, finish)
         if isinstance(layer, keras.Model):
             return lambda z, **options: _walk(_plainly(layer, options), z, finish)
         return lambda *given, **options: finish(_plainly(layer, options), *keras.tree.flatten(given))
 
     return graph._run_through_graph([x], operation_fn=bounded)
+
+
+def _adapted(layer: LogitsOf, z: Interval, end: Callable[[Any, Interval], Any]) -> Any:
+    """Bounds of the logits of the model in an adapter, the softmax or sigmoid at its end left out."""
+    if layer.output_name is not None or layer.turn > 1:
+        raise _unknown(layer, f"named {layer.name!r}, of a model with several outputs or calls of its end")
+
+    def plain(last: Any, *given: Interval) -> Any:
+        squashes = bool(layer.ends) and last is layer.ends[0]
+        return end(linear(last) if squashes else last, *given)
+
+    return _walk(layer.model, z, plain)
 
 
 def _plainly(layer: Any, options: dict[str, Any]) -> Any:

@@ -142,13 +142,20 @@ def _squash(layer: keras.layers.Layer) -> Callable[..., Any] | None:
 
 
 def _without_squash(layer: keras.layers.Layer, *args: Any, **options: Any) -> Any:
-    """What the layer returns without its softmax or sigmoid. The layer itself is not touched: other threads
-    see it as it is."""
+    """What the layer returns without its softmax or sigmoid."""
     if isinstance(layer, (keras.layers.Softmax, keras.layers.Activation)):
         return (*args, *options.values())[0]
+    return type(layer).call(linear(layer), *args, **options)
+
+
+def linear(layer: keras.layers.Layer) -> Any:
+    """A layer that returns what this one does without its softmax or sigmoid. The layer itself is not
+    touched: other threads see it as it is."""
+    if isinstance(layer, (keras.layers.Softmax, keras.layers.Activation)):
+        return keras.layers.Identity(name=layer.name)
     twin = object.__new__(type(layer))
     vars(twin).update({**vars(layer), "activation": A.linear})
-    return type(layer).call(twin, *args, **options)
+    return twin
 
 
 CENTRES = "centres"

@@ -26,6 +26,12 @@ def test_help_of_a_command_lists_its_flags_and_imports_next_to_nothing():
     assert not [name for name in ("tensorflow", "jax", "keras ", "numpy", "absl") if f" {name}" in said]
 
 
+def test_a_reader_of_the_help_may_stop_early():
+    command = f"{sys.executable} -m keras_adv train --help | head -1"
+    done = subprocess.run(command, shell=True, env=PLAIN, capture_output=True, text=True, timeout=120)
+    assert done.stdout.startswith("Trains") and done.stderr == ""
+
+
 @pytest.mark.parametrize("width", [40, 80])
 def test_help_fits_the_terminal_and_has_defaults_and_presets(width):
     said = helping.text("train", "keras-adv train", width)

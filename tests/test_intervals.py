@@ -4,7 +4,7 @@ import pytest
 from keras import ops
 from sampled import sampled
 
-from keras_adv import InvalidInput, models
+from keras_adv import InvalidInput, as_classifier, models
 from keras_adv.backend import Net, value_and_grad
 from keras_adv.intervals import around, logit_bounds, margin_bounds
 from keras_adv.precision import computing_in
@@ -223,3 +223,31 @@ def test_a_layer_without_bounds_is_named(made, word):
     """Also one that only looks like a known one."""
     with pytest.raises(InvalidInput, match=word):
         margin_bounds(Net(made()), *around(X, EPS), Y)
+
+
+@pytest.mark.parametrize("end", ["none", "activation", "layer"])
+def test_an_adapted_model_has_the_bounds_of_its_logits(end):
+    keras.utils.set_random_seed(0)
+    squash = {"none": [], "activation": [], "layer": [keras.layers.Softmax()]}[end]
+    dense = keras.layers.Dense(3, activation="softmax" if end == "activation" else None)
+    owned = keras.Sequential(
+        [keras.Input((4, 4, 1)), keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), dense, *squash]
+    )
+    plain = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+    plain.set_weights(owned.get_weights())
+    x, y = np.random.default_rng(0).random((5, 4, 4, 1)).astype("float32"), np.zeros(5, "int32")
+    found, wanted = (
+        margin_bounds(Net(net), x - 0.1, x + 0.1, y) for net in (as_classifier(owned, bounds=(0, 255)), plain)
+    )
+    if end == "layer":  # the Dense layer is not the last one: each logit is bounded by itself
+        assert (np.asarray(found) >= np.asarray(wanted) - 1e-5).all() and np.isfinite(found).all()
+    else:
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_a_softmax_that_is_not_at_the_end_has_no_bounds():
+    inputs = keras.Input((4, 4, 1))
+    odd = keras.layers.Dropout(0.5)(keras.layers.Softmax()(keras.layers.Flatten()(inputs)))
+    net = as_classifier(keras.Model(inputs, odd))
+    with pytest.raises(InvalidInput, match="a Softmax named"):
+        margin_bounds(Net(net), np.zeros((1, 4, 4, 1)), np.ones((1, 4, 4, 1)), np.zeros(1, "int32"))

@@ -3,13 +3,14 @@
 import shlex
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from sampled import sampled
 
 import keras_adv
 from keras_adv import InvalidInput, registry, zoo
-from keras_adv.features import encoder
+from keras_adv.features import encoder, with_fresh_weights
 from keras_adv.pages import zoo as pages
 
 ENTRIES = [f"{defense}_lenet_digits" for defense in ("adversarial", "critic", "margin", "standard")]
@@ -98,3 +99,20 @@ def test_an_entry_without_weights_is_the_same_net_drawn_anew_but_for_what_is_fix
     assert all(
         np.ptp(np.asarray(w)) == 0 for w in fresh.non_trainable_weights if "moving" in w.name
     )  # as before any training
+
+
+def test_a_net_drawn_anew_keeps_what_normalization_has_seen():
+    x = np.random.default_rng(0).random((50, 4, 4, 1)).astype("float32") * 7 + 3
+    seen = keras.layers.Normalization()
+    seen.adapt(x)
+    net = keras.Sequential([keras.Input((4, 4, 1)), seen, keras.layers.Flatten(), keras.layers.Dense(3)])
+    fresh = with_fresh_weights(net)
+    np.testing.assert_allclose(fresh.layers[0](x), seen(x), atol=1e-6)
+
+
+def test_what_lies_outside_the_box_is_not_in_the_table():
+    def row(spec, held, norm=None):
+        return {"spec": spec, "robust_accuracy": held, "mean_norm": norm}
+
+    wild = [row(f"{name}(threat=linf(eps=0.1, box=False))", 0.05) for name in ("fgsm", "pgd")]
+    assert pages.most_attacked([*wild, row("pgd(threat=linf(eps=0.1))", 0.6)]) == ("0.1", "60.0%", "60.0%")

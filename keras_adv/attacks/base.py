@@ -71,6 +71,8 @@ class Attack(Spec):
     """Whether it has a targeted form."""
     guided: ClassVar[bool] = False
     """Whether it takes a second image for each image (`Examples.guide`)."""
+    gives_up: ClassVar[bool] = False
+    """Whether a bounded one may end before its last round without a mistake."""
     leaves_box: ClassVar[bool] = False
     """Whether it can do without the box of images (`box=False` of the threat)."""
     threat: Threat
@@ -132,7 +134,8 @@ class Attack(Spec):
         """One round.
 
         Returns: the next state, with the same entries, and (B,) bool. Of a bounded attack: whether the
-        state["x"] that came in fools the model. Of a minimal one: whether the image needs no more rounds.
+        state["x"] that came in fools the model, or it `gives_up`. Of a minimal one: whether the image needs
+        no more rounds.
 
         state["k"] (B,) int32 counts the rounds of each image and is kept by the loop.
         """

@@ -44,6 +44,7 @@ class ConstraintRelaxation(BoundedAttack):
     image is judged where it is inside.
     """
 
+    gives_up = True
     reference = "https://ojs.aaai.org/index.php/AAAI/article/view/32670"
     threat: Threat = option(default=Linf(eps=0.1))
     targets: int = option(default=3, low=1)

@@ -37,7 +37,7 @@ class CornerSearch(MinimalAttack):
         tries: sets of each size and ranking.
         most: pixels of the largest sets.
 
-    Cost: steps forward passes, fewer for images that are fooled on the way.
+    Cost: 1 + steps forward passes, fewer for images that are fooled on the way.
     """
 
     reference = "arXiv:1909.05040"

@@ -32,6 +32,7 @@ class FeatureAdversary(BoundedAttack):
     one pass for the guides.
     """
 
+    gives_up = True
     reference = "arXiv:1511.05122"
     targetable = True
     guided = True

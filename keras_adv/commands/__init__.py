@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 from keras_adv import _start
@@ -16,13 +17,20 @@ def run(name: str) -> None:
     """Runs a command with the flags of the process, or prints its help."""
     if _start.HELP & set(sys.argv[1:]):
         program = sys.argv[0]
-        print(helping.text(name, f"python {program}" if program.endswith(".py") else program))
-        return
+        return _say(helping.text(name, f"python {program}" if program.endswith(".py") else program))
     with _start.imports():
         cli = importlib.import_module("keras_adv.cli")
         command = importlib.import_module(f"keras_adv.commands.{name}")
     command.define()
     cli.run(command.main, command.__name__, str(command.__doc__))
+
+
+def _say(text: str) -> None:
+    """Prints it; a reader that stops early, as `head` does, is no error."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main() -> None:

@@ -63,7 +63,9 @@ def define() -> None:
     flags.DEFINE_bool("merge", False, "put together what --out has of all shards")
     flags.DEFINE_string("out", None, "folder for results.json; none is written without it")
     flags.DEFINE_string(
-        "transfer_from", None, "model that the attacks see, in place of --model, which is judged"
+        "transfer_from",
+        None,
+        "model that the attacks see; --model is judged. Made anew in each run",
     )
     flags.DEFINE_bool("report", False, "also audit the model, and write report.html into --out")
     flags.DEFINE_bool("card", False, "add what is measured to the card of --model, a run folder")
@@ -98,10 +100,25 @@ def main() -> None:
 
 def _images(split: Any) -> tuple[np.ndarray, np.ndarray]:
     """Those of the split that --n, --sample and --correct say."""
-    x, y = (np.asarray(part) for part in split)
+    x, y = split[0], np.asarray(split[1])  # images on disk stay there until they are chosen
     judges = [keras_adv.zoo.open(name) for name in FLAGS.model] if FLAGS.correct else []
     rows = select(x, y, FLAGS.n, sample=FLAGS.sample, correct=judges, batch_size=FLAGS.batch_size)
-    return x[rows], y[rows]
+    return np.asarray(x[rows]), y[rows]
+
+
+def _chosen() -> str:
+    """Which images these are, in words."""
+    drawn = f"drawn from the {FLAGS.split} split by seed {FLAGS.sample}"
+    which = f"the first of the {FLAGS.split} split" if FLAGS.sample is None else drawn
+    return f"{which}, only correctly classified ones" if FLAGS.correct else which
+
+
+def _open(flag: str, where: str) -> Any:
+    """The model that a flag names."""
+    try:
+        return keras_adv.zoo.open(where)
+    except keras_adv.InvalidInput as error:
+        raise keras_adv.InvalidInput(f"{error} (of --{flag})") from error
 
 
 def _at_shares(x: np.ndarray, y: np.ndarray) -> list[str]:
@@ -111,7 +128,10 @@ def _at_shares(x: np.ndarray, y: np.ndarray) -> list[str]:
     if re.fullmatch(r"[\d./e-]+", FLAGS.eps_ref):
         whole = cli.number("eps_ref", FLAGS.eps_ref)
     else:
-        whole = reference_eps(keras_adv.zoo.open(FLAGS.eps_ref), x, y, batch_size=FLAGS.batch_size)
+        try:
+            whole = reference_eps(_open("eps_ref", FLAGS.eps_ref), x, y, batch_size=FLAGS.batch_size)
+        except keras_adv.InvalidInput as error:
+            raise keras_adv.InvalidInput(f"{error} (of --eps_ref)") from error
         print(f"eps_ref, at which FGSM halves {FLAGS.eps_ref}: {whole:.4f}")
     return [f"fgsm(threat=linf(eps={share * whole:.5f}, box=False))" for share in SHARES]
 
@@ -124,6 +144,8 @@ def _check() -> None:
         raise invalid("model", "one, with --card, --shard, --merge or --adaptive", FLAGS.model)
     if FLAGS.card and not Path(FLAGS.model[0]).is_dir():
         raise invalid("model", "a run folder, with --card", FLAGS.model[0])
+    if FLAGS.card and any(not registry.parse("attack", spec).threat.box for spec in FLAGS.attack):
+        raise invalid("attack", "in the box, with --card", FLAGS.attack)
     for name in ("targets", "sample", "correct", "eps_ref"):
         if FLAGS.card and FLAGS[name].value is not None and FLAGS[name].value is not False:
             raise invalid(name, "none, with --card", FLAGS[name].value)
@@ -148,9 +170,9 @@ def _one(
     options = {"resume": partial, **more, **{flag: FLAGS[flag].value for flag in same}}
     if FLAGS.shard:
         options.pop("records")
-    results = {"model": name, "data": source, "targets": FLAGS.targets}
+    results = {"model": name, "data": source, "images": _chosen(), "targets": FLAGS.targets}
     if FLAGS.transfer_from:
-        seen = keras_adv.zoo.open(FLAGS.transfer_from)
+        seen = _open("transfer_from", FLAGS.transfer_from)
         kept = {option: options[option] for option in ("batch_size", "seed", "records")}
         results["transfer_from"] = FLAGS.transfer_from
         results |= transfers(seen, model, x, y, attacks, **kept)
@@ -175,7 +197,9 @@ def _one(
             files.write_text(file, json.dumps(results, indent=1) + "\n")
             reports.write_report(file.with_name("report.html"), results, records.load(more["records"]))
             print(file.with_name("report.html"))
-    if partial and not (FLAGS.shard or FLAGS.merge):  # other attacks may have shards there
+    if partial and not (
+        FLAGS.shard or FLAGS.merge or FLAGS.transfer_from
+    ):  # other attacks may have shards there
         journal.clear(partial)
 
 

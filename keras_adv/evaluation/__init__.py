@@ -5,7 +5,8 @@ from keras_adv.evaluation.black_box import transfer
 from keras_adv.evaluation.masking import flags
 from keras_adv.evaluation.protocols import reference_eps, rho
 from keras_adv.evaluation.report import evaluate
-from keras_adv.evaluation.runner import Result, attack
+from keras_adv.evaluation.result import Result
+from keras_adv.evaluation.runner import attack
 from keras_adv.evaluation.selection import select
 
 __all__ = ["Result", "attack", "audit", "evaluate", "flags", "reference_eps", "rho", "select", "transfer"]

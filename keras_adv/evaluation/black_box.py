@@ -15,7 +15,8 @@ from keras_adv.attacks import Attack
 from keras_adv.evaluation.image_set import classify
 from keras_adv.evaluation.records import Record, save
 from keras_adv.evaluation.report import results_of
-from keras_adv.evaluation.runner import Result, attack
+from keras_adv.evaluation.result import Result
+from keras_adv.evaluation.runner import attack
 from keras_adv.validate import invalid
 
 

@@ -12,7 +12,8 @@ from keras_adv import validate
 from keras_adv.attacks import Attack
 from keras_adv.attacks.task import Examples
 from keras_adv.evaluation.image_set import ImageSet
-from keras_adv.evaluation.runner import Result, attack_examples
+from keras_adv.evaluation.result import Result
+from keras_adv.evaluation.runner import attack_examples
 
 
 def check_radii(attacks: Sequence[Attack], eps: Any) -> list[float]:

@@ -10,7 +10,7 @@ import numpy as np
 from keras_adv.attacks import Attack
 from keras_adv.evaluation import compiled
 from keras_adv.evaluation.image_set import ImageSet, classify, logits_of
-from keras_adv.evaluation.runner import Result
+from keras_adv.evaluation.result import Result
 
 FLAGGED = 100
 """Images whose gradients are looked at for `flags`."""

@@ -16,7 +16,7 @@ from scipy import special, stats
 from keras_adv import registry, validate
 from keras_adv.attacks import Attack
 from keras_adv.evaluation.image_set import ImageSet, logits_of
-from keras_adv.evaluation.runner import Result
+from keras_adv.evaluation.result import Result
 from keras_adv.files import write_bytes
 from keras_adv.fingerprint import fingerprint
 from keras_adv.losses import predicted_class

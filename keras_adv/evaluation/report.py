@@ -20,7 +20,8 @@ from keras_adv.evaluation import certified, curves, goals
 from keras_adv.evaluation.image_set import ImageSet, classify
 from keras_adv.evaluation.masking import flags_of, outside, result_flags
 from keras_adv.evaluation.records import Record, interval, save, worst_cases
-from keras_adv.evaluation.runner import Stage, attack_examples
+from keras_adv.evaluation.result import Stage
+from keras_adv.evaluation.runner import attack_examples
 from keras_adv.threats import Linf, Threat
 from keras_adv.validate import invalid
 

@@ -62,7 +62,7 @@ def most_attacked(rows: Sequence[dict[str, Any]]) -> tuple[str, str, str]:
     by_eps: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         attack: Attack = registry.parse("attack", row["spec"])
-        if row["robust_accuracy"] is not None and attack.threat.name == "linf":
+        if row["robust_accuracy"] is not None and attack.threat.norm_name == "linf":
             by_eps.setdefault(registry.spec(attack.threat), []).append(row)
     if not by_eps:
         return "-", "-", "-"
@@ -77,7 +77,7 @@ def _needed(rows: Sequence[dict[str, Any]]) -> str:
     found: dict[str, float] = {}
     for row in rows:
         attack: Attack = registry.parse("attack", row["spec"])
-        if attack.contract == "minimal" and attack.threat.name == "l2" and row["mean_norm"] is not None:
+        if attack.contract == "minimal" and attack.threat.norm_name == "l2" and row["mean_norm"] is not None:
             found.setdefault(attack.name, row["mean_norm"])
     name = min(found, key=lambda n: found[n], default=None)
     return "-" if name is None else f"{found[name]:.3f} ({name})"

@@ -76,3 +76,15 @@ def test_other_than_bounded_attacks_in_a_graph_are_refused(attack):
         make(f"smallest_ball(attack={attack})")
     with pytest.raises(InvalidInput, match="`threat` must be"):
         make("smallest_ball(threat=l1(), attack=square())")
+
+
+@pytest.mark.parametrize(
+    ("attack", "words"),
+    [
+        ("constraint_relaxation()", "ends early only with a mistake"),
+        ("fgsm(threat=linf(eps=1, box=False))", "in the box"),
+    ],
+)
+def test_an_attack_that_may_give_up_or_leave_the_box_is_refused(attack, words):
+    with pytest.raises(InvalidInput, match=words):
+        make(f"smallest_ball(attack={attack})")

@@ -7,7 +7,7 @@ import pytest
 from keras import ops
 from test_auditing import MASKED, SIGNS, after, before, with_gradient
 
-from keras_adv import attack, zoo
+from keras_adv import InvalidInput, attack, audit, zoo
 from keras_adv.evaluation.auditing.attacks import of_the_standing
 from keras_adv.evaluation.auditing.planted import find_planted, of_planted
 from keras_adv.evaluation.auditing.slopes import ALIKE, alignment, of_gradients
@@ -89,7 +89,7 @@ def test_layers_of_keras_do_not_mislead(images):
 
 def test_straight_through_a_layer_the_answers_stay_and_the_attack_gets_through(net, images):
     blind = before(net, lambda x: ops.round(8.0 * x) / 8.0)
-    through = straight_through(blind, misleading_layers(blind, images[0]))
+    through = straight_through(blind, misleading_layers(blind, images[0]), (8, 8, 1))
     np.testing.assert_allclose(through(images[0]), blind(images[0]), atol=1e-4)
     spec = "pgd(threat=linf(eps=0.2), steps=10)"
     x, y = images
@@ -102,11 +102,11 @@ def test_a_layer_of_another_shape_cannot_be_passed_through(net, images):
     mixed = before(net, lambda x: ops.stop_gradient(x))
     flat = after(mixed, lambda z: ops.stop_gradient(z[:, :10]))
     found = misleading_layers(flat, images[0])
-    assert len(found) == 2 and straight_through(flat, found) is not None
+    assert len(found) == 2 and straight_through(flat, found, (8, 8, 1)) is not None
     inputs = keras.Input((4, 4, 1))
     larger = L.Lambda(lambda x: ops.stop_gradient(ops.repeat(ops.repeat(x, 2, 1), 2, 2)), (8, 8, 1))
     wide = keras.Model(inputs, net(larger(inputs)))
-    assert straight_through(wide, misleading_layers(wide, images[0][:, ::2, ::2])) is None
+    assert straight_through(wide, misleading_layers(wide, images[0][:, ::2, ::2]), (4, 4, 1)) is None
 
 
 @pytest.mark.slow
@@ -117,3 +117,47 @@ def test_what_breaks_standing_images_is_said_with_the_layer(net, images):
     (through,) = [text for text in found if "BPDA" in text]
     assert "'lambda" in through and int(through.split("PGD breaks ")[1].split()[0]) > 30
     assert any("Square, which sees no gradient" in text for text in found)
+
+
+class Rounding(L.Layer):
+    """Rounds what it is given."""
+
+    def call(self, x):
+        return ops.round(8.0 * x) / 8.0
+
+
+class Subclassed(keras.Model):
+    """A net whose graph Keras does not know."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.rounding, self.net = Rounding(name="the_one"), net
+
+    def call(self, x):
+        return self.net(self.rounding(x))
+
+
+@pytest.mark.slow
+def test_a_subclassed_model_is_audited_too(net, images):
+    made = Subclassed(net)
+    made(images[0][:1])
+    found = audit(made, *images, threat="linf(eps=0.2)")
+    assert any("BPDA" in text and "'the_one'" in text for text in found)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"queries": 0}, "`queries`"),
+        ({"threat": "linf(eps=0)"}, "`threat`"),
+        ({"threat": "linf(eps=0.1, box=False)"}, "`threat`"),
+    ],
+)
+def test_options_are_checked_before_anything_runs(options, words, net, images):
+    with pytest.raises(InvalidInput, match=words):
+        audit(net, *images, **options)
+
+
+def test_where_nothing_is_classified_correctly_that_is_said(net, images):
+    (said,) = audit(net, images[0], (images[1] + 1) % 10)
+    assert "no image" in said

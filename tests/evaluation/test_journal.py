@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_adv import InvalidInput, attack, evaluate
-from keras_adv.evaluation import journal, runner
+from keras_adv.evaluation import journal, parts
 
 
 @pytest.fixture
@@ -31,13 +31,13 @@ def test_goes_on_where_it_was_killed(net, images, tmp_path, monkeypatch):
         attack(net, x, y, SPEC, batch_size=32, progress=killed, resume=tmp_path)
     assert list(tmp_path.glob("*.npz"))
     counted = []
-    real = runner.Slots
+    real = parts.Slots
 
     def counting(attack, compiled, fields, queue, batch_size):
         counted.append(len(queue))
         return real(attack, compiled, fields, queue, batch_size)
 
-    monkeypatch.setattr(runner, "Slots", counting)
+    monkeypatch.setattr(parts, "Slots", counting)
     resumed = attack(net, x, y, SPEC, batch_size=32, resume=tmp_path)
     assert 0 < counted[0] < int(whole.clean.sum())
     np.testing.assert_array_equal(resumed.success, whole.success)

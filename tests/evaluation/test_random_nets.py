@@ -9,7 +9,7 @@ from sampled import sampled
 from keras_adv import attack, evaluate
 from keras_adv.attacks import Attack, BoundedAttack
 from keras_adv.evaluation import answers, compiled
-from keras_adv.evaluation.runner import COMPARING_DRAWS, JUDGING_DRAWS
+from keras_adv.evaluation.parts import COMPARING_DRAWS, JUDGING_DRAWS
 from keras_adv.registry import option, register
 from keras_adv.threats import Linf, Threat
 

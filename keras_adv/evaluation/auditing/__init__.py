@@ -57,18 +57,20 @@ def audit(
         queries: of Square, on the images that are left.
 
     Raises:
-        InvalidInput: as `attack`; a threat of another norm, without an eps or without the box.
+        InvalidInput: as `attack`; a threat of another norm, without an eps above 0 or without the box.
 
     Cost: about 140 forward-backward and 20 forward passes an image, and 200 and `queries` + 50 for each that
     stands; as many again as the first 200 where layers mislead.
     """
     ball: Threat = registry.parse("threat", threat)
     validate.one_of("threat", ball.name, AUDITED)
-    ball.radius()
-    if not ball.box:
-        raise validate.invalid("threat", "one with the box", ball)
+    if not (ball.eps and ball.box):
+        raise validate.invalid("threat", "one with an eps above 0, and with the box", ball)
+    validate.number("queries", queries, low=1, whole=True)
     x, y = gathered(x, y, n)
     images = classify(model, x[:n], y[:n], batch_size=256)
+    if not images.correct.any():
+        return [f"no image of {len(images.x)} is classified correctly, so that no attack says anything"]
     found = flags_of(model, images, share=0.02)
     if not images.random:
         found += of_gradients(model, images, ball) + of_planted(model, images, ball)

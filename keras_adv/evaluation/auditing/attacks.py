@@ -77,7 +77,7 @@ def of_the_standing(
     misleading = [] if images.random else misleading_layers(model, images.x)
     if misleading:
         names = ", ".join(repr(layer.name) for layer in misleading)
-        through, gained = straight_through(model, misleading), 0
+        through, gained = straight_through(model, misleading, x.shape[1:]), 0
         if through is not None:
             gained = broken(longer, through)
         found.append(

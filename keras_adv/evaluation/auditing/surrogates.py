@@ -88,13 +88,16 @@ def _straight(layer: keras.layers.Layer, call: Any, x: Tensor, *args: Any, **opt
     return x + ops.stop_gradient(call(x, *args, **options) - x)
 
 
-def straight_through(model: keras.Model, layers: list[keras.layers.Layer]) -> keras.Model | None:
+def straight_through(
+    model: keras.Model, layers: list[keras.layers.Layer], shape: tuple[int, ...]
+) -> keras.Model | None:
     """A net with the answers of `model` whose gradients pass these layers unchanged (BPDA, Athalye et al.,
-    arXiv:1802.00420, sec. 4.1), those of them that return the shape they are given; None if there is none."""
-    images = ops.zeros((1, *model.input_shape[1:]))
+    arXiv:1802.00420, sec. 4.1), those of them that return the shape they are given; None if there is none.
+    Images are of `shape` (H, W, C)."""
+    images = ops.zeros((1, *shape))
     seen, _ = calls(layers, lambda: model(images, training=False))
     kept = [layer for given, made, layer in seen if tuple(given.shape) == tuple(made.shape)] if seen else []
     if not kept:
         return None
-    inputs = keras.Input(model.input_shape[1:])
+    inputs = keras.Input(shape)
     return keras.Model(inputs, _Through(model, kept)(inputs))
