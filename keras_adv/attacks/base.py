@@ -133,9 +133,8 @@ class Attack(Spec):
     def step(self, task: Task, state: State) -> tuple[State, Tensor]:
         """One round.
 
-        Returns: the next state, with the same entries, and (B,) bool. Of a bounded attack: whether the
-        state["x"] that came in fools the model, or it `gives_up`. Of a minimal one: whether the image needs
-        no more rounds.
+        Returns: the next state, with the same entries, and (B,) bool. Of a bounded attack: whether the given
+        state["x"] fools the model, or it `gives_up`. Of a minimal one: whether no more rounds are needed.
 
         state["k"] (B,) int32 counts the rounds of each image and is kept by the loop.
         """

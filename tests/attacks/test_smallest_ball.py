@@ -75,7 +75,7 @@ def test_other_than_bounded_attacks_in_a_graph_are_refused(attack):
     with pytest.raises(InvalidInput, match="`attack` must be"):
         make(f"smallest_ball(attack={attack})")
     with pytest.raises(InvalidInput, match="`threat` must be"):
-        make("smallest_ball(threat=l1(), attack=square())")
+        make("smallest_ball(threat=l0(), attack=square())")
 
 
 @pytest.mark.parametrize(
