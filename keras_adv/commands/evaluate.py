@@ -128,8 +128,9 @@ def _at_shares(x: np.ndarray, y: np.ndarray) -> list[str]:
     if re.fullmatch(r"[\d./e-]+", FLAGS.eps_ref):
         whole = cli.number("eps_ref", FLAGS.eps_ref)
     else:
+        model = _open("eps_ref", FLAGS.eps_ref)
         try:
-            whole = reference_eps(_open("eps_ref", FLAGS.eps_ref), x, y, batch_size=FLAGS.batch_size)
+            whole = reference_eps(model, x, y, batch_size=FLAGS.batch_size)
         except keras_adv.InvalidInput as error:
             raise keras_adv.InvalidInput(f"{error} (of --eps_ref)") from error
         print(f"eps_ref, at which FGSM halves {FLAGS.eps_ref}: {whole:.4f}")
@@ -197,16 +198,15 @@ def _one(
             files.write_text(file, json.dumps(results, indent=1) + "\n")
             reports.write_report(file.with_name("report.html"), results, records.load(more["records"]))
             print(file.with_name("report.html"))
-    if partial and not (
-        FLAGS.shard or FLAGS.merge or FLAGS.transfer_from
-    ):  # other attacks may have shards there
+    others = FLAGS.shard or FLAGS.merge or FLAGS.transfer_from  # which may have shards there
+    if partial and not others:
         journal.clear(partial)
 
 
 def _command(name: str) -> str:
     """The command line that measures one model, without its attacks and what it writes."""
     program = f"python {sys.argv[0]}" if sys.argv[0].endswith(".py") else sys.argv[0]
-    left_out = ("model", "attack", "adaptive", "out", "report", "card", "merge", "shard")
+    left_out = ("model", "attack", "adaptive", "out", "report", "card", "merge", "shard", "eps_ref")
     given = [flag for flag in FLAGS.get_key_flags_for_module(sys.argv[0]) if flag.present]
     flags_again = [flag.serialize() for flag in given if flag.name not in left_out]
     return f"{program} {shlex.join([f'--model={name}', *flags_again])}"
