@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-LONGEST = 500
+LONGEST = 600
 """Characters of the longest message."""
 
 

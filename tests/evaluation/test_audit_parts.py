@@ -24,7 +24,7 @@ def images(digits):
     return digits.test[0][:60], digits.test[1][:60]
 
 
-@pytest.mark.parametrize("ball", [BALL, L2(eps=0.5)])
+@pytest.mark.parametrize("ball", [BALL, pytest.param(L2(eps=0.5), marks=pytest.mark.slow)])
 def test_planted_images_are_found_where_gradients_lead_there(ball, net, images):
     found, planted = find_planted(net, classify(net, *images, 100), ball)
     assert planted >= 30 and found >= 0.95 * planted

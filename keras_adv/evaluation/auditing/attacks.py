@@ -6,9 +6,10 @@ import keras
 import numpy as np
 
 from keras_adv import noise, registry
-from keras_adv.arrays import expand_like
+from keras_adv.arrays import Tensor, expand_like
 from keras_adv.attacks import PGD, Attack, Square
 from keras_adv.attacks.objectives import MarginObjective
+from keras_adv.backend import FrozenNet, compile
 from keras_adv.evaluation.auditing.surrogates import misleading_layers, straight_through
 from keras_adv.evaluation.image_set import ImageSet, logits_of
 from keras_adv.evaluation.runner import attack
@@ -97,9 +98,12 @@ def _random_points(model: keras.Model, x: np.ndarray, y: np.ndarray, ball: Threa
     """How many images one of `POINTS` points of their balls' surface breaks."""
     eps = np.full(len(x), float(ball.radius()), "float32")
     seeds = np.asarray(noise.seeds(2, np.arange(len(x), dtype="int32")))
-    hit = np.zeros(len(x), bool)
+
+    def broken(x: Tensor, y: Tensor, seeds: Tensor, eps: Tensor) -> Tensor:
+        away = ball.steepest(noise.normal(seeds, tuple(x.shape[1:]))) * expand_like(eps, x)
+        return predicted_class(FrozenNet(model)(ball.project(x + away, x, eps))) != y
+
+    run, hit = compile(broken, model), np.zeros(len(x), bool)
     for n in range(POINTS):
-        away = ball.steepest(noise.normal(noise.fold(seeds, n), tuple(x.shape[1:]))) * expand_like(eps, x)
-        logits = logits_of(model, np.asarray(ball.project(x + away, x, eps)), 256)
-        hit |= np.asarray(predicted_class(logits)) != y
+        hit |= np.asarray(run(x, y, np.asarray(noise.fold(seeds, n)), eps))
     return int(hit.sum())

@@ -15,7 +15,6 @@ from keras_adv.attacks.objectives import MarginObjective
 from keras_adv.attacks.task import Examples, Task
 from keras_adv.backend import FrozenNet, compile
 from keras_adv.evaluation.image_set import ImageSet
-from keras_adv.evaluation.slots import in_batches
 from keras_adv.features import has_features
 from keras_adv.threats import Threat
 
@@ -51,17 +50,20 @@ def find_planted(model: keras.Model, images: ImageSet, ball: Threat) -> tuple[in
     x = images.x[images.correct][:PLANTS]
     if not len(x):
         return 0, 0
-    features = compile(lambda part: (FrozenNet(model).features(part),), model)
-
-    def at(points: Tensor) -> np.ndarray:
-        return in_batches(features, 256, np.asarray(points))[0].astype("float64")
-
-    eps = np.full(len(x), float(ball.radius()), "float32")
+    shape, eps = tuple(x.shape[1:]), np.full(len(x), float(ball.radius()), "float32")
     seeds = np.asarray(noise.seeds(1, np.arange(len(x), dtype="int32")))
-    shape = tuple(x.shape[1:])
-    corner = ball.steepest(noise.normal(noise.fold(seeds, INSIDE), shape)) * expand_like(eps, x)
-    surface = at(ball.project(x + corner, x, eps))
-    inside = [at(ball.sample(x, noise.fold(seeds, n), 0.95 * eps)) for n in range(INSIDE)]
+
+    def of_inside(x: Tensor, seeds: Tensor, eps: Tensor) -> Tensor:
+        return FrozenNet(model).features(ball.sample(x, seeds, 0.95 * eps))
+
+    def of_surface(x: Tensor, seeds: Tensor, eps: Tensor) -> Tensor:
+        corner = ball.steepest(noise.normal(seeds, shape)) * expand_like(eps, x)
+        return FrozenNet(model).features(ball.project(x + corner, x, eps))
+
+    at = compile(of_inside, model)
+    draws = [np.asarray(noise.fold(seeds, n)) for n in range(INSIDE + 1)]
+    inside = [np.asarray(at(x, draw, eps), "float64") for draw in draws[:-1]]
+    surface = np.asarray(compile(of_surface, model)(x, draws[-1], eps), "float64")
     heads = [
         _head(np.stack(points), point)
         for points, point in zip(zip(*inside, strict=True), surface, strict=True)
