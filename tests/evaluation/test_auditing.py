@@ -149,6 +149,7 @@ def test_a_net_in_half_precision_is_not_asked_for_slopes(net):
     assert not computes_in_float32(half)
 
 
+@pytest.mark.slow
 def test_square_tells_what_gradients_miss_at_the_threat_that_is_asked(net, images):
     blind = MASKED["random signs"](net)
     found = audit(blind, *images, threat="linf(eps=0.3)", queries=300)
