@@ -167,8 +167,11 @@ def with_classes(net: keras.Model, classes: int) -> keras.Model:
         InvalidInput: as `with_features`.
     """
     body = encoder(net)
-    inputs = body.inputs[0] if getattr(body, "inputs", None) else keras.Input(net.input_shape[1:])
-    phi = body.outputs[0] if getattr(body, "inputs", None) else body(inputs)
+    if isinstance(body, Encoder):
+        inputs = keras.Input(net.input_shape[1:])
+        phi = body(inputs)
+    else:
+        inputs, phi = body.inputs[0], body.outputs[0]
     return keras.Model(inputs, keras.layers.Dense(classes, name="logits")(phi), name=net.name)
 
 

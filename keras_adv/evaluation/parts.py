@@ -133,7 +133,9 @@ class PartByPart:
         else:
             loop = compiled.attack_loop(self.model, part, COMPARING_DRAWS if self.random else 1)
             slots = Slots(part, loop, examples, queue, self.batch_size)
-            slots.tell, self.in_slots = (lambda rounds: self._tell(number, rounds)), True
+            self.in_slots = True
+            if self.stages is not None:
+                slots.tell = lambda rounds: self._tell(number, rounds)
             run = slots.run()
         for finished in run:
             journal.add(finished)

@@ -76,8 +76,8 @@ class Slots:
         self.state: State = {}
         self.rounds, self.chunk = attack.rounds, np.int32(max(1, min(100, attack.rounds // 50)))
         self.seconds_per_round = 0.0
-        self.tell: Callable[[int], None] = lambda rounds: None
-        """Called now and then with the rounds that the images in the slots have taken."""
+        self.tell: Callable[[int], None] | None = None
+        """Called, if it is set, now and then with the rounds that the images in the slots have taken."""
 
     def run(self) -> Iterator[Finished]:
         """Yields images as they finish."""
@@ -95,7 +95,8 @@ class Slots:
                 self.index[ready] = -1
                 self.remaining -= len(rows)
                 yield finished
-            self.tell(int(np.asarray(self.state["k"])[self.index >= 0].sum()))
+            if self.tell is not None:
+                self.tell(int(np.asarray(self.state["k"])[self.index >= 0].sum()))
 
     def _fill(self, free: np.ndarray) -> None:
         """The next images start in free slots, in a batch of their own where that needs no compilation."""

@@ -14,9 +14,7 @@ def table(results: dict[str, Any], title: str = "") -> Table:
     reaching them."""
     proof = results.get("certified")
     proved = [f"certified under {proof['threat']}: {proof['accuracy']:.2%}"] if proof else []
-    which = str(results.get("images", ""))
-    plain = not which or (which.startswith("the first of") and "," not in which)
-    images = f"n = {results['n']}" + ("" if plain else f", {which}")
+    images = ", ".join([f"n = {results['n']}", *([results["images"]] if "images" in results else [])])
     made = Table(
         title=escape(title) or None,
         caption=", ".join([f"clean accuracy {results['clean_accuracy']:.2%}", images, *proved]),

@@ -6,10 +6,11 @@ import keras
 import numpy as np
 
 from keras_adv import noise, registry
-from keras_adv.arrays import Tensor, expand_like
+from keras_adv.arrays import Tensor
 from keras_adv.attacks import PGD, Attack, Square
 from keras_adv.attacks.objectives import MarginObjective
 from keras_adv.backend import FrozenNet, compile
+from keras_adv.evaluation.auditing.planted import on_surface
 from keras_adv.evaluation.auditing.surrogates import misleading_layers, straight_through
 from keras_adv.evaluation.image_set import ImageSet, logits_of
 from keras_adv.evaluation.runner import attack
@@ -100,8 +101,7 @@ def _random_points(model: keras.Model, x: np.ndarray, y: np.ndarray, ball: Threa
     seeds = np.asarray(noise.seeds(2, np.arange(len(x), dtype="int32")))
 
     def broken(x: Tensor, y: Tensor, seeds: Tensor, eps: Tensor) -> Tensor:
-        away = ball.steepest(noise.normal(seeds, tuple(x.shape[1:]))) * expand_like(eps, x)
-        return predicted_class(FrozenNet(model)(ball.project(x + away, x, eps))) != y
+        return predicted_class(FrozenNet(model)(on_surface(ball, x, seeds, eps))) != y
 
     run, hit = compile(broken, model), np.zeros(len(x), bool)
     for n in range(POINTS):

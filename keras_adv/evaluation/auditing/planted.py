@@ -50,40 +50,39 @@ def find_planted(model: keras.Model, images: ImageSet, ball: Threat) -> tuple[in
     x = images.x[images.correct][:PLANTS]
     if not len(x):
         return 0, 0
-    shape, eps = tuple(x.shape[1:]), np.full(len(x), float(ball.radius()), "float32")
+    eps = np.full(len(x), float(ball.radius()), "float32")
     seeds = np.asarray(noise.seeds(1, np.arange(len(x), dtype="int32")))
 
     def of_inside(x: Tensor, seeds: Tensor, eps: Tensor) -> Tensor:
         return FrozenNet(model).features(ball.sample(x, seeds, 0.95 * eps))
 
     def of_surface(x: Tensor, seeds: Tensor, eps: Tensor) -> Tensor:
-        corner = ball.steepest(noise.normal(seeds, shape)) * expand_like(eps, x)
-        return FrozenNet(model).features(ball.project(x + corner, x, eps))
+        return FrozenNet(model).features(on_surface(ball, x, seeds, eps))
 
     at = compile(of_inside, model)
     draws = [np.asarray(noise.fold(seeds, n)) for n in range(INSIDE + 1)]
     inside = [np.asarray(at(x, draw, eps), "float64") for draw in draws[:-1]]
     surface = np.asarray(compile(of_surface, model)(x, draws[-1], eps), "float64")
-    heads = [
-        _head(np.stack(points), point)
-        for points, point in zip(zip(*inside, strict=True), surface, strict=True)
-    ]
+    heads = [_head(*pair) for pair in zip(np.stack(inside, axis=1), surface, strict=True)]
     kept = np.array([head is not None for head in heads])
     if not kept.any():
         return 0, 0
-    w, b = (
-        np.stack(part).astype("float32") for part in zip(*(h for h in heads if h is not None), strict=True)
-    )
+    made = [head for head in heads if head is not None]
+    w, b = (np.stack([head[k] for head in made]).astype("float32") for k in (0, 1))
     examples = Examples.of_batch(x[kept], np.zeros(kept.sum(), "int32"), eps=eps[kept])
-    run = compile(
-        lambda e, w, b: (
-            PGD(threat=ball, steps=40, step_size=0.0625, loss=MarginObjective())
-            .run(Task(lambda v: _two_classes(FrozenNet(model), v, w, b), e))
-            .success
-        ),
-        model,
-    )
+    forty = PGD(threat=ball, steps=40, step_size=0.0625, loss=MarginObjective())
+
+    def search(examples: Examples, w: Tensor, b: Tensor) -> Tensor:
+        return forty.run(Task(lambda v: _two_classes(FrozenNet(model), v, w, b), examples)).success
+
+    run = compile(search, model)
     return int(np.asarray(run(examples.as_tensors(), w, b)).sum()), int(kept.sum())
+
+
+def on_surface(ball: Threat, x: Tensor, seeds: Tensor, eps: Tensor) -> Tensor:
+    """A random point of the surface of each image's ball, radius eps (B,), put into the box."""
+    away = ball.steepest(noise.normal(seeds, tuple(x.shape[1:]))) * expand_like(eps, x)
+    return ball.project(x + away, x, eps)
 
 
 def _head(inside: np.ndarray, planted: np.ndarray) -> tuple[np.ndarray, Any] | None:
