@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_adv.arrays import Tensor, flatten
 from keras_adv.backend.convolution import faster_input_gradients
+from keras_adv.backend.normalisation import fused_normalisations
 from keras_adv.features import with_features
 
 Mode = Literal["inference", "training", "untracked", "stored"]
@@ -131,7 +132,8 @@ class Net:
         state = [v.value for v in stored] if state is None else state
         options = {"training": mode != "inference"} if _takes_training(self.model) else {}
         held = self._held_normalisations() if mode == "stored" else contextlib.nullcontext()
-        with held, faster_input_gradients(self.model):
+        fused = fused_normalisations(self.normalisations)
+        with held, fused, faster_input_gradients(self.model):
             outputs, moved = self.model.stateless_call(self.values, state, *inputs, **options)
         if mode == "training":
             for variable, value in zip(stored, moved, strict=True):

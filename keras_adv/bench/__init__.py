@@ -11,6 +11,7 @@ from keras_adv.bench.feed_cost import feed
 from keras_adv.bench.input_gradient import gradient
 from keras_adv.bench.jacobian_forms import jacobians
 from keras_adv.bench.minimal_norms import optimality
+from keras_adv.bench.normalisation_cost import normalisation
 from keras_adv.bench.scaling_cost import scaling
 from keras_adv.bench.step_cost import training
 
@@ -20,6 +21,7 @@ __all__ = [
     "gradient",
     "jacobians",
     "memory",
+    "normalisation",
     "optimality",
     "refill",
     "scaling",

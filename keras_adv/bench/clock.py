@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
@@ -15,6 +15,7 @@ from keras_adv import registry
 from keras_adv.models import Architecture
 
 SHAPE, CLASSES = (28, 28, 1), 10
+Key = TypeVar("Key")
 
 
 def network(spec: Architecture | str) -> tuple[Architecture, tuple[int, int, int]]:
@@ -54,3 +55,11 @@ def ratio(
         seconds(floor)
         pairs += [(seconds(work), seconds(floor)) for _ in range(repeats)]
     return statistics.median(a / b for a, b in pairs), statistics.median(a for a, _ in pairs)
+
+
+def medians(made: dict[Key, Callable[[], Any]], repeats: int) -> dict[Key, float]:
+    """Median seconds of each, in turn, after one warm-up."""
+    for run in made.values():
+        seconds(run)
+    rounds = [{key: seconds(run) for key, run in made.items()} for _ in range(repeats)]
+    return {key: statistics.median(one[key] for one in rounds) for key in made}

@@ -1,13 +1,14 @@
 """Cost of attacks or of training steps: python scripts/bench.py
-attacks|training|feed|gradient|jacobians|refill|memory|scaling|optimality
+attacks|training|normalisation|feed|gradient|jacobians|refill|memory|scaling|optimality
 
 attacks, training: over their floor, the bare forward and backward passes that each needs, timed in the same
-process, alternating. feed: an epoch whose batches are made in the graph, over one with Keras' generator.
-gradient: the input gradient of attacks over the model's own. jacobians: cheaper forms of the Jacobian
-penalties over the full second-order one, and how their gradients agree. refill: an evaluation with refilled
-slots over one with fixed batches. memory: GiB above the model. scaling: seconds over bare passes, and GiB, as
-images, classes and the net grow. optimality: how near each minimal attack comes to the best of all,
-AttackBench's score.
+process, alternating. normalisation: training steps with batch normalisation in one kernel and in bfloat16,
+over Keras' own in float32. feed: an epoch whose batches are made in the graph, over one with Keras'
+generator. gradient: the input gradient of attacks over the model's own. jacobians: cheaper forms of the
+Jacobian penalties over the full second-order one, and how their gradients agree. refill: an evaluation with
+refilled slots over one with fixed batches. memory: GiB above the model. scaling: seconds over bare passes,
+and GiB, as images, classes and the net grow. optimality: how near each minimal attack comes to the best of
+all, AttackBench's score.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from absl import flags
 from rich.live import Live
 from rich.table import Table
 
-from keras_adv import bench, cli
+from keras_adv import bench, cli, environment
 
 FLAGS = flags.FLAGS
 
@@ -36,7 +37,7 @@ def define() -> None:
         "model",
         None,
         "for refill and optimality: a zoo name, a run folder, or FILE.keras; for attacks, training and "
-        "gradient a network, default lenet()",
+        "gradient a network, default lenet(); for normalisation wrn(depth=16, width=2)",
     )
     flags.DEFINE_string("data", "digits", "for refill and optimality: the images")
     flags.DEFINE_list("only", None, "names of attacks, or of defenses for training; not for refill")
@@ -48,6 +49,7 @@ def main() -> None:
     titles = {
         "attacks": (f"attacks, {network}: time over the floor of bare passes", "ratio"),
         "training": (f"training, {network}: time over the floor of bare passes", "ratio"),
+        "normalisation": ("a training step over Keras' own in float32", "ratio"),
         "feed": ("an epoch's batches from the graph over a generator's, LeNet, digits", "ratio"),
         "gradient": (f"input gradient of attacks over the model's own, {network}", "ratio"),
         "jacobians": ("training steps over the full second-order Jacobian's, LeNet 28x28", "ratio"),
@@ -64,7 +66,7 @@ def main() -> None:
     taken = inspect.signature(measure).parameters
     options = {name: value for name, value in given.items() if name in taken and value is not None}
     title, unit = titles[what]
-    table = Table(title=title)
+    table = Table(title=title, caption=environment.processor())
     for column in ("name", "passes", unit, "seconds"):
         table.add_column(column, justify="right" if column in (unit, "seconds") else "left")
     with Live(table, console=cli.console()):  # row by row, where there is a terminal
