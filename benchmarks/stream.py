@@ -19,7 +19,7 @@ import tensorflow as tf
 from absl import flags
 
 from keras_adv import cli, data
-from keras_adv.batches import PAD, Batches
+from keras_adv.batches import Batches
 from keras_adv.data import image_files
 from keras_adv.models import ResNet18
 
@@ -52,7 +52,7 @@ def main() -> None:
         rates = {"read": rate(batches, lambda x: None)}
         net = ResNet18(form="imagenet").build(loaded.shape, 1000)
         forward = tf.function(lambda x: net(x, training=False))
-        forward(next(iter(image_files.in_graph(batches, PAD)))[0])
+        forward(next(iter(image_files.in_graph(batches)))[0])
         rates["read and forward"] = rate(batches, forward)
     for name, value in rates.items():
         print(f"{name}: {value:.1f} images a second")
@@ -65,7 +65,7 @@ def rate(batches: Batches, use) -> float:
     """Images a second of an epoch."""
     batches.set_epoch(1)
     started = time.perf_counter()
-    for x, _ in image_files.in_graph(batches, PAD):
+    for x, _ in image_files.in_graph(batches):
         use(x)
     return len(batches) * batches.batch / (time.perf_counter() - started)
 

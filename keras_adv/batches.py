@@ -9,11 +9,7 @@ import keras
 import numpy as np
 
 from keras_adv.backend import IMAGES, ROWS
-from keras_adv.data import Split
-
-AUGMENTS = ("none", "crop_flip")
-PAD = 4
-"""Pixels of zeros on each side, out of which "crop_flip" cuts."""
+from keras_adv.data import Split, augmenting
 
 
 class Plan(NamedTuple):
@@ -21,15 +17,11 @@ class Plan(NamedTuple):
 
     Attributes:
         rows: of the training set, int32.
-        top: where the crop begins in the padded image, int32; None without augmentation.
-        left: so too.
-        flip: whether the crop is mirrored.
+        drawn: what the augmentation has drawn, by name (`augmenting.draw`).
     """
 
     rows: np.ndarray
-    top: np.ndarray | None = None
-    left: np.ndarray | None = None
-    flip: np.ndarray | None = None
+    drawn: dict[str, np.ndarray]
 
 
 class Batches(keras.utils.PyDataset):
@@ -41,7 +33,7 @@ class Batches(keras.utils.PyDataset):
         split: (images, labels).
         batch: images a batch; at most all of them.
         seed: of the order and of the augmentation.
-        augment: "none", or "crop_flip": pad by 4, random crop, random horizontal flip.
+        augment: one of `augmenting.AUGMENTS`.
         rows: (rows of a batch, generator) -> the rows that are given (`Defense.batch_rows`).
         weights: (N,) float32 of the images, or None.
         steps: batches an epoch, at most as many as there are; None: all.
@@ -79,41 +71,32 @@ class Batches(keras.utils.PyDataset):
         if self.rows is not None:
             draws = [np.random.default_rng((self.seed, epoch, index, 1)) for index in range(self.steps)]
             rows = np.stack([self.rows(one, draw) for one, draw in zip(rows, draws, strict=True)])
-        self.plan = Plan(rows.astype("int32"))
-        if self.augment == "crop_flip":
-            crops = [draw_crops(rows.shape[1], (self.seed, epoch, index)) for index in range(self.steps)]
-            self.plan = Plan(self.plan.rows, *(np.stack(part) for part in zip(*crops, strict=True)))
+        seeds = [(self.seed, epoch, index) for index in range(self.steps)]
+        drawn = [augmenting.draw(self.augment, rows.shape[1], seed) for seed in seeds]
+        stacked = {name: np.stack([one[name] for one in drawn]) for name in drawn[0]}
+        self.plan = Plan(rows.astype("int32"), stacked)
         for tell in self.changed:
             tell(self.plan)
+
+    def variables(self) -> Plan:
+        """The plan as variables of TensorFlow, which follow it from epoch to epoch."""
+        held: Plan = augmenting.variables(self.plan, self.changed)
+        return held
+
+    def augmented(self, x: Any, drawn: dict[str, Any]) -> Any:
+        """Images of a batch, augmented in a graph of TensorFlow by what was drawn for them."""
+        return augmenting.in_graph(x, drawn)
 
     def __len__(self) -> int:
         return self.steps
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         rows = self.plan.rows[index]
-        crops: list[Any] = [part[index] for part in self.plan[1:] if part is not None]
-        x = crop_flip(self.images[rows], *crops) if crops else self.images[rows]
+        drawn = {name: part[index] for name, part in self.plan.drawn.items()}
+        x = augmenting.on_host(self.images[rows], drawn)
         given = {IMAGES: x, ROWS: rows} if self.numbered else x
         rest = (self.labels,) if self.weights is None else (self.labels, self.weights)
         return (given, *(part[rows] for part in rest))
-
-
-def draw_crops(count: int, seed: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(top, left, flip) of so many images, each crop and each mirroring alike probable."""
-    rng = np.random.default_rng(seed)
-    top, left = rng.integers(0, 2 * PAD + 1, (2, count)).astype("int32")
-    return top, left, rng.random(count) < 0.5
-
-
-def crop_flip(x: np.ndarray, top: np.ndarray, left: np.ndarray, flip: np.ndarray) -> np.ndarray:
-    """Each image padded with zeros, cropped to its size, and mirrored where `flip`."""
-    _, h, w, _ = x.shape
-    wide = np.pad(x, ((0, 0), (PAD, PAD), (PAD, PAD), (0, 0)))
-    cropped = np.empty_like(x)
-    for row, (i, j) in enumerate(zip(top.tolist(), left.tolist(), strict=True)):
-        cropped[row] = wide[row, i : i + h, j : j + w]  # whole rows of memory: faster than one fancy index
-    cropped[flip] = cropped[flip, :, ::-1]
-    return cropped
 
 
 def in_bytes(images: np.ndarray) -> np.ndarray:

@@ -17,8 +17,8 @@ from rich.table import Table
 
 from keras_adv import registry, zoo
 from keras_adv.attacks import Attack
-from keras_adv.batches import AUGMENTS
 from keras_adv.card import ModelCard
+from keras_adv.data.augmenting import AUGMENTS
 from keras_adv.precision import PRECISIONS
 from keras_adv.recipes import Recipe
 from keras_adv.validate import InvalidInput, invalid, output_folder

@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_adv import validate
 from keras_adv.backend import IMAGES, in_graph, process
-from keras_adv.batches import PAD, Batches, in_bytes
+from keras_adv.batches import Batches, in_bytes
 from keras_adv.data import ImageFiles, Split, image_files
 from keras_adv.defenses import Defense
 from keras_adv.fingerprint import fingerprint
@@ -45,8 +45,8 @@ class Feed:
         if self.ordered is None:
             return self.batches
         if isinstance(self.ordered.images, ImageFiles):
-            return image_files.in_graph(self.ordered, PAD)
-        return in_graph(self.ordered, in_bytes(self.ordered.images), PAD)
+            return image_files.in_graph(self.ordered)
+        return in_graph(self.ordered, in_bytes(self.ordered.images))
 
     def some(self, count: int) -> Iterator[Split]:
         """Images and labels of so many batches, at most an epoch's."""
@@ -116,6 +116,8 @@ class Given:
         if self.class_weight is not None:
             by_class = _table(self.class_weight, classes)[labels]
             weights = by_class if weights is None else weights * by_class
+        if augment == "resized_crop_flip" and not lazy:
+            raise validate.invalid("augment", "one that crops to the images' own size, of arrays", augment)
         rows = defense.batch_rows(labels)
         whole = len(images) // min(self.batch_size, len(images))
         if self.steps is not None and self.steps > whole:

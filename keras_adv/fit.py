@@ -15,8 +15,8 @@ from keras_adv.arrays import in_float32
 from keras_adv.attacks import Attack
 from keras_adv.averaging import EMA
 from keras_adv.backend import device_count, sharing
-from keras_adv.batches import AUGMENTS
 from keras_adv.classifier import as_functional, check_logits, check_model
+from keras_adv.data.augmenting import AUGMENTS
 from keras_adv.defenses import Defense
 from keras_adv.engine import Run
 from keras_adv.evaluation.image_set import logits_of
@@ -84,7 +84,8 @@ def defend(
             resumable.
         optimizer: in place of the defense's own for the classifier: a Keras optimizer, its name, or a spec,
             "sgd(learning_rate=0.1, schedule=cosine())". None: the defense's.
-        augment: "none" or "crop_flip", of arrays.
+        augment: one of "none", "crop_flip" (padded by 4), "crop_flip_cutout" (and a square of half the side
+            made grey), of arrays; "resized_crop_flip" (random sizes), of images on disk.
         precision: what the layers compute in while they are trained: "float32" (as the model itself says),
             "mixed_bfloat16", "mixed_float16" or "auto" (see `keras_adv.precision`). Weights stay in float32,
             and what is returned computes as the given model did.

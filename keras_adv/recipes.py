@@ -6,8 +6,8 @@ import re
 
 from keras_adv.attacks import Attack
 from keras_adv.averaging import EMA
-from keras_adv.batches import AUGMENTS
 from keras_adv.data import Folder
+from keras_adv.data.augmenting import AUGMENTS
 from keras_adv.defenses import Critic, Defense
 from keras_adv.growth import Grow
 from keras_adv.models import Architecture, LeNet
@@ -28,7 +28,8 @@ class Recipe(Spec):
         data: "digits", a TFDS name, FILE.npz, or a folder of images (see `keras_adv.data.load`).
         epochs: passes over the training images.
         batch_size: images a step.
-        augment: "none", or "crop_flip" (CIFAR).
+        augment: "none", "crop_flip" (CIFAR), "crop_flip_cutout", or "resized_crop_flip" (images on disk);
+            see `keras_adv.data.augmenting`.
         precision: what the layers compute in while they are trained: "float32", "mixed_bfloat16",
             "mixed_float16", or "auto", bfloat16 where the machine has units for it. What is saved computes in
             float32.

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from keras_adv.backend import in_graph
-from keras_adv.batches import PAD, Batches, crop_flip, draw_crops, in_bytes
+from keras_adv.batches import Batches, in_bytes
+from keras_adv.data.augmenting import GREY, draw, on_host
 
 
 def test_an_epoch_shows_each_image_once_in_an_order_of_its_own(digits):
@@ -23,10 +24,25 @@ def test_an_epoch_shows_each_image_once_in_an_order_of_its_own(digits):
 def test_crop_flip_moves_whole_images():
     x = np.zeros((64, 8, 8, 1), "float32")
     x[:, 3, 5] = 1
-    out = crop_flip(x, *draw_crops(64, (0,)))
+    out = on_host(x, draw("crop_flip", 64, (0,)))
     assert out.shape == x.shape and set(np.unique(out)) <= {0.0, 1.0}
     assert (out.sum((1, 2, 3)) <= 1).all() and out.sum() > 40
     assert len({o.tobytes() for o in out}) > 20
+
+
+def test_cutout_greys_a_square_of_half_the_side_about_any_pixel_and_moves_no_other():
+    drawn = draw("crop_flip_cutout", 200, (0,))
+    plain = {name: drawn[name] for name in ("top", "left", "flip")}
+    x = np.random.default_rng(0).random((200, 8, 12, 2), "float32")
+    out, moved = on_host(x, drawn), on_host(x, plain)
+    cut = (out == GREY).all(-1)
+    np.testing.assert_array_equal(np.where(cut[..., None], moved, out), moved)
+    sides = {*zip(cut.any(2).sum(1).tolist(), cut.any(1).sum(1).tolist(), strict=True)}
+    assert {(4, 6), (2, 6), (4, 3)} <= sides  # whole, and cut off by an edge
+    assert (cut.sum((1, 2)) == cut.any(2).sum(1) * cut.any(1).sum(1)).all()  # a rectangle
+    assert cut.any(0).all()
+    for name, part in draw("crop_flip", 200, (0,)).items():
+        np.testing.assert_array_equal(part, plain[name])
 
 
 def test_images_of_whole_numbers_are_kept_in_bytes_and_no_others():
@@ -38,7 +54,7 @@ def test_images_of_whole_numbers_are_kept_in_bytes_and_no_others():
 
 
 @pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="JAX takes the arrays")
-@pytest.mark.parametrize("augment", ["none", "crop_flip"])
+@pytest.mark.parametrize("augment", ["none", "crop_flip", "crop_flip_cutout"])
 @pytest.mark.parametrize("bytes_", [True, False])
 def test_the_graph_makes_the_same_batches_in_every_epoch(augment, bytes_):
     rng = np.random.default_rng(0)
@@ -53,7 +69,7 @@ def test_the_graph_makes_the_same_batches_in_every_epoch(augment, bytes_):
     batches = Batches((x, y), 8, 3, augment, twice, weights, steps=5)
     kept = in_bytes(x)
     assert (kept.dtype == np.uint8) == bytes_
-    graph = in_graph(batches, kept, PAD)
+    graph = in_graph(batches, kept)
     seen = []
     for epoch in (0, 1):
         batches.set_epoch(epoch)

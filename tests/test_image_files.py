@@ -7,9 +7,10 @@ from PIL import Image
 
 import keras_adv
 from keras_adv import InvalidInput, data
-from keras_adv.batches import PAD, Batches
+from keras_adv.batches import Batches
 from keras_adv.callbacks import Checkpoint
 from keras_adv.data import ImageFiles, image_files
+from keras_adv.data.augmenting import draw
 from keras_adv.models import MLP
 
 CLASSES, SIZE = ("ant", "bee", "cat"), 16
@@ -73,13 +74,49 @@ def test_rows_and_slices_are_those_of_the_whole(folder):
     assert whole.min() >= 0 and whole.max() <= 1
 
 
-@pytest.mark.parametrize("augment", ["none", "crop_flip"])
+def test_crops_of_random_size_are_parts_of_the_image_of_the_shares_drawn(tmp_path):
+    import tensorflow as tf
+
+    columns = np.broadcast_to(np.arange(90, dtype="uint8")[None, :, None], (60, 90, 1))
+    rows = np.broadcast_to(np.arange(60, dtype="uint8")[:, None, None], (60, 90, 1))
+    pixels = np.concatenate([rows, columns, rows], -1)
+    tf.io.write_file(str(tmp_path / "a.png"), tf.io.encode_png(pixels))
+    drawn = draw("resized_crop_flip", 300, (5,))
+    area = drawn["area"]
+    assert 0.08 <= area.min() < 0.12 and 0.96 < area.max() <= 1
+    assert drawn["sides"].min() >= 0.75 and drawn["sides"].max() <= 1.34
+    for number in range(0, 300, 10):
+        one = {name: part[number] for name, part in drawn.items()}
+        crop = 255 * np.asarray(image_files.random_crop(str(tmp_path / "a.png"), one, 12))
+        assert crop.shape == (12, 12, 3)
+        height, width = (12 / 11 * np.ptp(crop[..., channel]) for channel in (0, 1))
+        wanted = one["area"] * 5400
+        tall, wide = np.sqrt(wanted / one["sides"]), np.sqrt(wanted * one["sides"])
+        assert abs(height - min(tall, 60)) < 0.1 * tall + 2 and abs(width - min(wide, 90)) < 0.1 * wide + 2
+        middle = crop[5:7, 5:7, 0].mean()
+        assert height / 2 - 2 <= middle <= 60 - height / 2 + 2
+
+
+def test_batches_of_random_sizes_repeat_and_are_of_disk_alone(folder):
+    x, y = load(folder).train
+    batches = Batches((x, y), 6, seed=3, augment="resized_crop_flip")
+    fed, seen = image_files.in_graph(batches), []
+    for epoch in (0, 1, 0):
+        batches.set_epoch(epoch)
+        seen.append(np.concatenate([np.asarray(images) for images, _ in fed]))
+    np.testing.assert_array_equal(seen[0], seen[2])
+    assert (seen[0] != seen[1]).any() and seen[0].min() >= 0 and seen[0].max() <= 1
+    with pytest.raises(keras_adv.InvalidInput, match="`augment`"):
+        trained(np.asarray(x), y, augment="resized_crop_flip")
+
+
+@pytest.mark.parametrize("augment", ["none", "crop_flip", "crop_flip_cutout"])
 def test_batches_in_the_graph_are_those_of_arrays(folder, augment):
     x, y = load(folder).train
     weights = np.arange(len(y), dtype="float32")
     on_disk = Batches((x, y), 6, seed=3, augment=augment, weights=weights)
     in_memory = Batches((np.asarray(x), y), 6, seed=3, augment=augment, weights=weights)
-    fed = image_files.in_graph(on_disk, PAD)
+    fed = image_files.in_graph(on_disk)
     for epoch in (0, 1):
         on_disk.set_epoch(epoch)
         in_memory.set_epoch(epoch)

@@ -103,7 +103,7 @@ BAD = [
     ("train.py --epochs=ten", ("--epochs=ten",)),
     ("train.py --n=0", ("--n=0", "positive")),
     ("train.py --seed=-1", ("`seed`", "at least 0")),
-    ("train.py --augment=crop", ("--augment=crop", "none|crop_flip")),
+    ("train.py --augment=crop", ("--augment=crop", "none|crop_flip|crop_flip_cutout|resized_crop_flip")),
     ("train.py --out={tmp}/file/x", ("`out`", "writable folder", "/file/x")),
     ("train.py --out={tmp}/foreign", ("`out`", "empty or a run folder", "/foreign")),
     ("train.py --out={tmp}/other", ("`out`", "same recipe", "recipe(epochs=7)")),

@@ -93,10 +93,10 @@ def separate_graph(fn: Callable[..., Any]) -> Callable[..., Any]:
     return fn
 
 
-def in_graph(batches: Any, images: Any, pad: int) -> Any:
+def in_graph(batches: Any, images: Any) -> Any:
     """The batches, of which each process gives its share: Keras' trainer takes them as they are, and only
     TensorFlow has a graph for them."""
-    del images, pad
+    del images
     return batches if process()[1] == 1 else _Share(batches)
 
 

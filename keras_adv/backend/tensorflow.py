@@ -148,8 +148,8 @@ def separate_graph(fn: Callable[..., Any]) -> Callable[..., Any]:
     return tf.function(fn, autograph=False, experimental_attributes={"_noinline": True})
 
 
-def in_graph(batches: Any, images: Any, pad: int) -> tf.data.Dataset:
-    """The batches of a `Batches` as a tf.data.Dataset, made in the graph: in their order, with their crops.
+def in_graph(batches: Any, images: Any) -> tf.data.Dataset:
+    """The batches of a `Batches` as a tf.data.Dataset, made in the graph: in their order, augmented.
 
     Keras would draw them from a generator. TensorFlow's op for generators has the allocator give freed memory
     back at once (M_TRIM_THRESHOLD), for the rest of the process: page faults then took 40% of the time of a
@@ -158,35 +158,20 @@ def in_graph(batches: Any, images: Any, pad: int) -> tf.data.Dataset:
     Args:
         batches: whose `plan`, `labels`, `weights` and `numbered` count.
         images: those of the batches, in float32, or as uint8 of 0..255.
-        pad: zeros on each side of what crops are cut from.
     """
     with tf.device("CPU:0"):
         parts = [tf.constant(part) for part in (images, batches.labels, batches.weights) if part is not None]
-        plan = [None if part is None else tf.Variable(part, trainable=False) for part in batches.plan]
-
-    def renew(new: Any) -> None:
-        for held, part in zip(plan, new, strict=True):
-            if held is not None:
-                held.assign(part)
+    plan = batches.variables()
 
     def batch(index: Tensor) -> tuple[Tensor, ...]:
-        rows, *crops = (tf.gather(part, index) for part in plan if part is not None)
+        rows, drawn = tf.nest.map_structure(lambda part: tf.gather(part, index), plan)
         x, *rest = (tf.gather(part, rows) for part in parts)
         x = tf.cast(x, "float32") / 255.0 if x.dtype == "uint8" else x
-        x = _crop_flip(x, pad, *crops) if crops else x
+        x = batches.augmented(x, drawn)
         return ({IMAGES: x, ROWS: rows} if batches.numbered else x, *rest)
 
-    batches.changed.append(renew)
     made = tf.data.Dataset.range(batches.steps).map(batch, num_parallel_calls=2, deterministic=True)
     return made.prefetch(2)
-
-
-def _crop_flip(x: Tensor, pad: int, top: Tensor, left: Tensor, flip: Tensor) -> Tensor:
-    """`batches.crop_flip`."""
-    wide = tf.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
-    rows, columns = (v[:, None] + tf.range(side) for v, side in ((top, x.shape[1]), (left, x.shape[2])))
-    columns = tf.where(flip[:, None], columns[:, ::-1], columns)
-    return tf.gather(tf.gather(wide, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
 
 
 class Game(BaseGame):

@@ -11,7 +11,7 @@ import keras
 
 from keras_adv import data, registry
 from keras_adv.backend import Game, in_graph
-from keras_adv.batches import PAD, Batches, in_bytes
+from keras_adv.batches import Batches, in_bytes
 from keras_adv.models import LeNet
 
 DEFENSES = ("standard", "trades", "critic(warmup=0)")
@@ -23,7 +23,7 @@ def feed(repeats: int = 3, only: list[str] | None = None) -> Iterator[dict[str, 
     The first is timed first: with a generator TensorFlow changes the allocator for the rest of the process.
     """
     split = data.load("digits").train
-    ways = {"graph": lambda b: in_graph(b, in_bytes(b.images), PAD), "generator": lambda b: b}
+    ways = {"graph": lambda b: in_graph(b, in_bytes(b.images)), "generator": lambda b: b}
     seconds: dict[tuple[str, str], float] = {}
     chosen = [spec for spec in DEFENSES if not only or registry.parse("defense", spec).name in only]
     for way, source in ways.items():

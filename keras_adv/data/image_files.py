@@ -102,11 +102,18 @@ def reading() -> Iterator[None]:
         raise validate.unusable("x", "readable images", message[:200]) from error
 
 
+def decoded(path: Any) -> Any:
+    """The pixels (H, W, 3) of one file, uint8, in a graph of TensorFlow."""
+    import tensorflow as tf
+
+    return tf.io.decode_image(tf.io.read_file(path), channels=3, expand_animations=False)
+
+
 def load(path: Any, size: int) -> Any:
     """One image as `ImageFiles` gives it, in a graph of TensorFlow."""
     import tensorflow as tf
 
-    raw = tf.io.decode_image(tf.io.read_file(path), channels=3, expand_animations=False)
+    raw = decoded(path)
     shape = tf.shape(raw)[:2]
     scale = MARGIN * size / tf.cast(tf.reduce_min(shape), "float32")
     scaled = tf.maximum(tf.cast(tf.round(scale * tf.cast(shape, "float32")), "int32"), size)
@@ -117,45 +124,48 @@ def load(path: Any, size: int) -> Any:
     )
 
 
-def in_graph(batches: Any, pad: int) -> Any:
+def random_crop(path: Any, drawn: dict[str, Any], size: int) -> Any:
+    """A square (size, size, 3) in [0, 1] out of the image of one file, in a graph of TensorFlow: of the area
+    and sides that were drawn, as far as they fit into it."""
+    import tensorflow as tf
+
+    raw = decoded(path)
+    whole = tf.cast(tf.shape(raw)[:2], "float32")
+    area = drawn["area"] * whole[0] * whole[1]
+    wanted = tf.stack([tf.sqrt(area / drawn["sides"]), tf.sqrt(area * drawn["sides"])])
+    crop = tf.cast(tf.clip_by_value(tf.round(wanted), 1.0, whole), "int32")
+    free = tf.cast(tf.shape(raw)[:2] - crop + 1, "float32")
+    first = tf.cast(tf.stack([drawn["row"], drawn["column"]]) * free, "int32")
+    part = raw[first[0] : first[0] + crop[0], first[1] : first[1] + crop[1]]
+    part = tf.image.resize(tf.cast(part, "float32") / 255.0, [size, size], antialias=True)
+    return tf.ensure_shape(tf.clip_by_value(part, 0.0, 1.0), [size, size, 3])
+
+
+def in_graph(batches: Any) -> Any:
     """The batches of a `Batches` of `ImageFiles` as a tf.data.Dataset, read and decoded in parallel; a few
     batches at a time are in memory.
 
     Args:
         batches: whose `plan`, `labels` and `weights` count.
-        pad: zeros on each side of what crops are cut from.
     """
     import tensorflow as tf
 
     files: ImageFiles = batches.images
     paths = tf.constant(files.paths.astype(str))
     parts = [tf.constant(part) for part in (batches.labels, batches.weights) if part is not None]
-    plan = [None if part is None else tf.Variable(part, trainable=False) for part in batches.plan]
-
-    def renew(new: Any) -> None:
-        for held, part in zip(plan, new, strict=True):
-            if held is not None:
-                held.assign(part)
+    plan, width = batches.variables(), batches.plan.rows.shape[1]
 
     def one(number: Any) -> Any:
-        step, place = number // batches.plan.rows.shape[1], number % batches.plan.rows.shape[1]
-        row, *crops = (part[step, place] for part in plan if part is not None)
-        image = load(paths[row], files.size)
-        return (_crop_flip(image, pad, *crops) if crops else image, *(part[row] for part in parts))
+        row, drawn = tf.nest.map_structure(lambda part: part[number // width, number % width], plan)
+        any_size = "area" in drawn
+        image = random_crop(paths[row], drawn, files.size) if any_size else load(paths[row], files.size)
+        return image, drawn, *(part[row] for part in parts)
 
-    batches.changed.append(renew)
+    def batch(images: Any, drawn: Any, *rest: Any) -> Any:
+        return batches.augmented(images, drawn), *rest
+
     made = tf.data.Dataset.range(batches.plan.rows.size).map(one, tf.data.AUTOTUNE, deterministic=True)
-    return made.batch(batches.plan.rows.shape[1], drop_remainder=True).prefetch(1)
-
-
-def _crop_flip(image: Any, pad: int, top: Any, left: Any, flip: Any) -> Any:
-    """`batches.crop_flip` of one image."""
-    import tensorflow as tf
-
-    size = image.shape[0]
-    wide = tf.pad(image, [[pad, pad], [pad, pad], [0, 0]])
-    crop = tf.ensure_shape(wide[top : top + size, left : left + size], [size, size, 3])
-    return tf.where(flip, crop[:, ::-1], crop)
+    return made.batch(width, drop_remainder=True).map(batch).prefetch(1)
 
 
 def in_order(files: ImageFiles, labels: np.ndarray, batch: int = 100) -> Any:
