@@ -2,6 +2,7 @@
 
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ from sampled import sampled
 import keras_adv
 from keras_adv import InvalidInput, registry, zoo
 from keras_adv.features import encoder, with_fresh_weights
+from keras_adv.pages import leaderboard
 from keras_adv.pages import zoo as pages
 
 ENTRIES = [f"{defense}_lenet_digits" for defense in ("adversarial", "critic", "margin", "standard")]
@@ -110,9 +112,36 @@ def test_a_net_drawn_anew_keeps_what_normalization_has_seen():
     np.testing.assert_allclose(fresh.layers[0](x), seen(x), atol=1e-6)
 
 
-def test_what_lies_outside_the_box_is_not_in_the_table():
-    def row(spec, held, norm=None):
-        return {"spec": spec, "robust_accuracy": held, "mean_norm": norm}
+def card_of(name, rows, clean=0.9, **more):
+    """A card that has only what a leaderboard reads."""
+    span = {"interval": [0.0, 1.0], "mean_norm": None}
+    attacks = [{"spec": spec, "robust_accuracy": held, **span} for spec, held in rows.items()]
+    results = {"clean_accuracy": clean, "n": 100, "attacks": attacks}
+    return SimpleNamespace(name=name, results=results, audit=more.get("audit", []), data={"name": "cifar10"})
 
-    wild = [row(f"{name}(threat=linf(eps=0.1, box=False))", 0.05) for name in ("fgsm", "pgd")]
-    assert pages.most_attacked([*wild, row("pgd(threat=linf(eps=0.1))", 0.6)]) == ("0.1", "60.0%", "60.0%")
+
+def test_what_lies_outside_the_box_is_not_in_the_table():
+    wild = {f"{name}(threat=linf(eps=0.1, box=False))": 0.05 for name in ("fgsm", "pgd")}
+    card = card_of("a", wild | {"pgd(threat=linf(eps=0.1))": 0.6})
+    assert pages.most_attacked(card) == ("0.1", "60.0%", "60.0%")
+
+
+def test_a_leaderboard_ranks_by_what_the_strongest_attack_leaves_at_the_threat_most_nets_have():
+    eps = "threat=linf(eps=8/255)"
+    cards = [
+        card_of("masked", {f"pgd({eps})": 0.9, f"autoattack({eps})": 0.1}, audit=["x", "y"]),
+        card_of("other", {"pgd(threat=linf(eps=0.1))": 0.99, "fgsm(threat=linf(eps=0.1))": 0.99}),
+        card_of("strong", {f"pgd({eps})": 0.6, f"autoattack({eps})": 0.55}),
+        card_of("plain", {f"pgd({eps})": 0.0, "deepfool()": None}),
+    ]
+    lines = list(leaderboard.board("cifar10", cards))
+    assert lines[0] == "### cifar10, `linf(eps=8/255)`"
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[4:-1]]
+    assert all(len(row) == len(leaderboard.HEADS) for row in cells)
+    assert [row[0] for row in cells if row[0]] == ["1", "2", "3", "4"]
+    ours = [row for row in cells if row[0]]
+    assert [row[1].split("]")[0][1:] for row in ours] == ["strong", "masked", "plain", "other"]
+    assert ours[1][3:6] == ["90.0%", "**10.0%** (0.0% to 100.0%)", "autoattack"] and "2 found" in ours[1][8]
+    assert ours[3][3:6] == ["-", "-", "-"]
+    held = [float(row[4].strip("*").split("%")[0]) for row in cells if "%" in row[4]]
+    assert held == sorted(held, reverse=True) and 73.7 in held  # the published stand among them

@@ -66,7 +66,7 @@ def write_zoo(path: str | Path) -> None:
     cards = [zoo.card(name) for name in zoo.list()]
     page = PAGES.get_template("zoo.html").render(
         title="The zoo, measured",
-        entries=[(card, most_attacked(card.results["attacks"]), _training(card)) for card in cards],
+        entries=[(card, most_attacked(card), _training(card)) for card in cards],
         command="keras-adv report",
         version=__version__,
     )

@@ -9,6 +9,7 @@ from typing import Any
 from keras_adv import registry, zoo
 from keras_adv.attacks import Attack
 from keras_adv.card import ModelCard
+from keras_adv.pages import leaderboard
 from keras_adv.recipes import Recipe
 from keras_adv.validate import invalid
 
@@ -41,46 +42,22 @@ def write_results(page: str | Path) -> None:
 
 
 def table() -> str:
-    """The zoo as a Markdown table, from the cards."""
-    heads = ("name", "clean", "linf eps", "PGD", "lowest", "mean l2 norm", "audit")
-    lines = [f"| {' | '.join(heads)} |", f"| {' | '.join('---' for _ in heads)} |"]
-    for name in zoo.list():
-        results, findings = zoo.card(name).results, zoo.card(name).audit
-        shown = [f"[{name}](zoo/{name}/README.md)", f"{results['clean_accuracy']:.1%}"]
-        shown += [
-            *most_attacked(results["attacks"]),
-            _needed(results["attacks"]),
-            "; ".join(findings) or "nothing found",
-        ]
-        lines.append(f"| {' | '.join(shown)} |")
-    return "\n".join(lines) + "\n"
+    """The leaderboards of the zoo in Markdown, one for each data set, from the cards."""
+    cards = [zoo.card(name) for name in zoo.list()]
+    lines: list[str] = []
+    for data in sorted({card.data["name"] for card in cards}):
+        lines += leaderboard.board(data, [card for card in cards if card.data["name"] == data])
+    return "\n".join(lines)
 
 
-def most_attacked(rows: Sequence[dict[str, Any]]) -> tuple[str, str, str]:
-    """(eps, robust accuracy under PGD, and under whatever leaves least) at the linf eps with the most
-    attacks."""
-    by_eps: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        attack: Attack = registry.parse("attack", row["spec"])
-        if row["robust_accuracy"] is not None and attack.threat.norm_name == "linf":
-            by_eps.setdefault(registry.spec(attack.threat), []).append(row)
-    if not by_eps:
+def most_attacked(card: ModelCard) -> tuple[str, str, str]:
+    """(eps, robust accuracy under PGD, and under whatever leaves least) at the linf eps of most attacks."""
+    threat = leaderboard.threat_of([card])
+    if threat is None:
         return "-", "-", "-"
-    threat = max(by_eps, key=lambda spec: len(by_eps[spec]))
-    pgd = next((f"{r['robust_accuracy']:.1%}" for r in by_eps[threat] if r["spec"].startswith("pgd(")), "-")
-    lowest = min(r["robust_accuracy"] for r in by_eps[threat])
-    return threat.split("eps=")[1].rstrip(")"), pgd, f"{lowest:.1%}"
-
-
-def _needed(rows: Sequence[dict[str, Any]]) -> str:
-    """The lowest of the mean l2 norms of the smallest perturbations, and whose it is."""
-    found: dict[str, float] = {}
-    for row in rows:
-        attack: Attack = registry.parse("attack", row["spec"])
-        if attack.contract == "minimal" and attack.threat.norm_name == "l2" and row["mean_norm"] is not None:
-            found.setdefault(attack.name, row["mean_norm"])
-    name = min(found, key=lambda n: found[n], default=None)
-    return "-" if name is None else f"{found[name]:.3f} ({name})"
+    (one,) = leaderboard.ranked([card], threat)
+    shown = [f"{row['robust_accuracy']:.1%}" if row else "-" for row in (one.pgd, one.lowest)]
+    return threat.split("eps=")[1].rstrip(")"), shown[0], shown[1]
 
 
 def results(more: Path | None = None) -> str:
