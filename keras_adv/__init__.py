@@ -13,7 +13,7 @@ from keras_adv._version import __version__
 
 if not _start.helps():  # then nothing of the package is used
     with _start.imports():
-        from keras_adv import attacks, data, defenses, models, registry, threats, zoo
+        from keras_adv import attacks, data, defenses, hub, models, registry, threats, zoo
         from keras_adv.adapters import as_classifier
         from keras_adv.card import ModelCard
         from keras_adv.evaluation import attack, audit, evaluate, transfer
@@ -26,6 +26,6 @@ if not _start.helps():  # then nothing of the package is used
 
 __all__ = [
     "InvalidInput", "ModelCard", "Recipe", "__version__", "as_classifier", "attack", "attacks", "audit",
-    "data", "defend", "defenses", "evaluate", "export", "models", "registry", "search", "threats", "train",
-    "transfer", "zoo",
+    "data", "defend", "defenses", "evaluate", "export", "hub", "models", "registry", "search", "threats",
+    "train", "transfer", "zoo",
 ]  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -96,10 +97,36 @@ class ModelCard:
         kept = {name: value for name, value in old.items() if name != "worst"}
         return dataclasses.replace(self, results={**kept, "attacks": [*rows.values()], **proof})
 
+    def front_matter(self) -> list[str]:
+        """The lines that Hugging Face reads, YAML whose values are JSON: licence, library, data set, tags, and
+        as its results the clean accuracy and the robust one under each bounded attack."""
+        rows = [("clean", self.results["clean_accuracy"])]
+        attacks = self.results["attacks"]
+        rows += [(r["spec"], r["robust_accuracy"]) for r in attacks if r["robust_accuracy"] is not None]
+        measured = {
+            "task": {"type": "image-classification"},
+            "dataset": {"name": self.data["name"], "type": self.data["name"], "split": self.data["split"]},
+            "metrics": [
+                {"type": "accuracy", "name": f"accuracy, {what}", "value": round(value, 4)}
+                for what, value in rows
+            ],
+        }
+        defense = re.findall(r"defense=(\w+)", self.recipe)
+        values: dict[str, Any] = {
+            "license": self.licence.lower(),
+            "library_name": "keras",
+            "pipeline_tag": "image-classification",
+            "tags": ["keras", "keras_adv", "adversarial-robustness", *defense],
+            "datasets": [self.data["name"]],
+            "model-index": [{"name": self.name, "results": [measured]}],
+        }
+        return ["---", *(f"{key}: {json.dumps(value)}" for key, value in values.items()), "---", ""]
+
     def markdown(self) -> str:
         """The card for people."""
         clean = self.results
         lines = [
+            *self.front_matter(),
             f"# {self.name}",
             "",
             f"Trained by `python scripts/train.py --recipe={_shell(self.recipe)}`.",

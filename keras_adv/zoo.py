@@ -23,10 +23,13 @@ LONGEST_NAME = 255
 
 
 def roots() -> builtins.list[Path]:
-    """Where entries are looked for, first hit wins: $KERAS_ADV_ZOO, the checkout, the installed data."""
+    """Where entries are looked for, first hit wins: $KERAS_ADV_ZOO, the checkout, the installed data, and
+    what was fetched (`hub.fetch`), in $KERAS_HOME, by default ~/.keras."""
     here = Path(__file__).resolve().parent
     given = os.environ.get("KERAS_ADV_ZOO")
-    return [*([Path(given)] if given else []), here.parent / "zoo", here / "zoo_data"]
+    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    places = [here.parent / "zoo", here / "zoo_data", home / "keras_adv"]
+    return [*([Path(given)] if given else []), *places]
 
 
 def list(pattern: str = "*", *, defense: str | None = None, threat: str | None = None) -> builtins.list[str]:

@@ -123,3 +123,21 @@ def test_specs_of_nothing_that_is_known_are_told_apart(card, changes):
 def test_warnings_stand_on_the_page(card):
     results = {**card.results, "flags": ["gradients vanish"]}
     assert "- warning: gradients vanish" in dataclasses.replace(card, results=results).markdown()
+
+
+def test_the_front_matter_is_what_hugging_face_reads(card):
+    head = card.markdown().split("---\n")[1]
+    values = {key: json.loads(text) for key, text in (line.split(": ", 1) for line in head.splitlines())}
+    assert values["license"] == "apache-2.0" and values["library_name"] == "keras"
+    (entry,) = values["model-index"]
+    (result,) = entry["results"]
+    assert entry["name"] == card.name and result["dataset"]["type"] == card.data["name"]
+    bounded = [row for row in card.results["attacks"] if row["robust_accuracy"] is not None]
+    found = {metric["name"]: metric["value"] for metric in result["metrics"]}
+    assert found["accuracy, clean"] == round(card.results["clean_accuracy"], 4)
+    assert bounded and len(found) == 1 + len(bounded)
+    for row in bounded:
+        assert found[f"accuracy, {row['spec']}"] == round(row["robust_accuracy"], 4)
+    hub = pytest.importorskip("huggingface_hub")
+    read = hub.ModelCard(card.markdown()).data  # as the site does
+    assert read.license == "apache-2.0" and len(read.eval_results) == len(found)
