@@ -98,7 +98,7 @@ class ModelCard:
         return dataclasses.replace(self, results={**kept, "attacks": [*rows.values()], **proof})
 
     def front_matter(self) -> list[str]:
-        """The lines that Hugging Face reads, YAML whose values are JSON: licence, library, data set, tags, and
+        """The lines that Hugging Face reads, YAML with values in JSON: licence, library, data set, tags, and
         as its results the clean accuracy and the robust one under each bounded attack."""
         rows = [("clean", self.results["clean_accuracy"])]
         attacks = self.results["attacks"]
