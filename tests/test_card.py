@@ -30,7 +30,7 @@ def test_a_card_keeps_curves_and_worst_cases_and_none_is_written_that_is_no_card
     whole.save(tmp_path)
     assert ModelCard.read(tmp_path) == whole
     assert "worst" not in whole.with_attacks({**found, "attacks": []}).results
-    with pytest.raises(InvalidInput, match=r"`card` must follow schema 1.*unknown"):
+    with pytest.raises(InvalidInput, match=r"`card` must follow schema 2.*unknown"):
         dataclasses.replace(card, results={**found, "unknown": 1}).save(tmp_path)
     assert ModelCard.read(tmp_path) == whole
 
@@ -99,7 +99,7 @@ def test_a_card_of_another_form_is_refused_in_a_short_line(card, kind, tmp_path)
     values = dataclasses.asdict(card)
     BAD[kind](values)
     (tmp_path / "card.json").write_text(json.dumps(values))
-    with pytest.raises(InvalidInput, match="`card` must follow schema 1") as caught:
+    with pytest.raises(InvalidInput, match="`card` must follow schema 2") as caught:
         ModelCard.read(tmp_path)
     assert len(str(caught.value)) <= 500
 

@@ -42,7 +42,7 @@ LAYERS = [
         "intervals",
         "precision",
     ),
-    ("artifact", "card", "card_schema", "zoo"),
+    ("artifact", "card", "card_schema", "conversion", "zoo"),
     ("attacks",),
     ("defenses", "evaluation"),
     ("recipes", "callbacks", "feeding", "engine", "fit"),

@@ -44,8 +44,8 @@ def table() -> str:
     """The zoo as a Markdown table, from the cards."""
     heads = ("name", "clean", "linf eps", "PGD", "lowest", "mean l2 norm", "audit")
     lines = [f"| {' | '.join(heads)} |", f"| {' | '.join('---' for _ in heads)} |"]
-    for name in zoo.list():
-        results, findings = zoo.card(name).results, zoo.card(name).audit
+    for card in measured():
+        results, findings, name = card.results, card.audit, card.name
         shown = [f"[{name}](zoo/{name}/README.md)", f"{results['clean_accuracy']:.1%}"]
         shown += [
             *most_attacked(results["attacks"]),
@@ -54,6 +54,11 @@ def table() -> str:
         ]
         lines.append(f"| {' | '.join(shown)} |")
     return "\n".join(lines) + "\n"
+
+
+def measured() -> list[ModelCard]:
+    """The cards of the entries that are measured; a folder of nets trained elsewhere may have others."""
+    return [card for card in map(zoo.card, zoo.list()) if card.results]
 
 
 def most_attacked(rows: Sequence[dict[str, Any]]) -> tuple[str, str, str]:
@@ -91,7 +96,7 @@ def results(more: Path | None = None) -> str:
         more: folder with cards NAME/card.json of nets that were measured but are not in the zoo.
     """
     others = sorted(more.glob("*/card.json")) if more else []
-    cards = [zoo.card(name) for name in zoo.list()] + [ModelCard.read(file.parent) for file in others]
+    cards = measured() + [ModelCard.read(file.parent) for file in others]
     lines = [
         "# Results",
         "",
@@ -138,6 +143,8 @@ def _column(row: dict[str, Any]) -> str:
 
 
 def _defense(card: ModelCard) -> str:
+    if not card.recipe:
+        return card.name
     recipe: Recipe = registry.parse("recipe", card.recipe)
     return recipe.defense.name
 
