@@ -1,4 +1,4 @@
-"""Reads a PyTorch net into a Keras one: python scripts/convert.py --file=FILE.pt --architecture=SPEC --out=DIR"""
+"""Reads a net of PyTorch: python scripts/convert.py --file=FILE.pt --architecture=SPEC --out=DIR"""
 
 from keras_adv import commands
 

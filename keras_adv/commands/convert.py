@@ -1,4 +1,4 @@
-"""Reads a PyTorch net into a Keras one: python scripts/convert.py --file=net.pt --architecture="wrn(...)" --out=DIR
+"""Reads a net of PyTorch: python scripts/convert.py --file=net.pt --architecture="wrn(...)" --out=DIR
 
 Writes model.keras, card.json and README.md into DIR; the card claims no measurement until
 scripts/evaluate.py --model=DIR --card has measured it. Needs the extra "torch", but for FILE.npz. No code of
@@ -22,7 +22,7 @@ def define() -> None:
     flags.DEFINE_string("architecture", None, f"one of {cli.names('model')}, with options", required=True)
     flags.DEFINE_string("out", None, "a new or empty folder", required=True)
     flags.DEFINE_list("shape", ["32", "32", "3"], "H,W,C of the images")
-    flags.DEFINE_list("mean", None, "of the images in [0, 1], a value a channel; default: the file's, or none")
+    flags.DEFINE_list("mean", None, "of images in [0, 1], a value a channel; default: the file's, or none")
     flags.DEFINE_list("std", None, "as --mean")
     flags.DEFINE_string("part", None, "which weights of a file that has several: ema")
     flags.DEFINE_string("data", None, "what it was trained on; default: by --shape and the classes")
@@ -42,6 +42,10 @@ def main() -> None:
         FLAGS.out,
         shape=[int(cli.number("shape", text)) for text in FLAGS.shape],
         normalize=None if FLAGS.mean is None else (scale[0], scale[1]),
-        **{name: FLAGS[name].value for name in ("part", "data", "source", "licence", "claims")},
+        part=FLAGS.part,
+        data=FLAGS.data,
+        source=FLAGS.source,
+        licence=FLAGS.licence,
+        claims=FLAGS.claims,
     )
     print(f"{FLAGS.out}: {card.parameters:,} parameters, {card.data['classes']} classes, not measured")

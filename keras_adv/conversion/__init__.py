@@ -22,7 +22,9 @@ from keras_adv.models import Architecture
 Normalize = tuple[Sequence[float], Sequence[float]]
 """Mean and standard deviation of each channel."""
 USUAL: dict[tuple[tuple[int, ...], int], str] = {
-    ((32, 32, 3), 10): "cifar10", ((32, 32, 3), 100): "cifar100", ((28, 28, 1), 10): "mnist",
+    ((32, 32, 3), 10): "cifar10",
+    ((32, 32, 3), 100): "cifar100",
+    ((28, 28, 1), 10): "mnist",
 }
 """The data of RobustBench's small nets: (shape, classes) -> name."""
 

@@ -140,7 +140,9 @@ class Shell:
         return os.mkdir, ("ran",)
 
 
-@pytest.mark.parametrize("held", [{"a": Shell()}, {"args": argparse.Namespace(lr=0.1)}], ids=["code", "class"])
+@pytest.mark.parametrize(
+    "held", [{"a": Shell()}, {"args": argparse.Namespace(lr=0.1)}], ids=["code", "class"]
+)
 def test_a_file_with_anything_but_tensors_is_refused_and_runs_nothing(held, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save(held, tmp_path / "net.pt")
