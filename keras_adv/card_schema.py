@@ -161,8 +161,8 @@ _FORMS: dict[Any, TypeAdapter[Any]] = {
         ]
     ),
 }
-MEASURED = tuple(_Results.__annotations__)
-"""What results on a card may have."""
+MEASURED = tuple(name for name in _Results.__annotations__ if name not in ("model", "data", "targets"))
+"""What a card takes of an evaluation's results; which model and data they are of, it says itself."""
 
 
 def read_values(path: Path) -> dict[str, Any]:
