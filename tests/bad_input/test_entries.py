@@ -51,7 +51,8 @@ def entry(original, tmp_path, monkeypatch):
 def edit(entry, **changes):
     """The entry with fields of its card changed (None: left out)."""
     values = {**json.loads((entry / "card.json").read_text()), **changes}
-    (entry / "card.json").write_text(json.dumps({k: v for k, v in values.items() if v is not None}))
+    kept = {k: v for k, v in values.items() if v is not None or k not in changes}
+    (entry / "card.json").write_text(json.dumps(kept))
     return entry
 
 
