@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
-import shlex
 from pathlib import Path
 from typing import Any
 
-from keras_adv import registry
-from keras_adv.card_schema import SCHEMA, checked, read_values
+from keras_adv import card_page, registry
+from keras_adv.card_schema import MEASURED, SCHEMA, checked, read_values
 from keras_adv.files import write_text
 from keras_adv.validate import invalid
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelCard:
-    """One trained model. Every number was measured on the artifact with this sha256.
+    """One model. Every number but those of `reported` was measured on the artifact with this sha256.
 
     Attributes:
         name: <defense>_<model>_<dataset>.
-        recipe: full spec of the run, defaults included; `train(recipe)` repeats it.
+        recipe: full spec of the run, defaults included; `train(recipe)` repeats it. "" for a net that was
+            trained elsewhere.
         data: name, split evaluated on, image shape, number of classes.
-        results: what `evaluate` returned (clean and robust accuracy, counts, 95% intervals).
+        results: what `evaluate` returned (clean and robust accuracy, counts, 95% intervals); {} where nothing
+            is measured.
         audit: findings that hint at masked gradients.
         sha256: of model.keras.
         parameters: trainable and other weights of the exported model.
@@ -31,9 +31,11 @@ class ModelCard:
         probe: logits on two fixed images, to tell a wrong load from a right one.
         versions: of Python, Keras, the backend and keras_adv, and (cards from 2026-11-25 on) the processor.
         seconds: wall time of training, of all starts of a run that was interrupted.
-        reported: the paper's own numbers, which are not ours: column -> text.
+        reported: the paper's or the source's own numbers, which are not ours: column -> text.
         reference: the paper.
         licence: of the weights.
+        origin: of a net that was trained elsewhere: file, its sha256, the part of it that was read,
+            architecture and source.
         schema: version of this layout.
     """
 
@@ -51,6 +53,7 @@ class ModelCard:
     reported: dict[str, str]
     reference: str
     licence: str = "Apache-2.0"
+    origin: dict[str, Any] | None = None
     schema: int = SCHEMA
 
     def save(self, folder: Path) -> None:
@@ -68,15 +71,23 @@ class ModelCard:
 
     def check_specs(self) -> None:
         """Raises InvalidInput where the recipe or an attack of the card is none that is known here."""
-        registry.parse("recipe", self.recipe)
-        for row in self.results["attacks"]:
+        if self.origin is None:
+            registry.parse("recipe", self.recipe)
+        else:
+            registry.parse("model", self.origin["architecture"])
+        for row in self.results.get("attacks", []):
             registry.parse("attack", row["spec"])
             registry.parse("attack", row["full_spec"])
         if "certified" in self.results:
             registry.parse("threat", self.results["certified"]["threat"])
 
     def check_images(self, data: str, split: str, n: int) -> None:
-        """Raises InvalidInput unless the card was measured on `n` images of this split of these data."""
+        """Raises InvalidInput unless the card was measured on `n` images of this split of these data, or on
+        none."""
+        if not self.results:
+            if data != self.data["name"]:
+                raise invalid("data", f"the card's {self.data['name']!r}", data)
+            return
         ours, theirs = (self.data["name"], self.data["split"], self.results["n"]), (data, split, n)
         if ours != theirs:
             raise invalid("data, split, n", f"the card's {ours}", theirs)
@@ -97,90 +108,17 @@ class ModelCard:
         kept = {name: value for name, value in old.items() if name != "worst"}
         return dataclasses.replace(self, results={**kept, "attacks": [*rows.values()], **proof})
 
-    def front_matter(self) -> list[str]:
-        """The lines that Hugging Face reads, YAML with values in JSON: licence, library, data set, tags, and
-        as its results the clean accuracy and the robust one under each bounded attack."""
-        rows = [("clean", self.results["clean_accuracy"])]
-        attacks = self.results["attacks"]
-        rows += [(r["spec"], r["robust_accuracy"]) for r in attacks if r["robust_accuracy"] is not None]
-        measured = {
-            "task": {"type": "image-classification"},
-            "dataset": {"name": self.data["name"], "type": self.data["name"], "split": self.data["split"]},
-            "metrics": [
-                {"type": "accuracy", "name": f"accuracy, {what}", "value": round(value, 4)}
-                for what, value in rows
-            ],
-        }
-        defense = re.findall(r"defense=(\w+)", self.recipe)
-        values: dict[str, Any] = {
-            "license": self.licence.lower(),
-            "library_name": "keras",
-            "pipeline_tag": "image-classification",
-            "tags": ["keras", "keras_adv", "adversarial-robustness", *defense],
-            "datasets": [self.data["name"]],
-            "model-index": [{"name": self.name, "results": [measured]}],
-        }
-        return ["---", *(f"{key}: {json.dumps(value)}" for key, value in values.items()), "---", ""]
+    def first_measured(self, results: dict[str, Any], audit: list[str], split: str) -> ModelCard:
+        """The card of a net that was not measured, with its first results, on images of this split."""
+        kept = {name: results[name] for name in MEASURED if name in results}
+        data = {**self.data, "split": split}
+        return dataclasses.replace(self, results=kept, audit=audit, data=data)
 
     def markdown(self) -> str:
         """The card for people."""
-        clean = self.results
-        lines = [
-            *self.front_matter(),
-            f"# {self.name}",
-            "",
-            f"Trained by `python scripts/train.py --recipe={_shell(self.recipe)}`.",
-            "",
-            f"- data: {self.data['name']}, {self.data['split']} split, n = {clean['n']}",
-            f"- clean accuracy: {clean['clean_accuracy']:.2%} "
-            f"(95% interval {_span(clean['clean_interval'])})",
-            *([f"- {_proved(clean['certified'])}"] if "certified" in clean else []),
-            f"- parameters: {self.parameters:,}; artifact {self.bytes / 2**20:.2f} MiB; "
-            f"trained in {self.seconds:.0f} s",
-            f"- reference: {self.reference or 'none'}",
-            "",
-            "| attack | robust accuracy (95%) | success | mean norm | rho | passes an image |",
-            "| --- | --- | --- | --- | --- | --- |",
-        ]
-        for row in clean["attacks"]:
-            robust = row["robust_accuracy"]
-            held = "-" if robust is None else f"{robust:.2%} ({_span(row['interval'])})"
-            norm = "-" if row["mean_norm"] is None else f"{row['mean_norm']:.4f}"
-            rho = "-" if row.get("mean_ratio") is None else f"{row['mean_ratio']:.4f}"
-            shown = f"| `{row['spec']}` | {held} | {row['success_rate']:.2%} | {norm} | {rho} "
-            lines.append(f"{shown}| {row['gradients_per_image']:.0f} |")
-        lines += [
-            "",
-            "Success, norm and rho, the mean of norm / norm of the image, are over images classified "
-            "correctly.",
-        ]
-        warned = [flag for part in (clean, *clean["attacks"]) for flag in part.get("flags", [])]
-        if warned:
-            lines += ["", *(f"- warning: {flag}" for flag in dict.fromkeys(warned))]
-        lines += ["", "## Audit", ""]
-        lines += [f"- {finding}" for finding in self.audit] or ["No sign of masked gradients was found."]
-        if self.reported:
-            lines += ["", "## Reported by the paper (other data and protocol; not measured here)", ""]
-            lines += [f"- {name}: {text}" for name, text in self.reported.items()]
-        versions = ", ".join(f"{k} {v}" for k, v in self.versions.items())
-        lines += ["", f"sha256 `{self.sha256}`; {versions}; licence {self.licence}.", ""]
-        return "\n".join(lines)
+        return card_page.markdown(self)
 
 
 def _attack_of(row: dict[str, Any]) -> str:
     """The full spec of a row's attack in today's form, so that rows of older cards compare equal."""
     return registry.spec(registry.parse("attack", row["full_spec"]), full=True)
-
-
-def _proved(row: dict[str, Any]) -> str:
-    held = f"{row['accuracy']:.2%} (95% interval {_span(row['interval'])})"
-    return f"certified accuracy under `{row['threat']}`, by interval bounds: {held}"
-
-
-def _shell(text: str) -> str:
-    """One word for the shell; specs have single quotes, which double ones keep readable."""
-    return shlex.quote(text) if set('"$`\\!') & set(text) else f'"{text}"'
-
-
-def _span(interval: list[float]) -> str:
-    return f"{interval[0]:.1%} to {interval[1]:.1%}"

@@ -1,16 +1,22 @@
-"""What a card.json must hold, checked whole before any of it is believed."""
+"""What a card.json must hold, checked whole before any of it is believed.
+
+The form has a version, the card's "schema". 1: trained and measured nets. 2 (2026-11-28): also nets that were
+converted, with an "origin", and cards without a measurement, whose "results" are empty. A card of an older
+form is read as one of the newest; what is written is of the newest.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+import pydantic_core
+from pydantic import AfterValidator, Discriminator, Field, Tag, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from keras_adv.validate import InvalidInput
 
-SCHEMA = 1
+SCHEMA = 2
 LARGEST = 10 * 2**20
 """Bytes of the largest card that is read."""
 
@@ -94,11 +100,21 @@ class _Data(TypedDict):
     classes: Annotated[int, Field(ge=2)]
 
 
-class _Card(TypedDict):
+class _Nothing(TypedDict):
+    """Of a net that is not measured."""
+
+
+class _Origin(TypedDict):
+    file: Annotated[str, Field(min_length=1, max_length=1000)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    part: str | None
+    architecture: Spec
+    source: Annotated[str, Field(max_length=10_000)]
+
+
+class _Common(TypedDict):
     name: Annotated[str, Field(pattern=r"^\w[\w.-]*$", max_length=255)]
-    recipe: Spec
     data: _Data
-    results: _Results
     audit: list[str]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     parameters: Count
@@ -109,10 +125,44 @@ class _Card(TypedDict):
     reported: dict[str, str]
     reference: str
     licence: str
-    schema: Annotated[int, Field(ge=SCHEMA, le=SCHEMA)]
 
 
-_FORM = TypeAdapter(_Card)
+class _Card1(_Common):
+    recipe: Spec
+    results: _Results
+    schema: Literal[1]
+
+
+class _Trained(_Common):
+    recipe: Spec
+    results: _Results
+    origin: None
+    schema: Literal[2]
+
+
+class _Converted(_Common):
+    recipe: Literal[""]
+    results: _Results | _Nothing
+    origin: _Origin
+    schema: Literal[2]
+
+
+def _kind(values: Any) -> str:
+    """Which of the forms of schema 2 a card has: so that a message is of that form alone."""
+    return "converted" if isinstance(values, dict) and values.get("origin") is not None else "trained"
+
+
+_FORMS: dict[Any, TypeAdapter[Any]] = {
+    1: TypeAdapter(_Card1),
+    2: TypeAdapter(
+        Annotated[
+            Annotated[_Trained, Tag("trained")] | Annotated[_Converted, Tag("converted")],
+            Discriminator(_kind),
+        ]
+    ),
+}
+MEASURED = tuple(name for name in _Results.__annotations__ if name not in ("model", "data", "targets"))
+"""What a card takes of an evaluation's results; which model and data they are of, it says itself."""
 
 
 def read_values(path: Path) -> dict[str, Any]:
@@ -131,11 +181,31 @@ def read_values(path: Path) -> dict[str, Any]:
 
 
 def checked(content: bytes, path: Path) -> dict[str, Any]:
-    """The fields that the content of a card.json has. Raises InvalidInput as `read_values`."""
+    """The fields that the content of a card.json has, in the newest form. Raises InvalidInput as
+    `read_values`."""
     try:
-        return dict(_FORM.validate_json(content, strict=True, extra="forbid"))
+        form = _FORMS.get(_version(content), _FORMS[SCHEMA])
+        return _renewed(dict(form.validate_json(content, strict=True, extra="forbid")))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "the whole"
+        inner = [part for part in first["loc"] if part not in ("trained", "converted")]
+        place = ".".join(map(str, inner)) or "the whole"
         text = f"{place}: {first['msg']}"
         raise InvalidInput(f"`card` must follow schema {SCHEMA}. Received: {path}, {text}") from error
+
+
+def _version(content: bytes) -> Any:
+    """The schema that a card says, where it is a card."""
+    try:
+        values = pydantic_core.from_json(content)
+    except ValueError:
+        return None
+    said = values.get("schema") if isinstance(values, dict) else None
+    return said if type(said) is int else None
+
+
+def _renewed(card: dict[str, Any]) -> dict[str, Any]:
+    """A card of an older form as one of the newest."""
+    if card["schema"] == 1:
+        card = {**card, "origin": None, "schema": 2}
+    return card

@@ -130,15 +130,19 @@ def data_of(where: str) -> str:
     if not (Path(where) / "card.json").is_file() and where not in zoo.list():
         return "digits"
     card = card_of(where)
-    recipe: Recipe = registry.parse("recipe", card.recipe)
-    return recipe.data if Path(recipe.data).exists() else str(card.data["name"])
+    source = registry.parse("recipe", card.recipe).data if card.recipe else ""
+    return str(source if Path(source).exists() and source else card.data["name"])
 
 
 def adaptive_attacks(where: str, threats: Sequence[str]) -> list[Attack]:
     """The attacks for whoever knows the defense of a zoo entry or a run folder, one for each threat."""
     if not threats:
         return []
-    recipe: Recipe = registry.parse("recipe", card_of(where).recipe)
+    if not (spec := card_of(where).recipe):
+        raise invalid(
+            "adaptive", "none for a net that was trained elsewhere: its defense is not known", threats
+        )
+    recipe: Recipe = registry.parse("recipe", spec)
     return [recipe.defense.adaptive_attack(threat) for threat in threats]
 
 

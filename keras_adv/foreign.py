@@ -71,6 +71,11 @@ _HEADERS: dict[tuple[int, int], Any] = {
 }
 
 
+def check_size(path: Path, part: str, declared: int) -> None:
+    """Raises InvalidInput where a file declares far more bytes than its own."""
+    _check_size(path, part, declared, path.stat().st_size)
+
+
 def _declared(tree: h5py.File) -> int:
     """Bytes of all arrays of an HDF5 file, as their shapes say."""
     sizes: list[int] = []

@@ -15,6 +15,7 @@ import numpy as np
 from keras_adv import artifact, features, registry
 from keras_adv.card import ModelCard
 from keras_adv.classifier import check_model
+from keras_adv.conversion import convert as convert
 from keras_adv.fingerprint import sha256
 from keras_adv.validate import InvalidInput, invalid, make_writable, number, one_of
 
@@ -60,7 +61,9 @@ def list(pattern: str = "*", *, defense: str | None = None, threat: str | None =
 def _trained_by(name: str, defense: str | None, threat: str | None) -> bool:
     if defense is None and threat is None:
         return True
-    spec = registry.spec(registry.parse("recipe", card(name).recipe).defense, full=True)
+    if not (recipe := card(name).recipe):
+        return False  # trained elsewhere
+    spec = registry.spec(registry.parse("recipe", recipe).defense, full=True)
     of_threat = threat is None or re.search(rf"\b{threat}\(", spec)
     return (defense is None or spec.startswith(f"{defense}(")) and bool(of_threat)
 
@@ -152,12 +155,14 @@ def publish(run: str | Path) -> Path:
     """Verifies a finished run and copies its card, README and model into the zoo.
 
     Raises:
-        InvalidInput: the run is not finished or does not verify.
+        InvalidInput: the run is not finished or not measured, or does not verify.
     """
     run = Path(run)
     found = verify(run)
     if not (run / "README.md").is_file():
         raise invalid("run", "a finished run with a README.md", str(run))
+    if not found.results:
+        raise invalid("run", "measured first, by scripts/evaluate.py --card", str(run))
     target = roots()[0] / found.name
     part = target.with_name(f".{found.name}.part")
     shutil.rmtree(part, ignore_errors=True)

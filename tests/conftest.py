@@ -65,6 +65,7 @@ if keras.config.backend() == "jax" and not os.environ.get("KERAS_ADV_ALL_TESTS")
     collect_ignore = [
         *(f"test_{name}.py" for name in SAME_ON_EVERY_BACKEND),
         "bad_input",
+        "conversion",
         "models",
         "serving",
     ]

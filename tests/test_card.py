@@ -2,12 +2,15 @@
 
 import dataclasses
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
 import keras_adv
 from keras_adv import InvalidInput, zoo
 from keras_adv.card import ModelCard
+from keras_adv.card_schema import SCHEMA
 
 
 @pytest.fixture
@@ -21,6 +24,33 @@ def test_a_card_reads_back_as_it_was_written(card, tmp_path):
     assert (tmp_path / "README.md").read_text() == card.markdown()
 
 
+@pytest.mark.parametrize("version", range(1, SCHEMA))
+def test_a_card_of_every_older_schema_reads_as_one_of_the_newest(version, tmp_path):
+    kept = Path(__file__).parent / "cards" / f"schema_{version}.json"  # written when it was the newest
+    written = json.loads(kept.read_text())
+    shutil.copy(kept, tmp_path / "card.json")
+    found = ModelCard.read(tmp_path)
+    assert written["schema"] == version and found.schema == SCHEMA
+    same = {name: value for name, value in dataclasses.asdict(found).items() if name in written}
+    assert {**same, "schema": version} == written
+    found.check_specs()
+    found.save(tmp_path)
+    assert json.loads((tmp_path / "card.json").read_text())["schema"] == SCHEMA
+    assert ModelCard.read(tmp_path) == found
+
+
+def test_a_card_of_an_older_schema_has_nothing_of_a_newer_one(card, tmp_path):
+    values = {**dataclasses.asdict(card), "schema": 1}  # schema 1 knows no origin
+    (tmp_path / "card.json").write_text(json.dumps(values))
+    with pytest.raises(InvalidInput, match="origin: Extra inputs"):
+        ModelCard.read(tmp_path)
+
+
+def test_a_trained_net_without_results_is_no_card(card, tmp_path):
+    with pytest.raises(InvalidInput, match=r"`card` must follow schema 2.*results\.n"):
+        dataclasses.replace(card, results={}).save(tmp_path)
+
+
 def test_a_card_keeps_curves_and_worst_cases_and_none_is_written_that_is_no_card(net, digits, card, tmp_path):
     x, y = digits.test[0][:20], digits.test[1][:20]
     both = ["fgsm()", "pgd(steps=2)"]
@@ -30,7 +60,7 @@ def test_a_card_keeps_curves_and_worst_cases_and_none_is_written_that_is_no_card
     whole.save(tmp_path)
     assert ModelCard.read(tmp_path) == whole
     assert "worst" not in whole.with_attacks({**found, "attacks": []}).results
-    with pytest.raises(InvalidInput, match=r"`card` must follow schema 1.*unknown"):
+    with pytest.raises(InvalidInput, match=r"`card` must follow schema 2.*unknown"):
         dataclasses.replace(card, results={**found, "unknown": 1}).save(tmp_path)
     assert ModelCard.read(tmp_path) == whole
 
@@ -99,7 +129,7 @@ def test_a_card_of_another_form_is_refused_in_a_short_line(card, kind, tmp_path)
     values = dataclasses.asdict(card)
     BAD[kind](values)
     (tmp_path / "card.json").write_text(json.dumps(values))
-    with pytest.raises(InvalidInput, match="`card` must follow schema 1") as caught:
+    with pytest.raises(InvalidInput, match="`card` must follow schema 2") as caught:
         ModelCard.read(tmp_path)
     assert len(str(caught.value)) <= 500
 

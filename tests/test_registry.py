@@ -67,6 +67,7 @@ def test_every_changed_field_survives_the_spec(kind):
 
 STARTS = {
     ("mmc", "targeted"): lambda: parse("defense", "mmc(attack=fgsm())"),
+    ("resnet18", "end_norm"): lambda: parse("model", "resnet18(block='pre')"),
     ("convnet", "width"): lambda: parse("model", "convnet(form='cnn7')"),
 }
 """Specs of which a field can be another, where it cannot in the default."""

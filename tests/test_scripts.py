@@ -53,7 +53,7 @@ print(json.dumps([run(line) for line in json.loads(sys.argv[1])]))
 DEFENSES, MODELS = (
     str(list(registry.registered(kind)))[:-1] for kind in ("defense", "model")
 )  # presets follow
-SCRIPTS = ("bench", "evaluate", "export", "report", "search", "train", "unpack")
+SCRIPTS = ("bench", "convert", "evaluate", "export", "report", "search", "train", "unpack")
 BENCHMARKS = ("fuzz", "kill_sweep", "stream")
 """Those of benchmarks/ that need no other library."""
 HELP = [(f"{name}.py", "--help") for name in SCRIPTS]
@@ -86,6 +86,10 @@ BAD = [
     *((f"{name}.py --nope", ("'nope'",)) for name in SCRIPTS),
     *((f"../benchmarks/{name}.py --nope", ("'nope'",)) for name in BENCHMARKS),
     ("unpack.py --data=mnst --out={tmp}/insects", ("`data`", "Did you mean 'mnist'")),
+    ("convert.py --file={tmp}/no.pt --architecture=wrn() --out={tmp}/no", ("`file`", "existing", "no.pt")),
+    ("convert.py --file={tmp}/file --architecture=wrn() --out={tmp}/foreign", ("`out`", "new or empty")),
+    ("convert.py --file=a.pt --architecture=wrn() --out={tmp}/no --mean=1", ("`mean`", "with --std")),
+    ("convert.py --file=a.pt --architecture=wrnn --out={tmp}/no", ("`model`", "Did you mean 'wrn'?")),
     ("train.py --defnse=critic", ("'defnse'", "Did you mean: defense")),
     ("train.py critic", ("--flag=value", "['critic']")),
     ("train.py --defense=critik", ("`defense`", DEFENSES, "Did you mean 'critic'?")),
@@ -183,6 +187,7 @@ def test_help_says_what_the_script_does_and_lists_its_flags(name, results):
     assert f"python scripts/{name}.py" in out and "Traceback" not in err
     own = {
         "bench": "--repeats",
+        "convert": "--architecture",
         "evaluate": "--attack",
         "export": "--model",
         "report": "--evaluation",

@@ -42,7 +42,7 @@ LAYERS = [
         "intervals",
         "precision",
     ),
-    ("artifact", "card", "card_schema", "zoo", "hub"),
+    ("artifact", "card", "card_page", "card_schema", "conversion", "zoo", "hub"),
     ("attacks",),
     ("defenses", "evaluation"),
     ("recipes", "callbacks", "feeding", "engine", "fit"),

@@ -189,7 +189,13 @@ def _one(
     if (curves := curve_table(results)) is not None:
         cli.show(curves)
     if FLAGS.card:
-        cli.card_of(name).with_attacks(results).save(Path(name))
+        card = cli.card_of(name)
+        if card.results:
+            card = card.with_attacks(results)
+        else:
+            findings = keras_adv.audit(model, x, y, threat=audited_threat(attacks))
+            card = card.first_measured(results, findings, FLAGS.split)
+        card.save(Path(name))
     if file and partial and not FLAGS.shard:
         files.write_text(file, json.dumps(results, indent=1) + "\n")
         print(file)

@@ -25,7 +25,8 @@ def main() -> None:
     """Runs it, with the flags as they are given."""
     for name in keras_adv.zoo.list():
         card = keras_adv.zoo.verify(name)
-        print(f"{name}: verified, clean accuracy {card.results['clean_accuracy']:.2%}")
+        clean = f"clean accuracy {card.results['clean_accuracy']:.2%}" if card.results else "not measured"
+        print(f"{name}: verified, {clean}")
     if FLAGS.readme:
         pages.write_table(FLAGS.readme)
     if FLAGS.results:

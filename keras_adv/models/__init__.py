@@ -10,6 +10,7 @@ from keras_adv.models.mlp import MLP
 from keras_adv.models.nin import NIN
 from keras_adv.models.resnet import ResNet
 from keras_adv.models.resnet18 import ResNet18
+from keras_adv.models.resnet50 import ResNet50
 from keras_adv.models.small_cnn import SmallCNN
 from keras_adv.models.vgg import VGG
 from keras_adv.models.wrn import WRN
@@ -27,5 +28,6 @@ __all__ = [
     "MadryCNN",
     "ResNet",
     "ResNet18",
+    "ResNet50",
     "SmallCNN",
 ]

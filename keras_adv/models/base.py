@@ -73,6 +73,19 @@ def conv(filters: int, size: int, strides: int = 1, padding: str = "same", **kwa
     return keras.layers.Conv2D(filters, size, strides, padding, **kwargs)
 
 
+PADDINGS = ("same", "both")
+"""Zeros around what a strided convolution sees: "same" as in TensorFlow, for a 3x3 of stride 2 and even sides
+one row and column after; "both" as in PyTorch, size // 2 on every side. Without a stride they are one."""
+
+
+def convolve(x: Tensor, filters: int, size: int, strides: int, padding: str) -> Tensor:
+    """A convolution of odd `size` without bias, padded as one of `PADDINGS` says."""
+    if padding == "both" and strides > 1:
+        x = keras.layers.ZeroPadding2D(size // 2)(x) if size > 1 else x
+        return conv(filters, size, strides, "valid", use_bias=False)(x)
+    return conv(filters, size, strides, use_bias=False)(x)
+
+
 ACTIVATIONS = ("relu", "silu")
 
 

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from keras_adv.arrays import Tensor
-from keras_adv.models.base import ACTIVATIONS, Architecture, activate, conv, norm
+from keras_adv.models.base import ACTIVATIONS, PADDINGS, Architecture, activate, conv, convolve, norm
 from keras_adv.models.resnet import pad_shortcut
 from keras_adv.registry import option, register
 from keras_adv.validate import InvalidInput
@@ -40,6 +40,8 @@ class WRN(Architecture):
         slope: of the leaky ReLU in place of ReLU; 0 is ReLU.
         dropout: rate between the two convolutions of a block (Zagoruyko & Komodakis: 0.3; TRADES: 0).
         per_image: whether each image is standardised by its own mean and deviation first.
+        padding: of the two 3x3 convolutions of stride 2: "same", as in TensorFlow and in DeepMind's nets of
+            either framework (Gowal et al.); "both": one row on every side, as PyTorch pads (TRADES' nets).
     """
 
     depth: int = option(default=16, low=10)
@@ -49,6 +51,7 @@ class WRN(Architecture):
     slope: float = option(default=0.0, low=0.0, high=0.5)
     dropout: float = option(default=0.0, low=0.0, high=0.9)
     per_image: bool = option(default=False)
+    padding: str = option(default="same", choices=PADDINGS)
 
     def check(self) -> None:
         if (self.depth - 4) % 6:
@@ -70,7 +73,7 @@ class WRN(Architecture):
         h = self._act(x)
         if x.shape[-1] != filters:
             x = self._short(x, h, filters, strides)
-        h = self._act(conv(filters, 3, strides, use_bias=False)(h))
+        h = self._act(convolve(h, filters, 3, strides, self.padding))
         if self.dropout:
             h = keras.layers.Dropout(self.dropout)(h)
         return keras.layers.Add()([conv(filters, 3, use_bias=False)(h), x])

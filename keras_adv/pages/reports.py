@@ -10,13 +10,13 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from keras_adv import registry, validate, zoo
+from keras_adv import registry, validate
 from keras_adv._version import __version__
 from keras_adv.attacks import Attack
 from keras_adv.card import ModelCard
 from keras_adv.files import write_text
 from keras_adv.pages import figures
-from keras_adv.pages.zoo import most_attacked
+from keras_adv.pages.zoo import measured, most_attacked
 
 PAGES = jinja2.Environment(
     loader=jinja2.PackageLoader("keras_adv", "pages"), autoescape=True, undefined=jinja2.StrictUndefined
@@ -63,7 +63,7 @@ def _check(results: Mapping[str, Any], kept: Mapping[str, np.ndarray]) -> None:
 def write_zoo(path: str | Path) -> None:
     """Writes the page of all entries of the zoo, from their cards. Raises InvalidInput where it cannot."""
     out = validate.output_file(path, "out")
-    cards = [zoo.card(name) for name in zoo.list()]
+    cards = measured()
     page = PAGES.get_template("zoo.html").render(
         title="The zoo, measured",
         entries=[(card, most_attacked(card), _training(card)) for card in cards],
@@ -74,6 +74,8 @@ def write_zoo(path: str | Path) -> None:
 
 
 def _training(card: ModelCard) -> str:
+    if card.origin is not None:
+        return f"the authors of {card.origin['file']}"
     return f"keras-adv train {shlex.quote(f'--recipe={card.recipe}')}"
 
 

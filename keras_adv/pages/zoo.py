@@ -43,11 +43,16 @@ def write_results(page: str | Path) -> None:
 
 def table() -> str:
     """The leaderboards of the zoo in Markdown, one for each data set, from the cards."""
-    cards = [zoo.card(name) for name in zoo.list()]
+    cards = measured()
     lines: list[str] = []
     for data in sorted({card.data["name"] for card in cards}):
         lines += leaderboard.board(data, [card for card in cards if card.data["name"] == data])
     return "\n".join(lines)
+
+
+def measured() -> list[ModelCard]:
+    """The cards of the entries that are measured; a folder of nets trained elsewhere may have others."""
+    return [card for card in map(zoo.card, zoo.list()) if card.results]
 
 
 def most_attacked(card: ModelCard) -> tuple[str, str, str]:
@@ -68,7 +73,7 @@ def results(more: Path | None = None) -> str:
         more: folder with cards NAME/card.json of nets that were measured but are not in the zoo.
     """
     others = sorted(more.glob("*/card.json")) if more else []
-    cards = [zoo.card(name) for name in zoo.list()] + [ModelCard.read(file.parent) for file in others]
+    cards = measured() + [ModelCard.read(file.parent) for file in others]
     lines = [
         "# Results",
         "",
@@ -115,6 +120,8 @@ def _column(row: dict[str, Any]) -> str:
 
 
 def _defense(card: ModelCard) -> str:
+    if not card.recipe:
+        return card.name
     recipe: Recipe = registry.parse("recipe", card.recipe)
     return recipe.defense.name
 

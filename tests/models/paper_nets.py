@@ -40,6 +40,8 @@ COUNTS = [
     (VGG(), CIFAR, 9231114),
     # kuangliu/pytorch-cifar, ResNet18()
     (ResNet18(), CIFAR, 11173962),
+    # its PreActResNet18(), in which no norm follows the last block, nor a shortcut
+    (ResNet18(block="pre_activated", end_norm=False), CIFAR, 11171146),
     # AFD, by hand: 144+32 + 9632 + 33088 + 78048 + 141952 (stages) + 64*10+10
     (ResNet18(form="afd_mnist"), MNIST, 263546),
     (ResNet18(form="afd_mnist", normalized=True), MNIST, 263546),

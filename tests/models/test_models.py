@@ -14,6 +14,7 @@ SMALLEST = {
     "madry_cnn": "madry_cnn(hidden=16)",
     "mlp": "mlp(units=(20, 10))",
     "resnet18": "resnet18(form='afd_mnist')",
+    "resnet50": "resnet50(width=2)",
     "vgg": "vgg(width=2)",
     "wrn": "wrn(depth=10, width=1)",
 }

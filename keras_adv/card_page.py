@@ -1,0 +1,123 @@
+"""The page of a card: Markdown for people, with a head that Hugging Face reads."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from keras_adv.card import ModelCard
+
+CLAIMED = "Claimed by the source (not measured here)"
+NOTHING_FOUND = "No sign of masked gradients was found."
+
+
+def markdown(card: ModelCard) -> str:
+    """The card for people."""
+    lines = [*front_matter(card), f"# {card.name}", "", _made(card), ""]
+    lines += _measured(card) if card.results else _unmeasured(card)
+    if card.reported:
+        whose = "Reported by the paper (other data and protocol; not measured here)"
+        lines += ["", f"## {whose if card.origin is None else CLAIMED}", ""]
+        lines += [f"- {name}: {text}" for name, text in card.reported.items()]
+    versions = ", ".join(f"{k} {v}" for k, v in card.versions.items())
+    lines += ["", f"sha256 `{card.sha256}`; {versions}; licence {card.licence}.", ""]
+    return "\n".join(lines)
+
+
+def front_matter(card: ModelCard) -> list[str]:
+    """The lines that Hugging Face reads, YAML with values in JSON: licence, library, data set, tags, and
+    as its results the clean accuracy and the robust one under each bounded attack."""
+    clean = [("clean", card.results["clean_accuracy"])] if card.results else []
+    attacks = card.results.get("attacks", [])
+    rows = clean + [(r["spec"], r["robust_accuracy"]) for r in attacks if r["robust_accuracy"] is not None]
+    measured = {
+        "task": {"type": "image-classification"},
+        "dataset": {"name": card.data["name"], "type": card.data["name"], "split": card.data["split"]},
+        "metrics": [
+            {"type": "accuracy", "name": f"accuracy, {what}", "value": round(value, 4)}
+            for what, value in rows
+        ],
+    }
+    defense = re.findall(r"defense=(\w+)", card.recipe)
+    values: dict[str, Any] = {
+        "license": card.licence.lower(),
+        "library_name": "keras",
+        "pipeline_tag": "image-classification",
+        "tags": ["keras", "keras_adv", "adversarial-robustness", *defense],
+        "datasets": [card.data["name"]],
+    }
+    if rows:
+        values["model-index"] = [{"name": card.name, "results": [measured]}]
+    return ["---", *(f"{key}: {json.dumps(value)}" for key, value in values.items()), "---", ""]
+
+
+def _made(card: ModelCard) -> str:
+    """Where the weights are from."""
+    if card.origin is None:
+        return f"Trained by `python scripts/train.py --recipe={_shell(card.recipe)}`."
+    part = f", part `{card.origin['part']}`" if card.origin["part"] else ""
+    file = f"`{card.origin['file']}`{part} (sha256 `{card.origin['sha256']}`)"
+    source = card.origin["source"] or "source not stated"
+    return f"Not trained here: the weights of {file}, {source}, in `{card.origin['architecture']}`."
+
+
+def _size(card: ModelCard) -> str:
+    trained = f"; trained in {card.seconds:.0f} s" if card.origin is None else ""
+    return f"- parameters: {card.parameters:,}; artifact {card.bytes / 2**20:.2f} MiB{trained}"
+
+
+def _unmeasured(card: ModelCard) -> list[str]:
+    return [
+        f"- data: {card.data['name']}",
+        _size(card),
+        "",
+        "Not measured. `python scripts/evaluate.py --model=FOLDER --card`, with the folder of this file, "
+        "measures it and adds the results.",
+    ]
+
+
+def _measured(card: ModelCard) -> list[str]:
+    clean = card.results
+    lines = [
+        f"- data: {card.data['name']}, {card.data['split']} split, n = {clean['n']}",
+        f"- clean accuracy: {clean['clean_accuracy']:.2%} (95% interval {_span(clean['clean_interval'])})",
+        *([f"- {_proved(clean['certified'])}"] if "certified" in clean else []),
+        _size(card),
+        *([] if card.origin else [f"- reference: {card.reference or 'none'}"]),
+        "",
+        "| attack | robust accuracy (95%) | success | mean norm | rho | passes an image |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in clean["attacks"]:
+        robust = row["robust_accuracy"]
+        held = "-" if robust is None else f"{robust:.2%} ({_span(row['interval'])})"
+        norm = "-" if row["mean_norm"] is None else f"{row['mean_norm']:.4f}"
+        rho = "-" if row.get("mean_ratio") is None else f"{row['mean_ratio']:.4f}"
+        shown = f"| `{row['spec']}` | {held} | {row['success_rate']:.2%} | {norm} | {rho} "
+        lines.append(f"{shown}| {row['gradients_per_image']:.0f} |")
+    lines += [
+        "",
+        "Success, norm and rho, the mean of norm / norm of the image, are over images classified correctly.",
+    ]
+    warned = [flag for part in (clean, *clean["attacks"]) for flag in part.get("flags", [])]
+    if warned:
+        lines += ["", *(f"- warning: {flag}" for flag in dict.fromkeys(warned))]
+    lines += ["", "## Audit", ""]
+    return lines + ([f"- {finding}" for finding in card.audit] or [NOTHING_FOUND])
+
+
+def _proved(row: dict[str, Any]) -> str:
+    held = f"{row['accuracy']:.2%} (95% interval {_span(row['interval'])})"
+    return f"certified accuracy under `{row['threat']}`, by interval bounds: {held}"
+
+
+def _shell(text: str) -> str:
+    """One word for the shell; specs have single quotes, which double ones keep readable."""
+    return shlex.quote(text) if set('"$`\\!') & set(text) else f'"{text}"'
+
+
+def _span(interval: list[float]) -> str:
+    return f"{interval[0]:.1%} to {interval[1]:.1%}"
