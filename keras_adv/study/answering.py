@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import AfterValidator, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from keras_adv.study.key import Count, Id, ImageId, Key, read
 from keras_adv.validate import unusable
 
-Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")]
+
+def _of_a_day(text: str) -> str:
+    datetime.fromisoformat(text)  # its ValueError says what is wrong
+    return text
+
+
+_FORMAT = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"
+Time = Annotated[str, Field(pattern=_FORMAT), AfterValidator(_of_a_day)]
 
 
 class Answer(TypedDict):

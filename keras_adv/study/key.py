@@ -66,9 +66,11 @@ _FORM = TypeAdapter(Key)
 def read_key(path: str | Path) -> Key:
     """The key that `make` wrote beside a page. Raises InvalidInput where the file is none, or damaged."""
     key: Key = read("key", "the key of a study", Path(path), _FORM)
-    classes = len(key["classes"])
+    classes, models = len(key["classes"]), {None, *(one["model"] for one in key["models"])}
     for name, image in key["images"].items():
         adversarial = image.get("adversarial_label")
+        if image["model"] not in models:
+            raise unusable("key", f"of images of {sorted(map(str, models))}", f"{path}, image {name}")
         if image["label"] >= classes or (adversarial is not None and adversarial >= classes):
             raise unusable("key", f"of labels below {classes}", f"{path}, image {name}")
         if (image["model"] is None) != (adversarial is None) or adversarial == image["label"]:

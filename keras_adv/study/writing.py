@@ -69,6 +69,7 @@ def make(
     Cost: the attack on somewhat more than n images of each model.
     """
     out = validate.output_file(path, "out")
+    before = read_key(key_of(out))["study"] if key_of(out).exists() else None
     clean = n if clean is None else clean
     validate.number("n", n, low=1, whole=True)
     validate.number("clean", clean, low=0, whole=True)
@@ -103,7 +104,7 @@ def make(
         "images": images,
     }
     key["study"] = fingerprint(json.dumps(key), title, *pictures.values())[:12]
-    _write(out, key, title, pictures, named=classes is not None)
+    _write(out, key, title, pictures, classes is not None, before)
     return key
 
 
@@ -143,9 +144,12 @@ def _image(model: str | None, kind: Shown, k: int) -> Image:
     return image
 
 
-def _write(out: Path, key: Key, title: str, pictures: Mapping[str, str], named: bool) -> None:
+def _write(
+    out: Path, key: Key, title: str, pictures: Mapping[str, str], named: bool, before: str | None = None
+) -> None:
+    """Writes both files, unless the key `before` these is another study's."""
     place = key_of(out)
-    if place.exists() and read_key(place)["study"] != key["study"]:
+    if before not in (None, key["study"]):
         kept = f"{place}, the key of another study, whose answers are lost without it"
         raise validate.unusable("out", "the name of a new study", kept)
     study = {
