@@ -82,8 +82,15 @@ class Browser:
 
     def open(self, address, ready):
         """Goes to an address, and waits until an expression is true there."""
+        self.js("window.left = true")  # the page before, which may answer for a while
         self("Page.navigate", url=address)
-        self.wait(ready)
+        self.wait(f"!window.left && ({ready})")
+
+    def reload(self, ready):
+        """The same page again."""
+        self.js("window.left = true")
+        self("Page.reload")
+        self.wait(f"!window.left && ({ready})")
 
     def press(self, *keys):
         """Keys as a keyboard sends them."""

@@ -57,7 +57,6 @@ function keep(record) {
     return;
   }
   kept.pending += 1;
-  delete byId("said").dataset.kept;
   try {
     const change = kept.database.transaction(RECORDS, "readwrite", { durability: "strict" });
     change.oncomplete = () => finish(true);
@@ -193,7 +192,15 @@ function draw() {
   byId("back").disabled = at === 0 && stage === "label";
 }
 
-function say(text) { byId("said").textContent = text; }
+function toStage() {  // whatever is asked now has the focus and is in sight
+  byId(stage).focus({ preventScroll: true });
+  byId(stage).scrollIntoView({ block: "nearest" });
+}
+
+function say(text) {
+  byId("said").textContent = text;
+  delete byId("said").dataset.kept;  // until what was just given is
+}
 
 function record(label, confidence) {
   const image = order[at];
@@ -210,7 +217,7 @@ function choose(label) {
   stage = label === null ? "label" : "confidence";
   say(label === null ? "You cannot tell. Enter goes on." : `${study.classes[label]}. How sure are you, 1 to 5?`);
   draw();
-  byId(stage).focus({ preventScroll: true });
+  toStage();
 }
 
 function rate(confidence) {
@@ -220,7 +227,7 @@ function rate(confidence) {
   stage = "confidence";
   say(`${study.classes[answer.label]}, sure: ${confidence} of 5. Enter goes on.`);
   draw();
-  byId("confidence").focus({ preventScroll: true });
+  toStage();
 }
 
 function number(digit) {
@@ -242,7 +249,7 @@ function goOn() {
     stage = "confidence";
     say("How sure are you, 1 to 5?");
     draw();
-    return byId("confidence").focus({ preventScroll: true });
+    return toStage();
   }
   at += 1;
   if (at >= order.length && firstOpen() < order.length) at = firstOpen();
@@ -251,7 +258,7 @@ function goOn() {
 
 function goBack() {
   if (typed !== "") { typed = typed.slice(0, -1); return say(typed); }
-  if (stage === "confidence") { stage = "label"; say("Choose again, or Enter to go on."); draw(); return byId("label").focus({ preventScroll: true }); }
+  if (stage === "confidence") { stage = "label"; say("Choose again, or Enter to go on."); draw(); return toStage(); }
   if (at > 0) { at -= 1; showImage(); }
 }
 
@@ -323,7 +330,7 @@ byId("copy").onclick = copy;
 byId("again").onclick = () => { at = firstOpen(); showImage(); };
 byId("other").onclick = () => { history.replaceState(null, "", "#"); participant = null; showStart(); };
 addEventListener("beforeunload", event => {
-  if (kept.pending || (unsaved && (kept.failed || (!kept.database && !kept.local)))) event.preventDefault();
+  if ((kept.pending && !kept.local) || (unsaved && (kept.failed || (!kept.database && !kept.local)))) event.preventDefault();
 });
 
 (async () => {

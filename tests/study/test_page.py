@@ -66,8 +66,7 @@ def test_no_answer_is_lost_by_a_reload_a_kill_or_another_person(page, started, t
     told |= label(one, (2, 5), "9", "Backspace", "2", "1", "5")  # 9 was a mistake, and so was 1
     image = one.js(SEEN)
     one.press("3")  # no confidence yet
-    one("Page.reload")
-    one.wait(f"{READY} && !byId('task').hidden")
+    one.reload(f"{READY} && !byId('task').hidden")
     assert one.js("participant") == name and one.js(SEEN) == image and one.js("order") == order
     assert one.js("document.querySelector('[data-label][aria-pressed=true]').dataset.label") == "3"
     one.press("Enter", "1")
@@ -76,7 +75,7 @@ def test_no_answer_is_lost_by_a_reload_a_kill_or_another_person(page, started, t
     told |= label(one, (None, None), "?")
     image, told[image] = one.js(SEEN), (0, 2)
     one.press("0", "2")
-    one.wait(KEPT)
+    one.wait(f"answers.get({image!r})?.confidence === 2 && {KEPT}")
     one.kill()  # nothing in memory reaches the disk
 
     one = started()
@@ -102,8 +101,8 @@ def test_no_answer_is_lost_by_a_reload_a_kill_or_another_person(page, started, t
     both = [answers, saved(one, tmp_path / "second")]
     people = study.read_answers(both, key)
     assert [as_given(person) for person in people] == [told, second]
-    one.open("about:blank", "true")
-    one.open(f"{file.as_uri()}#{name}", READY)  # the first one's answers are still there
+    one.js(f"location.hash = {name!r}")
+    one.reload(READY)  # the first one's answers are still there
     one.wait("!byId('end').hidden")
     assert as_given(json.loads(one.js("byId('text').value"))) == told
 
@@ -122,7 +121,7 @@ def test_each_of_many_kills_keeps_what_was_kept(page, started):
         assert image not in told and one.js("finished()") == n
         one.press(str(n), "5")
         told[image] = (n, 5)
-        one.wait(KEPT)
+        one.wait(f"answers.get({image!r})?.confidence === 5 && {KEPT}")
         one.kill()
     one = started()
     one.open(file.as_uri(), READY)
