@@ -79,6 +79,7 @@ def _score() -> None:
     key = study.read_key(FLAGS.key)
     results = study.score(key, study.read_answers(FLAGS.answers, key))
     cli.show(study.score_table(results))
+    cli.show(study.agreement_table(results))
     cli.show(study.people_table(results))
     if out:
         files.write_text(out, json.dumps(results, indent=1) + "\n")

@@ -13,9 +13,9 @@ def score_table(results: dict[str, Any]) -> Table:
     made = Table(
         title=f"study {results['study']}: what {len(results['people'])} people saw",
         caption="flipped: the class that the model sees; kept: the true class. Intervals: 95%, Wilson, over "
-        "images, not over people. agreement: equal pairs of answers to an image; kappa: Fleiss'",
+        "images, not over people",
     )
-    heads = ("flipped", "kept", "other", "unsure", "sure, 1-5", "agreement", "kappa", "images", "answers")
+    heads = ("flipped", "kept", "other", "unsure", "images", "answers")
     made.add_column("images of", overflow="fold")
     for head in heads:
         made.add_column(head, justify="right", overflow="fold")
@@ -27,12 +27,21 @@ def score_table(results: dict[str, Any]) -> Table:
             _share(row["kept"], row["kept_interval"]),
             _share(row["other"]),
             _share(row["unsure"]),
-            _text(row["confidence"], "{:.2f}"),
-            _text(row["agreement"], "{:.1%}"),
-            _text(row["kappa"], "{:.3f}"),
             str(row["images"]),
             str(row["answers"]),
         )
+    return made
+
+
+def agreement_table(results: dict[str, Any]) -> Table:
+    """How sure people were and how far they agreed, rows as in `score_table`."""
+    made = Table(title="how sure, 1 to 5; equal pairs of answers to an image; Fleiss' kappa")
+    for head in ("images of", "confidence", "agreement", "kappa"):
+        made.add_column(head, justify="left" if head == "images of" else "right", overflow="fold")
+    for row in results["rows"]:
+        shown = (("confidence", "{:.2f}"), ("agreement", "{:.1%}"), ("kappa", "{:.3f}"))
+        name = "clean" if row["model"] is None else escape(row["model"])
+        made.add_row(name, *(_text(row[what], form) for what, form in shown))
     return made
 
 

@@ -85,5 +85,6 @@ def test_the_tables_have_every_row_and_nothing_is_scored_of_nothing(key, person)
     assert list(made.columns[0].cells) == ["net", "clean"]
     assert next(iter(made.columns[1].cells)).startswith("100.0% (")
     assert study.people_table(results).row_count == 1
+    assert list(study.agreement_table(results).columns[1].cells) == ["3.00", "3.00"]
     with pytest.raises(InvalidInput, match="`answers` must be files with at least one answer"):
         study.score(key, [person(0, {})])

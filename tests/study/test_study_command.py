@@ -13,6 +13,7 @@ def run(folder, *words):
 
 
 def test_from_a_net_to_the_table(tmp_path):
+    attack = "--attack=fgsm(threat=linf(eps=0.3))"
     made = run(
         tmp_path, "make", "--model=standard_lenet_digits", "--n=3", "--attack=fgsm(threat=linf(eps=0.3))"
     )
@@ -29,7 +30,7 @@ def test_from_a_net_to_the_table(tmp_path):
     (tmp_path / "answers.json").write_text(json.dumps(content))
     scored = run(tmp_path, "score", "answers.json", "--out=results.json")
     assert scored.returncode == 0, scored.stderr
-    assert "100.0% (43.8 to 100.0)" in scored.stdout and "right on clean" in scored.stdout
+    assert "100.0% (43.9 to 100.0)" in scored.stdout and "right on clean" in scored.stdout
     results = json.loads((tmp_path / "results.json").read_text())
     assert [row["flipped"] for row in results["rows"]] == [1.0, 0.0]
     twice = run(tmp_path, "score", "answers.json", "answers.json")
