@@ -8,6 +8,6 @@ from keras_adv.study.tables import agreement_table, people_table, score_table
 from keras_adv.study.writing import make
 
 __all__ = [
-    "agreement", "agreement_table", "kappa", "make", "people_table", "read_answers", "read_key", "score", "score_table",
-    "wilson",
+    "agreement", "agreement_table", "kappa", "make", "people_table", "read_answers", "read_key", "score",
+    "score_table", "wilson",
 ]  # fmt: skip

@@ -14,9 +14,7 @@ def run(folder, *words):
 
 def test_from_a_net_to_the_table(tmp_path):
     attack = "--attack=fgsm(threat=linf(eps=0.3))"
-    made = run(
-        tmp_path, "make", "--model=standard_lenet_digits", "--n=3", "--attack=fgsm(threat=linf(eps=0.3))"
-    )
+    made = run(tmp_path, "make", "--model=standard_lenet_digits", "--n=3", attack)
     assert made.returncode == 0, made.stderr
     assert "standard_lenet_digits: 3 shown of " in made.stdout and "study.key.json (keep it" in made.stdout
     key = json.loads((tmp_path / "study.key.json").read_text())
