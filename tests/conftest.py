@@ -68,6 +68,7 @@ if keras.config.backend() == "jax" and not os.environ.get("KERAS_ADV_ALL_TESTS")
         "conversion",
         "models",
         "serving",
+        "study",
     ]
     for folder, asked in ASKED_OF_JAX.items():
         here = (Path(__file__).parent / folder).glob("test_*.py")

@@ -53,7 +53,7 @@ print(json.dumps([run(line) for line in json.loads(sys.argv[1])]))
 DEFENSES, MODELS = (
     str(list(registry.registered(kind)))[:-1] for kind in ("defense", "model")
 )  # presets follow
-SCRIPTS = ("bench", "convert", "evaluate", "export", "report", "search", "train", "unpack")
+SCRIPTS = ("bench", "convert", "evaluate", "export", "report", "search", "study", "train", "unpack")
 BENCHMARKS = ("fuzz", "kill_sweep", "stream")
 """Those of benchmarks/ that need no other library."""
 HELP = [(f"{name}.py", "--help") for name in SCRIPTS]
@@ -144,6 +144,16 @@ BAD = [
     ("evaluate.py --model={tmp}/run --card --sample=0", ("`sample`", "--card")),
     ("evaluate.py --model={tmp}/run --transfer_from=x --eps=0.1", ("`eps`", "--transfer_from")),
     ("evaluate.py --model={tmp}/run --transfer_from=no_such_entry", ("`name`", "no_such_entry")),
+    ("study.py", ("`what`", "'make', 'score'")),
+    ("study.py show", ("`what`", "'make', 'score'", "show")),
+    ("study.py make", ("`model`", "one or several")),
+    ("study.py make --model=a --model=a", ("`model`", "different")),
+    ("study.py make a.json --model=a", ("`answers`", "none, with make")),
+    ("study.py make --model={tmp}/run --out={tmp}", ("`out`", "a file")),
+    ("study.py make --model={tmp}/run --attack=pdg --out={tmp}/s.html", ("`attack`", "Did you mean")),
+    ("study.py score --key={tmp}/none.json", ("`key`", "none.json", "No such file")),
+    ("study.py score {tmp}/a.json --key={tmp}/foreign/precious.txt", ("`key`", "precious.txt", "JSON")),
+    ("study.py score --n=0", ("--n=0", "positive")),
     ("bench.py walking", ("'attacks', 'training'", "'walking'")),
     ("bench.py attacks --repeats=0", ("--repeats=0", "positive")),
 ]  # fmt: skip
@@ -192,6 +202,7 @@ def test_help_says_what_the_script_does_and_lists_its_flags(name, results):
         "export": "--model",
         "report": "--evaluation",
         "search": "--trials",
+        "study": "--question",
         "train": "--attack",
         "unpack": "--data",
     }

@@ -47,6 +47,7 @@ LAYERS = [
     ("defenses", "evaluation"),
     ("recipes", "callbacks", "feeding", "engine", "fit"),
     ("run_folder", "training", "serving", "pages", "tuning", "bench"),
+    ("study",),
     ("cli",),
     ("commands", "__main__"),
 ]
