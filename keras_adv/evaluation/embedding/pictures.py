@@ -29,7 +29,8 @@ def tsne(features: np.ndarray) -> np.ndarray:
     if not np.ptp(rows, axis=0).any():
         return np.zeros((len(rows), 2))
     perplexity = min(PERPLEXITY, (len(rows) - 1) / 3)
-    return np.asarray(TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(rows))
+    with vectors.one_thread():
+        return np.asarray(TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(rows))
 
 
 def pca(features: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -115,13 +116,12 @@ def _classes(found: AllPoints) -> Figure:
     count = 1 + len(found.attacks)
     figure = Figure(figsize=(5 * count, 4.6), layout="constrained")
     first, *others = figure.subplots(1, count)
-    _matrix(
-        first, clusters.centroid_distances(found.means), "distances between class means", "class", "viridis_r"
-    )
+    apart = clusters.centroid_distances(found.means)
+    _matrix(first, apart, "distances between class means", "class", "viridis_r")
     for axes, one in zip(others, found.attacks, strict=True):
         counts = found.confusion(one).astype(float)
-        shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-        _matrix(axes, 100 * shares, f"% of a class, {_short(one)}", "predicted class", "viridis", "{:.0f}")
+        shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
+        _matrix(axes, shares, f"% of a class, {_short(one)}", "predicted class", "viridis", percent=True)
     return figure
 
 
@@ -143,10 +143,10 @@ def _stability(found: AllPoints) -> Figure:
 
 
 def _matrix(
-    axes: Axes, values: np.ndarray, title: str, across: str, colors: str, form: str = "{:.1f}"
+    axes: Axes, values: np.ndarray, title: str, across: str, colors: str, percent: bool = False
 ) -> None:
     """A matrix over true classes, with its numbers where there are few; what is not a number stays white."""
-    shown = axes.imshow(values, cmap=colors)
+    shown = axes.imshow(values, cmap=colors, vmin=0 if percent else None, vmax=100 if percent else None)
     axes.figure.colorbar(shown, ax=axes, shrink=0.8)
     axes.set(xlabel=across, ylabel="true class")
     axes.set_title(title, fontsize=9)
@@ -154,12 +154,10 @@ def _matrix(
         return
     axes.set(xticks=range(len(values)), yticks=range(len(values)))
     for (row, column), value in np.ndenumerate(values):
-        if np.isfinite(value):
-            light = sum(shown.to_rgba(value)[:3]) > 1.5
-            text = form.format(value)
-            axes.text(
-                column, row, text, ha="center", va="center", fontsize=6, color="black" if light else "white"
-            )
+        if np.isfinite(value) and not (percent and value == 0):
+            ink = "black" if sum(shown.to_rgba(value)[:3]) > 1.5 else "white"
+            text = f"{value:.0f}" if percent else f"{value:.1f}"
+            axes.text(column, row, text, ha="center", va="center", fontsize=6, color=ink)
 
 
 def _short(points: Points) -> str:
