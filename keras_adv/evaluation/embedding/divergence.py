@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_adv import validate
-from keras_adv.evaluation.embedding.vectors import checked_pair
+from keras_adv.evaluation.embedding.vectors import checked_pair, one_thread
 
 FOLDS = 5
 """Parts of the images, each of which is held out once."""
@@ -64,13 +64,15 @@ def divergence_bound(
     validate.number("clean_error", clean_error, low=0.0, high=1.0)
     validate.number("delta", delta, above=0.0, high=1.0)
     both, kind = _scaled(np.concatenate([before, after])), np.repeat([0, 1], len(before))
-    apart = 2 - 4 * float((_fitted(both, kind)(both) != kind).mean())
+    twice = np.concatenate([y, y])
+    with one_thread():
+        apart = max(2 - 4 * float((_fitted(both, kind)(both) != kind).mean()), 0.0)
+        ideal = 2 * float((_fitted(both, twice)(both) != twice).mean())
+        held_out = _held_out(both, kind)
     m, d = before.shape[0], before.shape[1] + 1
     complexity = 4 * math.sqrt((2 * d * math.log(2 * m) + math.log(2 / delta)) / m)
-    twice = np.concatenate([y, y])
-    ideal = 2 * float((_fitted(both, twice)(both) != twice).mean())
-    total = clean_error + max(apart, 0.0) / 2 + complexity + ideal
-    return DivergenceBound(clean_error, max(apart, 0.0), complexity, ideal, total, _held_out(both, kind))
+    total = clean_error + apart / 2 + complexity + ideal
+    return DivergenceBound(clean_error, apart, complexity, ideal, total, held_out)
 
 
 def _held_out(both: np.ndarray, kind: np.ndarray) -> float:

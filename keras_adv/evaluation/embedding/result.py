@@ -28,10 +28,6 @@ class Embedding(AllPoints):
             mistakes on images that were right, "bound" (`DivergenceBound`) and, from the second on, "angle"
             (mean, standard deviation).
         """
-        with vectors.one_thread():
-            return self._summary()
-
-    def _summary(self) -> dict[str, Any]:
         return {
             "n": len(self.labels),
             "classes": self.classes,

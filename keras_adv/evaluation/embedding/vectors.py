@@ -92,7 +92,8 @@ def pca_dimensions(features: np.ndarray, share: float = SHARE) -> int:
     rows = checked(features)
     if not np.ptp(rows, axis=0).any():
         return 0
-    explained = np.cumsum(PCA(svd_solver="full").fit(rows).explained_variance_ratio_)
+    with one_thread():
+        explained = np.cumsum(PCA(svd_solver="full").fit(rows).explained_variance_ratio_)
     return min(int(np.searchsorted(explained, share, side="right")) + 1, len(explained))
 
 
