@@ -124,6 +124,11 @@ def has_features(model: keras.layers.Layer) -> bool:
     return bool(_candidates(model)[1])
 
 
+def check_features(model: keras.layers.Layer) -> None:
+    """Raises InvalidInput where a model has no layer that may tell its features."""
+    _watched(model)
+
+
 def _candidates(model: keras.layers.Layer) -> tuple[bool, list[keras.layers.Layer]]:
     """(whether it has a layer named "features", the layers that may tell the features)."""
     layers = list(model._flatten_layers(include_self=False))

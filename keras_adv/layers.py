@@ -192,10 +192,15 @@ def distance_head(phi: Tensor, centres: np.ndarray) -> Tensor:
 _HEADS = {dot_head: keras.layers.Dense, distance_head: keras.layers.EinsumDense}
 
 
+def has_centres(net: keras.Model) -> bool:
+    """Whether a net ends in one of these heads."""
+    return bool(net.layers) and net.layers[-1].name == CENTRES
+
+
 def centres_of(net: keras.Model) -> Tensor:
     """(K, D) the centres of a net that ends in one of these heads. Raises InvalidInput for any other."""
     layer = net.layers[-1]
-    if layer.name != CENTRES:
+    if not has_centres(net):
         allowed = f"a model that ends in a layer {CENTRES!r}, as mat() and mmc() make"
         raise validate.invalid("model", allowed, layer.name)
     return ops.transpose(layer.kernel.value) if isinstance(layer, keras.layers.Dense) else -layer.bias.value

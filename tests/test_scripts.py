@@ -53,7 +53,7 @@ print(json.dumps([run(line) for line in json.loads(sys.argv[1])]))
 DEFENSES, MODELS = (
     str(list(registry.registered(kind)))[:-1] for kind in ("defense", "model")
 )  # presets follow
-SCRIPTS = ("bench", "convert", "evaluate", "export", "report", "search", "study", "train", "unpack")
+SCRIPTS = ("bench", "convert", "embed", "evaluate", "export", "report", "search", "study", "train", "unpack")
 BENCHMARKS = ("fuzz", "kill_sweep", "stream")
 """Those of benchmarks/ that need no other library."""
 HELP = [(f"{name}.py", "--help") for name in SCRIPTS]
@@ -65,6 +65,8 @@ GOOD = (
     "--attack=pgd(steps=2)",
     "--out={tmp}/new/folder",
 )
+
+EMBED = ("embed.py", "--model={tmp}/run", "--n=20", "--attack=fgsm", "--out={tmp}/new/features")
 
 CARD = (
     "evaluate.py",
@@ -154,6 +156,9 @@ BAD = [
     ("study.py score --key={tmp}/none.json", ("`key`", "none.json", "No such file")),
     ("study.py score {tmp}/a.json --key={tmp}/foreign/precious.txt", ("`key`", "precious.txt", "JSON")),
     ("study.py score --n=0", ("--n=0", "positive")),
+    ("embed.py --model={tmp}/run --attack=pdg", ("`attack`", "Did you mean")),
+    ("embed.py --model={tmp}/run --n=1", ("--n=1", "lower bound 2")),
+    ("embed.py --model={tmp}/run --out={tmp}/file/x", ("`out`", "writable folder")),
     ("bench.py walking", ("'attacks', 'training'", "'walking'")),
     ("bench.py attacks --repeats=0", ("--repeats=0", "positive")),
 ]  # fmt: skip
@@ -180,14 +185,14 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def results(folder):
     """Command line -> (exit code, stdout, stderr)."""
-    lines = [*HELP, GOOD, CARD, *(line.split(" ") for line in LINES)]
+    lines = [*HELP, GOOD, EMBED, CARD, *(line.split(" ") for line in LINES)]
     argv = [
         [a.replace("{tmp}", str(folder)) for a in (str(ROOT / "scripts" / n), *rest)] for n, *rest in lines
     ]
     command = [sys.executable, "-c", FORKS, json.dumps(argv)]
     done = subprocess.run(command, env=ENV, cwd=folder, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    return dict(zip([*HELP, GOOD, CARD, *LINES], json.loads(done.stdout), strict=True))
+    return dict(zip([*HELP, GOOD, EMBED, CARD, *LINES], json.loads(done.stdout), strict=True))
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -198,6 +203,7 @@ def test_help_says_what_the_script_does_and_lists_its_flags(name, results):
     own = {
         "bench": "--repeats",
         "convert": "--architecture",
+        "embed": "--attack",
         "evaluate": "--attack",
         "export": "--model",
         "report": "--evaluation",
@@ -256,6 +262,14 @@ def test_evaluate_prints_a_table_and_writes_its_results(results, folder):
     found = json.loads((folder / "new" / "folder" / "results.json").read_text())
     assert found["n"] == 20 and [row["spec"].split("(")[0] for row in found["attacks"]] == ["fgsm", "pgd"]
     assert out.rstrip().endswith("results.json")
+
+
+def test_embed_prints_a_table_and_writes_figures_and_pictures(results, folder):
+    code, out, err = results[EMBED]
+    assert code == 0, err
+    assert "Ward match rate" in out and out.rstrip().endswith("stability.png")
+    found = json.loads((folder / "new" / "features" / "embedding.json").read_text())
+    assert found["n"] == 20 and found["features"] == 64 and found["data"] == "digits"
 
 
 def test_evaluate_adds_rows_to_a_card(results, folder):

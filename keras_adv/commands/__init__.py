@@ -9,7 +9,19 @@ import sys
 from keras_adv import _start
 from keras_adv.commands import helping
 
-NAMES = ("train", "evaluate", "search", "export", "bench", "zoo", "report", "unpack", "convert", "study")
+NAMES = (
+    "train",
+    "evaluate",
+    "embed",
+    "search",
+    "export",
+    "bench",
+    "zoo",
+    "report",
+    "unpack",
+    "convert",
+    "study",
+)
 """What `keras-adv` runs; docs is for a checkout alone."""
 
 

@@ -2,6 +2,7 @@
 
 from keras_adv.evaluation.auditing import audit
 from keras_adv.evaluation.black_box import transfer
+from keras_adv.evaluation.embedding import embed
 from keras_adv.evaluation.masking import flags
 from keras_adv.evaluation.protocols import reference_eps, rho
 from keras_adv.evaluation.report import evaluate
@@ -9,4 +10,6 @@ from keras_adv.evaluation.result import Result
 from keras_adv.evaluation.runner import attack
 from keras_adv.evaluation.selection import select
 
-__all__ = ["Result", "attack", "audit", "evaluate", "flags", "reference_eps", "rho", "select", "transfer"]
+__all__ = [
+    "Result", "attack", "audit", "embed", "evaluate", "flags", "reference_eps", "rho", "select", "transfer",
+]  # fmt: skip

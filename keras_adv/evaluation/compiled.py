@@ -18,7 +18,7 @@ from keras_adv.attacks import Attack, Task
 from keras_adv.attacks.base import State
 from keras_adv.attacks.host import HostAttack, Search
 from keras_adv.attacks.task import Examples
-from keras_adv.backend import FrozenNet, Net, compile, value_and_grad
+from keras_adv.backend import FrozenNet, Net, compile, jacobian, value_and_grad
 from keras_adv.losses import cross_entropy, pick
 
 _A = TypeVar("_A", bound=Attack)
@@ -160,6 +160,30 @@ def logits(model: keras.Model) -> Callable[..., Any]:
     """The compiled logits, as attacks see them: images -> (B, K)."""
     net = _WeakFrozenNet(model)
     return _once(model, "logits", lambda: compile(lambda images: net(images), model))
+
+
+def features_and_logits(model: keras.Model) -> Callable[..., Any]:
+    """Compiled: images -> ((B, F) features, (B, K) logits)."""
+    net = _WeakFrozenNet(model)
+    return _once(model, "features", lambda: compile(lambda images: net.features_and_logits(images), model))
+
+
+def perturbed(model: keras.Model, attack: Attack) -> Callable[..., Any]:
+    """Compiled `Attack.perturb`, which takes all steps: (images, labels, seeds) -> images."""
+    net = _WeakFrozenNet(model)
+    key = f"perturb {registry.spec(attack)}"
+    return _once(model, key, lambda: compile(lambda x, y, seeds: attack.perturb(net, x, y, seeds), model))
+
+
+def likelihood_slopes(model: keras.Model) -> Callable[..., Any]:
+    """Compiled: images -> (B, K) Euclidean norm of the gradient of each class' softmax by each image."""
+    net = _WeakFrozenNet(model)
+
+    def norms(images: Tensor) -> Tensor:
+        rows = jacobian(lambda v: ops.softmax(net(v)), images)[1]
+        return ops.sqrt(ops.sum(ops.square(rows), axis=tuple(range(2, len(rows.shape)))))
+
+    return _once(model, "likelihood slopes", lambda: compile(norms, model))
 
 
 def drawn_logits(model: keras.Model) -> Callable[..., Any]:

@@ -73,5 +73,51 @@ def comparison_table(differences: Sequence[dict[str, Any]], first: str, second: 
     return made
 
 
+def embedding_table(found: dict[str, Any], title: str = "") -> Table:
+    """What `Embedding.summary` says of features, a row for each figure, a column for the clean images and for
+    those of each attack."""
+    sets = [found["clean"], *found["attacks"]]
+    made = Table(
+        title=escape(title) or None,
+        caption=f"n = {found['n']}, {found['features']} features, cosines to {_CENTRES[found['centres']]}",
+    )
+    made.add_column("features of")
+    for one in sets:
+        made.add_column(escape(one["spec"]), justify="right", overflow="fold")
+    for name, key, form in _FIGURES:
+        made.add_row(name, *(_cell(one.get(key), form) for one in sets))
+    for name, key, form in _OF_BOUND:
+        made.add_row(name, *(_cell(one.get("bound", {}).get(key), form) for one in sets))
+    return made
+
+
+_CENTRES = {"means": "the means of the classes", "fixed": "the net's own centres"}
+_FIGURES = (
+    ("images", "n", "{}"),
+    ("classified correctly", "accuracy", "{:.1%}"),
+    ("Davies-Bouldin index", "davies_bouldin", "{:.3f}"),
+    ("Ward match rate", "match_rate", "{:.1%}"),
+    ("cosine to the own centre", "cosine_own", "{:.3f} ± {:.3f}"),
+    ("cosine to the predicted centre", "cosine_predicted", "{:.3f} ± {:.3f}"),
+    ("norm", "norm", "{:.2f} ± {:.2f}"),
+    ("active units", "active_units", "{}"),
+    ("PCA dimensions (99%)", "pca_dimensions", "{}"),
+    ("sensitivity, median", "sensitivity", "{:.3f} ± {:.3f}"),
+    ("mistakes at the nearest class", "nearest_share", "{:.1%}"),
+    ("angle to the first attack", "angle", "{:.2f} ± {:.2f}"),
+)
+_OF_BOUND = (
+    ("divergence, held out (0 to 2)", "held_out", "{:.2f}"),
+    ("divergence, fitted", "divergence", "{:.2f}"),
+    ("bound of the error", "bound", "{:.2f}"),
+)
+
+
+def _cell(value: Any, form: str) -> str:
+    """A number, or a mean and its deviation."""
+    parts = value if isinstance(value, list) else [value]
+    return "-" if None in parts else form.format(*parts)
+
+
 def _text(value: float | None, form: str) -> str:
     return "-" if value is None else form.format(value)
