@@ -10,6 +10,8 @@ from keras_adv import _start
 from keras_adv.commands import helping
 
 NAMES = (
+    "train", "evaluate", "embed", "search", "export", "bench", "zoo", "report", "unpack", "convert", "study",
+)  # fmt: skip
     "train",
     "evaluate",
     "embed",
