@@ -12,18 +12,6 @@ from keras_adv.commands import helping
 NAMES = (
     "train", "evaluate", "embed", "search", "export", "bench", "zoo", "report", "unpack", "convert", "study",
 )  # fmt: skip
-    "train",
-    "evaluate",
-    "embed",
-    "search",
-    "export",
-    "bench",
-    "zoo",
-    "report",
-    "unpack",
-    "convert",
-    "study",
-)
 """What `keras-adv` runs; docs is for a checkout alone."""
 
 
