@@ -8,6 +8,7 @@ from paper_nets import CIFAR, COUNTS, DEEPER, made, weights
 from keras_adv.models import WRN
 from keras_adv.models.alexnet import AlexNet
 from keras_adv.models.resnet18 import ResNet18
+from keras_adv.models.resnet50 import ResNet50
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,7 @@ def test_trainable_weights_are_as_many_as_in_the_papers(model, shape, count):
         # Caffe's bvlc_alexnet: 34944 + 307456 + 885120 + 663936 + 442624 + 37752832 + 16781312 + 4097000
         (AlexNet(form="caffe"), (227, 227, 3), 1000, 60965224),
         (ResNet18(form="imagenet"), (224, 224, 3), 1000, 11689512),  # torchvision.models.resnet18
+        (ResNet50(), CIFAR, 10, 23520842),  # kuangliu/pytorch-cifar, ResNet50()
         (WRN(depth=34, width=10), CIFAR, 10, 46160474),  # TRADES, models/wideresnet.py
         (WRN(depth=28, width=10), CIFAR, 10, 36479194),  # 36.5 M, Zagoruyko, table 5
     ],
