@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -33,9 +34,10 @@ def front_matter(card: ModelCard) -> list[str]:
     clean = [("clean", card.results["clean_accuracy"])] if card.results else []
     attacks = card.results.get("attacks", [])
     rows = clean + [(r["spec"], r["robust_accuracy"]) for r in attacks if r["robust_accuracy"] is not None]
+    data = re.sub(r"[^\w.-]", "_", Path(card.data["name"]).stem)  # a name; files are somebody's own
     measured = {
         "task": {"type": "image-classification"},
-        "dataset": {"name": card.data["name"], "type": card.data["name"], "split": card.data["split"]},
+        "dataset": {"name": data, "type": data, "split": card.data["split"]},
         "metrics": [
             {"type": "accuracy", "name": f"accuracy, {what}", "value": round(value, 4)}
             for what, value in rows
@@ -43,15 +45,20 @@ def front_matter(card: ModelCard) -> list[str]:
     }
     defense = re.findall(r"defense=(\w+)", card.recipe)
     values: dict[str, Any] = {
-        "license": card.licence.lower(),
+        "license": "unknown" if card.licence == "not stated" else card.licence.lower(),
         "library_name": "keras",
         "pipeline_tag": "image-classification",
         "tags": ["keras", "keras_adv", "adversarial-robustness", *defense],
-        "datasets": [card.data["name"]],
+        "datasets": [data],
     }
     if rows:
         values["model-index"] = [{"name": card.name, "results": [measured]}]
-    return ["---", *(f"{key}: {json.dumps(value)}" for key, value in values.items()), "---", ""]
+    return [
+        "---",
+        *(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()),
+        "---",
+        "",
+    ]
 
 
 def _made(card: ModelCard) -> str:

@@ -50,11 +50,13 @@ class Feed:
 
     def some(self, count: int) -> Iterator[Split]:
         """Images and labels of so many batches, at most an epoch's."""
-        batches: Any = self.batches
+        on_disk = self.ordered is not None and isinstance(self.ordered.images, ImageFiles)
+        batches: Any = self.source() if on_disk else self.batches  # what is read is augmented as it is read
         if isinstance(batches, keras.utils.PyDataset):
             batches = (self.batches[number] for number in range(self.steps))
         for batch in itertools.islice(iter(batches), min(count, self.steps)):
-            yield batch[0][IMAGES] if isinstance(batch[0], dict) else batch[0], batch[1]
+            images = batch[0][IMAGES] if isinstance(batch[0], dict) else batch[0]
+            yield np.asarray(images), np.asarray(batch[1])
 
 
 class Given:

@@ -24,22 +24,36 @@ LONGEST_NAME = 255
 
 
 def roots() -> builtins.list[Path]:
-    """Where entries are looked for, first hit wins: $KERAS_ADV_ZOO, the checkout, the installed data, and
-    what was fetched (`hub.fetch`), in $KERAS_HOME, by default ~/.keras."""
+    """Where entries are looked for, first hit wins: $KERAS_ADV_ZOO, the checkout, the installed data; then
+    in `fetched`."""
     here = Path(__file__).resolve().parent
     given = os.environ.get("KERAS_ADV_ZOO")
-    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
-    places = [here.parent / "zoo", here / "zoo_data", home / "keras_adv"]
-    return [*([Path(given)] if given else []), *places]
+    return [*([Path(given)] if given else []), here.parent / "zoo", here / "zoo_data"]
 
 
-def list(pattern: str = "*", *, defense: str | None = None, threat: str | None = None) -> builtins.list[str]:
+def fetched() -> Path | None:
+    """Where `hub.fetch` puts entries: keras_adv/ in $KERAS_HOME, by default ~/.keras; None without a home."""
+    try:
+        return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "keras_adv"
+    except RuntimeError:
+        return None
+
+
+def _places() -> builtins.list[Path]:
+    own = fetched()
+    return [*roots(), *([own] if own else [])]
+
+
+def list(
+    pattern: str = "*", *, defense: str | None = None, threat: str | None = None, own: bool = False
+) -> builtins.list[str]:
     """Names of the entries, in alphabetical order.
 
     Args:
         pattern: of the names, as in a shell: "*cifar10*".
         defense: only those that were trained by this one: "trades".
         threat: only those whose training attacks images in this norm: "linf".
+        own: without those that were fetched from others.
 
     Raises:
         InvalidInput: no such defense or threat.
@@ -48,7 +62,9 @@ def list(pattern: str = "*", *, defense: str | None = None, threat: str | None =
     >>> keras_adv.zoo.list("*cifar10*", defense="trades", threat="linf")
     ['trades_resnet18_cifar10', 'trades_wrn_cifar10']
     """
-    found = sorted({p.parent.name for root in roots() for p in root.glob("[!.]*/card.json")})
+    found = sorted(
+        {p.parent.name for root in (roots() if own else _places()) for p in root.glob("[!.]*/card.json")}
+    )
     if not isinstance(pattern, str):
         raise invalid("pattern", "a pattern of names, such as '*cifar10*'", pattern)
     found = fnmatch.filter(found, pattern)
@@ -71,7 +87,7 @@ def _trained_by(name: str, defense: str | None, threat: str | None) -> bool:
 def path(name: str) -> Path:
     """The folder of an entry. Raises InvalidInput with the nearest name when there is none."""
     one_of("name", name, list())
-    return next(root / name for root in roots() if (root / name / "card.json").is_file())
+    return next(root / name for root in _places() if (root / name / "card.json").is_file())
 
 
 def card(name: str) -> ModelCard:

@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from keras_adv import InvalidInput, hub, zoo
+from keras_adv.pages import zoo as pages
 
 constants = pytest.importorskip("huggingface_hub.constants")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -71,7 +72,8 @@ def renamed(folder, new="their_net", **other):
 def test_an_entry_is_fetched_and_loads_by_its_name(repository, tmp_path):
     renamed(repository[0])
     assert fetched(tmp_path, sha256=zoo.card(NAME).sha256) == "their_net"
-    assert sorted(file.name for file in (tmp_path / "mine/their_net").iterdir()) == sorted(hub.FILES)
+    kept = {file.name for file in (tmp_path / "mine/their_net").iterdir()}
+    assert kept == {"card.json", "README.md", "model.keras"} and len([*(tmp_path / "mine").iterdir()]) == 1
     assert zoo.path("their_net") == tmp_path / "mine/their_net"
     assert zoo.verify("their_net").sha256 == zoo.card(NAME).sha256
     assert zoo.load("their_net").count_params() == zoo.load(NAME).count_params()
@@ -106,13 +108,46 @@ def test_another_model_under_the_name_of_an_entry_is_refused(repository, tmp_pat
         fetched(tmp_path)
 
 
-@pytest.mark.parametrize("missing", ["card.json", "README.md", "model.keras"])
+@pytest.mark.parametrize("missing", ["card.json", "model.keras"])
 def test_a_file_that_is_missing_is_named(missing, repository, tmp_path):
     renamed(repository[0])
     (repository[0] / missing).unlink()
     with pytest.raises(InvalidInput, match=missing):
         fetched(tmp_path)
     assert not (tmp_path / "mine").exists()
+
+
+def test_an_entry_that_is_there_keeps_what_was_measured_and_another_is_not_overwritten(repository, tmp_path):
+    renamed(repository[0])
+    fetched(tmp_path)
+    file = tmp_path / "mine/their_net/card.json"
+    file.write_text(file.read_text().replace('"audit": []', '"audit": ["seen here"]'))
+    assert fetched(tmp_path) == "their_net" and zoo.card("their_net").audit == ["seen here"]
+    assert sum(asked == ("GET", "model.keras") for asked in repository[1]) == 1
+    (tmp_path / "other/their_net").mkdir(parents=True)
+    (tmp_path / "other/their_net/precious.txt").write_text("mine")
+    with pytest.raises(InvalidInput, match="a name of its own"):
+        hub.fetch("somebody/nets", revision=COMMIT, out=tmp_path / "other")
+    shutil.copytree(zoo.path("critic_lenet_digits"), tmp_path / "third/their_net")
+    with pytest.raises(InvalidInput, match="a name of its own"):
+        hub.fetch("somebody/nets", revision=COMMIT, out=tmp_path / "third")
+    assert (
+        zoo.path("critic_lenet_digits").joinpath("card.json").read_bytes()
+        == (tmp_path / "third/their_net/card.json").read_bytes()
+    )
+
+
+def test_what_was_fetched_is_in_the_list_but_not_among_the_zoos_own(repository, tmp_path, monkeypatch):
+    renamed(repository[0])
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
+    assert hub.fetch("somebody/nets", revision=COMMIT) == "their_net"
+    assert "their_net" in zoo.list() and "their_net" not in zoo.list(own=True)
+    assert zoo.load("their_net").count_params() and "their_net" not in pages.table()
+    monkeypatch.delenv("KERAS_HOME")
+    monkeypatch.setattr(zoo.Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+    assert NAME in zoo.list() and "their_net" not in zoo.list()
+    with pytest.raises(InvalidInput, match="`out`"):
+        hub.fetch("somebody/nets", revision=COMMIT)
 
 
 def test_a_commit_that_is_not_there_or_no_network_is_one_sentence(repository, tmp_path, monkeypatch):

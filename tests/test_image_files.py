@@ -4,13 +4,14 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from sampled import sampled
 
 import keras_adv
 from keras_adv import InvalidInput, data
 from keras_adv.batches import Batches
 from keras_adv.callbacks import Checkpoint
 from keras_adv.data import ImageFiles, image_files
-from keras_adv.data.augmenting import draw
+from keras_adv.data.augmenting import AUGMENTS, draw
 from keras_adv.models import MLP
 
 CLASSES, SIZE = ("ant", "bee", "cat"), 16
@@ -108,6 +109,17 @@ def test_batches_of_random_sizes_repeat_and_are_of_disk_alone(folder):
     assert (seen[0] != seen[1]).any() and seen[0].min() >= 0 and seen[0].max() <= 1
     with pytest.raises(keras_adv.InvalidInput, match="`augment`"):
         trained(np.asarray(x), y, augment="resized_crop_flip")
+
+
+@pytest.mark.parametrize("augment", sampled(AUGMENTS, "resized_crop_flip"))
+def test_a_net_with_statistics_is_averaged_whatever_the_augmentation(folder, augment):
+    x, y = load(folder).train
+    layers = [keras.layers.Conv2D(2, 3), keras.layers.BatchNormalization(), keras.layers.Flatten()]
+    net = keras.Sequential([keras.Input((SIZE, SIZE, 3)), *layers, keras.layers.Dense(3)])
+    options = {"epochs": 1, "batch_size": 6, "augment": augment, "average": "ema(decay=0.5, start=0.0)"}
+    served = keras_adv.defend(net, "standard()", x, y, verbose=0, **options)
+    mean = np.asarray(served.layers[1].moving_mean)
+    assert np.isfinite(mean).all() and np.abs(mean).max() > 0
 
 
 @pytest.mark.parametrize("augment", ["none", "crop_flip", "crop_flip_cutout"])

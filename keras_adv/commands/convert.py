@@ -40,7 +40,7 @@ def main() -> None:
         FLAGS.file,
         FLAGS.architecture,
         FLAGS.out,
-        shape=[int(cli.number("shape", text)) for text in FLAGS.shape],
+        shape=[_whole(text) for text in FLAGS.shape],
         normalize=None if FLAGS.mean is None else (scale[0], scale[1]),
         part=FLAGS.part,
         data=FLAGS.data,
@@ -49,3 +49,10 @@ def main() -> None:
         claims=FLAGS.claims,
     )
     print(f"{FLAGS.out}: {card.parameters:,} parameters, {card.data['classes']} classes, not measured")
+
+
+def _whole(text: str) -> int:
+    value = cli.number("shape", text)
+    if not float(value).is_integer():
+        raise invalid("shape", "whole numbers", text)
+    return int(value)

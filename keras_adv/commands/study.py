@@ -76,6 +76,8 @@ def _make() -> None:
 
 def _score() -> None:
     out = None if FLAGS.out is None else output_file(FLAGS.out, "out")
+    if out and out.resolve() == Path(FLAGS.key).resolve():
+        raise invalid("out", "another file than the key", FLAGS.out)
     key = study.read_key(FLAGS.key)
     results = study.score(key, study.read_answers(FLAGS.answers, key))
     cli.show(study.score_table(results))

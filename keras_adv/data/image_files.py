@@ -135,7 +135,7 @@ def random_crop(path: Any, drawn: dict[str, Any], size: int) -> Any:
     wanted = tf.stack([tf.sqrt(area / drawn["sides"]), tf.sqrt(area * drawn["sides"])])
     crop = tf.cast(tf.clip_by_value(tf.round(wanted), 1.0, whole), "int32")
     free = tf.cast(tf.shape(raw)[:2] - crop + 1, "float32")
-    first = tf.cast(tf.stack([drawn["row"], drawn["column"]]) * free, "int32")
+    first = tf.cast(tf.minimum(tf.stack([drawn["row"], drawn["column"]]) * free, free - 1), "int32")
     part = raw[first[0] : first[0] + crop[0], first[1] : first[1] + crop[1]]
     part = tf.image.resize(tf.cast(part, "float32") / 255.0, [size, size], antialias=True)
     return tf.ensure_shape(tf.clip_by_value(part, 0.0, 1.0), [size, size, 3])

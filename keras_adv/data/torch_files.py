@@ -37,7 +37,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         with foreign.reading("file", "a complete npz file of arrays", path):
             foreign.check_npz(path)
             with np.load(path, allow_pickle=False) as kept:
-                return {name: _plain(kept[name]) for name in kept.files}
+                arrays = {name: kept[name] for name in kept.files}
+                return {name: _plain(array) for name, array in arrays.items() if array.dtype.kind in "biuf"}
     if path.suffix not in SUFFIXES:
         raise unusable("file", f"one of {', '.join(SUFFIXES)} or .npz", repr(str(path)))
     if importlib.util.find_spec("torch") is None:
@@ -56,9 +57,7 @@ def _opened(path: Path) -> dict[str, Any]:
         if "weights only" not in str(error).lower():
             raise
         found = re.search(r"GLOBAL ([\w.]+)", str(error))
-        what = (
-            f"{path.name} with {found[1] if found else 'another form'}; where you trust the file, save its "
-        )
+        what = f"{path.name} with {found[1] if found else 'another form'}"
         allowed = "a checkpoint of tensors and plain values, which can run no code"
         raise unusable("file", allowed, f"{what}; where you trust it, save its state_dict alone") from error
     if not isinstance(held, Mapping):

@@ -7,7 +7,7 @@ const DATABASE = "keras_adv_study", RECORDS = "records", PREFIX = `${DATABASE} $
 /* What is kept: a record for each answer of each person, so that no tab and no person overwrites another's.
    IndexedDB with durability "strict" is on the disk when a write is complete; localStorage is written at once
    but reaches the disk seconds later, and is the second copy, for a reload within a write. */
-const kept = { database: null, local: false, pending: 0, failed: false };
+const kept = { database: null, local: false, pending: 0, failed: false, lost: new Map() };
 
 function openDatabase() {
   return new Promise(done => {
@@ -34,29 +34,34 @@ function tellOfStorage() {
   const said = !kept.database && !kept.local
     ? "This browser keeps nothing for this page (private mode?): a reload or a closed tab loses your answers. "
       + "Use another browser, or save the file before you leave."
-    : kept.failed ? "The last answer could not be kept on this device (is it full?): save the file now."
+    : kept.failed ? "An answer could not be kept on this device (is it full?): save the file now."
     : !kept.database ? "This browser keeps answers only loosely: a crash may lose the last seconds." : "";
   byId("storage").textContent = said;
   byId("storage").hidden = !said;
 }
 
-function keep(record) {
-  const name = `${PREFIX}${record.participant} ${record.image}`;
-  const failed = [];
+function keep(record) {  // and again whatever could not be kept before
+  kept.lost.set(nameOf(record), record);
+  for (const one of kept.lost.values()) write(one);
+}
+
+function nameOf(record) { return `${PREFIX}${record.participant} ${record.image}`; }
+
+function write(record) {
+  const name = nameOf(record);
+  let local = false;
   if (kept.local) {
-    try { localStorage.setItem(name, JSON.stringify(record)); } catch { failed.push("local"); }
+    try { localStorage.setItem(name, JSON.stringify(record)); local = true; } catch { /* it is full */ }
   }
   const finish = good => {
     kept.pending -= 1;
-    kept.failed = !good && (failed.length > 0 || !kept.local);
+    if ((good || local) && kept.lost.get(name) === record) kept.lost.delete(name);
+    kept.failed = !kept.pending && kept.lost.size > 0;
     tellOfStorage();
     if (!kept.pending && !kept.failed) byId("said").dataset.kept = "yes";
   };
-  if (!kept.database) {
-    if (failed.length) { kept.failed = true; tellOfStorage(); }
-    return;
-  }
   kept.pending += 1;
+  if (!kept.database) { finish(false); return; }
   try {
     const change = kept.database.transaction(RECORDS, "readwrite", { durability: "strict" });
     change.oncomplete = () => finish(true);
@@ -328,7 +333,11 @@ byId("stop").onclick = showEnd;
 byId("save").onclick = save;
 byId("copy").onclick = copy;
 byId("again").onclick = () => { at = firstOpen(); showImage(); };
-byId("other").onclick = () => { history.replaceState(null, "", "#"); participant = null; showStart(); };
+byId("other").onclick = () => {
+  try { history.replaceState(null, "", "#"); } catch { /* a reload then goes on as the one before */ }
+  participant = null;
+  showStart();
+};
 addEventListener("beforeunload", event => {
   if ((kept.pending && !kept.local) || (unsaved && (kept.failed || (!kept.database && !kept.local)))) event.preventDefault();
 });

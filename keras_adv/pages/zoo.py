@@ -51,8 +51,8 @@ def table() -> str:
 
 
 def measured() -> list[ModelCard]:
-    """The cards of the entries that are measured; a folder of nets trained elsewhere may have others."""
-    return [card for card in map(zoo.card, zoo.list()) if card.results]
+    """The cards of the zoo's own entries that are measured; of nets trained elsewhere there may be others."""
+    return [card for card in map(zoo.card, zoo.list(own=True)) if card.results]
 
 
 def most_attacked(card: ModelCard) -> tuple[str, str, str]:

@@ -107,3 +107,5 @@ def test_names_of_images_differ_and_hang_on_the_seed():
     clean = Shown(np.zeros((50, 2, 2, 1), "uint8"), np.arange(50), np.zeros(50, int))
     first, second = (list(writing._mixed({None: clean}, seed)[0]) for seed in (0, 1))
     assert len(set(first)) == 50 and set(first).isdisjoint(second)
+    other = clean._replace(pixels=clean.pixels + 1)  # so nobody without the images has the names of a seed
+    assert set(first).isdisjoint(writing._mixed({None: other}, 0)[0])
