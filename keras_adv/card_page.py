@@ -53,12 +53,8 @@ def front_matter(card: ModelCard) -> list[str]:
     }
     if rows:
         values["model-index"] = [{"name": card.name, "results": [measured]}]
-    return [
-        "---",
-        *(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()),
-        "---",
-        "",
-    ]
+    lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
+    return ["---", *lines, "---", ""]
 
 
 def _made(card: ModelCard) -> str:

@@ -62,9 +62,8 @@ def list(
     >>> keras_adv.zoo.list("*cifar10*", defense="trades", threat="linf")
     ['trades_resnet18_cifar10', 'trades_wrn_cifar10']
     """
-    found = sorted(
-        {p.parent.name for root in (roots() if own else _places()) for p in root.glob("[!.]*/card.json")}
-    )
+    places = roots() if own else _places()
+    found = sorted({p.parent.name for root in places for p in root.glob("[!.]*/card.json")})
     if not isinstance(pattern, str):
         raise invalid("pattern", "a pattern of names, such as '*cifar10*'", pattern)
     found = fnmatch.filter(found, pattern)

@@ -13,6 +13,7 @@ from keras_adv.card import ModelCard
 from keras_adv.conversion import converted
 from keras_adv.conversion.checkpoint import sources
 from keras_adv.conversion.matching import match, targets
+from keras_adv.data.torch_files import read_checkpoint
 
 SPEC = "wrn(depth=10, width=1, padding='both')"
 
