@@ -1,6 +1,7 @@
 """A headless Chromium that tests drive by its DevTools protocol, over a pipe: real keys, and a real kill."""
 
 import base64
+import contextlib
 import itertools
 import json
 import os
@@ -24,6 +25,10 @@ os.dup2(given, 3)
 os.dup2(taken, 4)
 os.execv(sys.argv[3], sys.argv[3:])
 """
+
+
+class Gone(AssertionError):
+    """The page went away while it was asked."""
 
 
 class Browser:
@@ -55,6 +60,8 @@ class Browser:
         while (answer := self._read()).get("id") != message["id"]:
             if answer.get("method") == "Page.javascriptDialogOpening":
                 raise AssertionError(answer)
+        if "navigated" in answer.get("error", {}).get("message", ""):
+            raise Gone(answer)
         assert "error" not in answer, answer
         return answer["result"]
 
@@ -75,9 +82,11 @@ class Browser:
 
     def wait(self, code, seconds=30):
         """Until an expression is true."""
-        end = time.monotonic() + seconds
-        while not self.js(code):
-            assert time.monotonic() < end, f"never true: {code}"
+        end, true = time.monotonic() + seconds, False
+        while not true:
+            with contextlib.suppress(Gone):  # asked of the page before, which has just gone
+                true = self.js(code)
+            assert true or time.monotonic() < end, f"never true: {code}"
             time.sleep(0.01)
 
     def open(self, address, ready):

@@ -150,6 +150,28 @@ def test_without_storage_it_says_so_and_with_many_classes_numbers_are_typed(page
     assert study.read_answers(list((tmp_path / "files").iterdir()), key)
 
 
+FULL = """kept.put = IDBObjectStore.prototype.put; kept.set = Storage.prototype.setItem;
+IDBObjectStore.prototype.put = Storage.prototype.setItem = () => { throw new Error("full"); }"""
+FREE = "IDBObjectStore.prototype.put = kept.put; Storage.prototype.setItem = kept.set"
+
+
+def test_an_answer_that_could_not_be_kept_is_told_of_until_it_is_kept_with_a_later_one(page, started):
+    file, _ = page()
+    one = started()
+    one.open(file.as_uri(), READY)
+    one.press("Enter")
+    one.js(f"{{ {FULL} }}")
+    told = label(one, (3, 5), "3", "5")
+    assert "could not be kept" in one.js("byId('storage').innerText")
+    one.js(f"{{ {FREE} }}")
+    told |= label(one, (7, 1), "7", "1")
+    one.wait("byId('storage').hidden && kept.lost.size === 0")
+    one.reload(READY)
+    one.wait("finished() === 2")
+    again = json.loads(one.js("JSON.stringify([...answers.values()])"))
+    assert {answer["image"]: (answer["label"], answer["confidence"]) for answer in again} == told
+
+
 def test_a_phone_has_large_buttons_and_fits_320_pixels(page, started):
     file, _ = page()
     one = started(width=320, height=568)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -52,6 +52,7 @@ def test_fleiss_own_example():
     assert study.agreement(np.array(counts)) == pytest.approx(0.378, abs=5e-4)
 
 
+@settings(derandomize=True, deadline=None)
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_the_interval_is_scipys_wilson_interval(drawn):
     hits, n = drawn
@@ -59,6 +60,7 @@ def test_the_interval_is_scipys_wilson_interval(drawn):
     np.testing.assert_allclose(study.wilson(hits / n, n), wanted, atol=1e-12)
 
 
+@settings(derandomize=True, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 4), min_size=3, max_size=3), min_size=1, max_size=8))
 def test_agreement_is_1_where_all_say_the_same_and_kappa_does_not_hang_on_the_names(rows):
     counts = np.array([np.bincount(row, minlength=5) for row in rows])
