@@ -6,16 +6,13 @@ import json
 import re
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from keras_adv.card import ModelCard
+from typing import Any
 
 CLAIMED = "Claimed by the source (not measured here)"
 NOTHING_FOUND = "No sign of masked gradients was found."
 
 
-def markdown(card: ModelCard) -> str:
+def markdown(card: Any) -> str:
     """The card for people."""
     lines = [*front_matter(card), f"# {card.name}", "", _made(card), ""]
     lines += _measured(card) if card.results else _unmeasured(card)
@@ -28,7 +25,7 @@ def markdown(card: ModelCard) -> str:
     return "\n".join(lines)
 
 
-def front_matter(card: ModelCard) -> list[str]:
+def front_matter(card: Any) -> list[str]:
     """The lines that Hugging Face reads, YAML with values in JSON: licence, library, data set, tags, and
     as its results the clean accuracy and the robust one under each bounded attack."""
     clean = [("clean", card.results["clean_accuracy"])] if card.results else []
@@ -57,7 +54,7 @@ def front_matter(card: ModelCard) -> list[str]:
     return ["---", *lines, "---", ""]
 
 
-def _made(card: ModelCard) -> str:
+def _made(card: Any) -> str:
     """Where the weights are from."""
     if card.origin is None:
         return f"Trained by `python scripts/train.py --recipe={_shell(card.recipe)}`."
@@ -67,12 +64,12 @@ def _made(card: ModelCard) -> str:
     return f"Not trained here: the weights of {file}, {source}, in `{card.origin['architecture']}`."
 
 
-def _size(card: ModelCard) -> str:
+def _size(card: Any) -> str:
     trained = f"; trained in {card.seconds:.0f} s" if card.origin is None else ""
     return f"- parameters: {card.parameters:,}; artifact {card.bytes / 2**20:.2f} MiB{trained}"
 
 
-def _unmeasured(card: ModelCard) -> list[str]:
+def _unmeasured(card: Any) -> list[str]:
     return [
         f"- data: {card.data['name']}",
         _size(card),
@@ -82,7 +79,7 @@ def _unmeasured(card: ModelCard) -> list[str]:
     ]
 
 
-def _measured(card: ModelCard) -> list[str]:
+def _measured(card: Any) -> list[str]:
     clean = card.results
     lines = [
         f"- data: {card.data['name']}, {card.data['split']} split, n = {clean['n']}",

@@ -48,7 +48,7 @@ class Recipe(Spec):
     defense: Defense = option(default=Critic())
     model: Architecture = option(default=LeNet())
     data: str = option(default="digits")
-    epochs: int = option(default=32, low=1)
+    epochs: int = option(default=36, low=1)
     batch_size: int = option(default=50, low=1)
     augment: str = option(default="none", choices=AUGMENTS)
     precision: str = option(default="float32", choices=PRECISIONS)

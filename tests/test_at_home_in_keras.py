@@ -242,7 +242,7 @@ def test_training_takes_callbacks_and_all_images(tmp_path, monkeypatch):
             sys.modules["keras_adv.training"], name, lambda *_, instead=instead, **__: instead
         )
     seen = keras.callbacks.History()
-    recipe = "recipe(defense=standard(), model=mlp(units=(8,)), epochs=1, validation=0)"
+    recipe = "recipe(defense=standard(), model=mlp(units=(8,)), epochs=1, batch_size=100, validation=0)"
     keras_adv.train(recipe, tmp_path / "run", attacks=["fgsm()"], n=8, callbacks=[seen], verbose=0)
     assert set(seen.history) == {"loss", "accuracy", "cross_entropy"} and seen.params["steps"] == 14
     with pytest.raises(InvalidInput, match="`split` must be"):

@@ -157,7 +157,7 @@ BAD = [
     ("study.py score {tmp}/a.json --key={tmp}/foreign/precious.txt", ("`key`", "precious.txt", "JSON")),
     ("study.py score --n=0", ("--n=0", "positive")),
     ("embed.py --model={tmp}/run --attack=pdg", ("`attack`", "Did you mean")),
-    ("embed.py --model={tmp}/run --n=1", ("--n=1", "lower bound 2")),
+    ("embed.py --model={tmp}/run --n=1", ("--n=1", ">= 2")),
     ("embed.py --model={tmp}/run --out={tmp}/file/x", ("`out`", "writable folder")),
     ("bench.py walking", ("'attacks', 'training'", "'walking'")),
     ("bench.py attacks --repeats=0", ("--repeats=0", "positive")),

@@ -99,6 +99,11 @@ def file(state, tmp_path):
     return tmp_path / "net.npz"
 
 
+def test_arrays_of_words_are_left_out(state, tmp_path):
+    np.savez(tmp_path / "net.npz", **state, classes=np.array(["cat", "dog"]), made=np.array(b"today"))
+    assert set(read_checkpoint(tmp_path / "net.npz")) == set(state)
+
+
 def images(side=12, channels=3):
     return np.random.default_rng(5).random((2, side, side, channels)).astype("float32")
 
@@ -115,11 +120,6 @@ def test_the_net_computes_what_its_formula_does_with_either_padding(state, paddi
 
 
 @pytest.mark.parametrize("given", [True, False], ids=["argument", "checkpoint"])
-def test_arrays_of_words_are_left_out(state, tmp_path):
-    np.savez(tmp_path / "net.npz", **state, classes=np.array(["cat", "dog"]), made=np.array(b"today"))
-    assert set(read_checkpoint(tmp_path / "net.npz")) == set(state)
-
-
 def test_normalisation_goes_inside(state, given):
     mean, std = [0.4, 0.5, 0.3], [0.2, 0.25, 0.3]
     kept = {"norm.mu": np.reshape(mean, (1, 3, 1, 1)), "norm.sigma": np.reshape(std, (1, 3, 1, 1))}
