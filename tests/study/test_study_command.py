@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 TIMES = {"shown": "2026-01-01T10:00:00.000Z", "answered": "2026-01-01T10:00:02.500Z"}
 
 
@@ -12,6 +14,7 @@ def run(folder, *words):
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.slow
 def test_from_a_net_to_the_table(tmp_path):
     attack = "--attack=fgsm(threat=linf(eps=0.3))"
     made = run(tmp_path, "make", "--model=standard_lenet_digits", "--n=3", attack)
