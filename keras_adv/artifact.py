@@ -27,7 +27,12 @@ def write(model: keras.Model, path: Path, half: bool = False) -> None:
         path: of the file.
         half: round the weights of `model` to float16 and keep them so in the file, which then has half the
             bytes; plain Keras reads it, and computes in float32 as before.
+
+    Raises:
+        FloatingPointError: a weight is not finite, or with `half` beyond float16; no file is written then.
     """
+    if not all(np.isfinite(np.asarray(w)).all() for w in model.get_weights()):
+        raise FloatingPointError("Training diverged: weights are not finite. Lower the learning rate.")
     if half:
         with np.errstate(over="ignore"):
             rounded = [_in_half(np.asarray(w)) for w in model.get_weights()]

@@ -14,6 +14,7 @@ from keras_adv import validate
 from keras_adv.backend import IMAGES, in_graph, process
 from keras_adv.batches import Batches, in_bytes
 from keras_adv.data import ImageFiles, Split, image_files
+from keras_adv.data.augmenting import AUGMENTS
 from keras_adv.defenses import Defense
 from keras_adv.fingerprint import fingerprint
 
@@ -40,18 +41,21 @@ class Feed:
         """The batches of arrays, whose order is set for each epoch."""
         return self.batches if isinstance(self.batches, Batches) else None
 
+    @property
+    def _on_disk(self) -> bool:
+        return self.ordered is not None and isinstance(self.ordered.images, ImageFiles)
+
     def source(self) -> Any:
         """What `fit` iterates."""
         if self.ordered is None:
             return self.batches
-        if isinstance(self.ordered.images, ImageFiles):
+        if self._on_disk:
             return image_files.in_graph(self.ordered)
         return in_graph(self.ordered, in_bytes(self.ordered.images))
 
     def some(self, count: int) -> Iterator[Split]:
         """Images and labels of so many batches, at most an epoch's."""
-        on_disk = self.ordered is not None and isinstance(self.ordered.images, ImageFiles)
-        batches: Any = self.source() if on_disk else self.batches  # what is read is augmented as it is read
+        batches: Any = self.source() if self._on_disk else self.batches  # augmented as they are read
         if isinstance(batches, keras.utils.PyDataset):
             batches = (self.batches[number] for number in range(self.steps))
         for batch in itertools.islice(iter(batches), min(count, self.steps)):
@@ -119,7 +123,8 @@ class Given:
             by_class = _table(self.class_weight, classes)[labels]
             weights = by_class if weights is None else weights * by_class
         if augment == "resized_crop_flip" and not lazy:
-            raise validate.invalid("augment", "one that crops to the images' own size, of arrays", augment)
+            allowed = f"one of {list(AUGMENTS[:-1])} with arrays; the other is of images on disk"
+            raise validate.invalid("augment", allowed, augment)
         rows = defense.batch_rows(labels)
         whole = len(images) // min(self.batch_size, len(images))
         if self.steps is not None and self.steps > whole:

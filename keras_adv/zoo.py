@@ -24,8 +24,8 @@ LONGEST_NAME = 255
 
 
 def roots() -> builtins.list[Path]:
-    """Where entries are looked for, first hit wins: $KERAS_ADV_ZOO, the checkout, the installed data; then
-    in `fetched`."""
+    """Where entries are looked for, first hit wins: $KERAS_ADV_ZOO, the checkout, the installed data. After
+    them comes what was `fetched`."""
     here = Path(__file__).resolve().parent
     given = os.environ.get("KERAS_ADV_ZOO")
     return [*([Path(given)] if given else []), here.parent / "zoo", here / "zoo_data"]

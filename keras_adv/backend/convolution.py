@@ -8,14 +8,14 @@ by side. For three channels nothing is gained.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
 import keras
 
 from keras_adv.arrays import Tensor
+from keras_adv.backend.replaced import replaced
 
 SMALLEST = 16  # images of fewer pixels a side gain little, by timing
 BLOCK = 4  # pixels a side of a block, by timing
@@ -28,18 +28,11 @@ else:
     AVAILABLE = False  # on JAX a convolution with a stride costs more than this saves
 
 
-@contextlib.contextmanager
-def faster_input_gradients(model: keras.layers.Layer) -> Iterator[None]:
+def faster_input_gradients(model: keras.layers.Layer) -> AbstractContextManager[None]:
     """While the context is open, the model's convolutions of grey images have the faster gradient, to every
     order. The values that they return are the same."""
     layers = [layer for layer in model._flatten_layers() if _can_be_faster(layer)] if AVAILABLE else []
-    for layer in layers:
-        layer.convolution_op = partial(convolve, padding=layer.padding.upper())
-    try:
-        yield
-    finally:
-        for layer in layers:
-            vars(layer).pop("convolution_op", None)  # another thread may have been here
+    return replaced(layers, "convolution_op", lambda layer: partial(convolve, padding=layer.padding.upper()))
 
 
 def _can_be_faster(layer: Any) -> bool:

@@ -8,8 +8,7 @@ CPUs without AVX-512 it saves nothing, and Keras' own is kept; on GPUs and on JA
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -17,6 +16,7 @@ import keras
 
 from keras_adv import environment
 from keras_adv.arrays import Tensor
+from keras_adv.backend.replaced import replaced
 
 if keras.config.backend() == "tensorflow":
     import tensorflow as tf
@@ -27,18 +27,11 @@ else:
 AVAILABLE = POSSIBLE and "avx512f" in environment.processor().split()
 
 
-@contextlib.contextmanager
-def fused_normalisations(layers: list[keras.layers.BatchNormalization]) -> Iterator[None]:
+def fused_normalisations(layers: list[keras.layers.BatchNormalization]) -> AbstractContextManager[None]:
     """While the context is open, those of the layers that can normalise in one kernel: the same outputs,
     moves of the statistics and gradients of both orders, to rounding."""
-    fused: list[Any] = [layer for layer in layers if _can_be_fused(layer)] if AVAILABLE else []
-    for layer in fused:
-        layer.call = partial(_call, layer)
-    try:
-        yield
-    finally:
-        for layer in fused:
-            vars(layer).pop("call", None)  # another thread may have been here
+    fused = [layer for layer in layers if _can_be_fused(layer)] if AVAILABLE else []
+    return replaced(fused, "call", lambda layer: partial(_call, layer))
 
 
 def _can_be_fused(layer: Any) -> bool:

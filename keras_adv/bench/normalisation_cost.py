@@ -15,7 +15,7 @@ from keras_adv.backend import normalisation as kernel
 from keras_adv.bench.clock import CLASSES, images, medians, network
 from keras_adv.models import Architecture
 from keras_adv.precision import computing_in
-from keras_adv.validate import InvalidInput
+from keras_adv.validate import unusable
 
 
 def normalisation(
@@ -37,8 +37,8 @@ def normalisation(
         InvalidInput: this backend or device has no such kernel.
     """
     if not kernel.POSSIBLE:
-        backend = keras.config.backend()
-        raise InvalidInput(f"the one kernel is TensorFlow's, on a CPU. Received: {backend}")
+        where = f"{keras.config.backend()} on this machine"
+        raise unusable("what", "another than 'normalisation' but with TensorFlow on a CPU", where)
     for defense in only or ("standard",):
         made = {
             (precision, fused): _step(defense, model, batch, precision, fused)

@@ -21,11 +21,11 @@ AREA, LONGEST = (0.08, 1.0), float(np.log(4 / 3))
 
 def draw(augment: str, count: int, seed: tuple[int, ...]) -> dict[str, np.ndarray]:
     """What is drawn for so many images, by name, (count,) each: `top`, `left` (int32) and `flip`; for cutout
-    also `row`, `column`, the middle as shares of height and width; for random sizes `area`, `sides`, and
-    `row`, `column`, the place as shares of what is free."""
-    rng = np.random.default_rng(seed)
+    also `cut_row`, `cut_column`, the middle as shares of height and width; for random sizes `flip`, `area`,
+    `sides`, and `row`, `column`, the place as shares of what is free."""
     if augment == "none":
         return {}
+    rng = np.random.default_rng(seed)
     if augment == "resized_crop_flip":
         area, sides = rng.uniform(*AREA, count), np.exp(rng.uniform(-LONGEST, LONGEST, count))
         row, column = rng.random((2, count))
@@ -35,7 +35,7 @@ def draw(augment: str, count: int, seed: tuple[int, ...]) -> dict[str, np.ndarra
     top, left = rng.integers(0, 2 * PAD + 1, (2, count)).astype("int32")
     drawn = {"top": top, "left": left, "flip": rng.random(count) < 0.5}
     if augment == "crop_flip_cutout":
-        drawn |= dict(zip(("row", "column"), rng.random((2, count), "float32"), strict=True))
+        drawn["cut_row"], drawn["cut_column"] = rng.random((2, count), "float32")
     return drawn
 
 
@@ -49,16 +49,17 @@ def on_host(x: np.ndarray, drawn: dict[str, np.ndarray]) -> np.ndarray:
     for row, (i, j) in enumerate(zip(drawn["top"].tolist(), drawn["left"].tolist(), strict=True)):
         made[row] = wide[row, i : i + h, j : j + w]  # whole rows of memory: faster than one fancy index
     made[drawn["flip"]] = made[drawn["flip"], :, ::-1]
-    if "row" in drawn:
-        rows, columns = (_within(drawn[name], side) for name, side in (("row", h), ("column", w)))
+    if "cut_row" in drawn:
+        rows = _within((drawn["cut_row"] * h).astype("int32"), np.arange(h), h)
+        columns = _within((drawn["cut_column"] * w).astype("int32"), np.arange(w), w)
         made[rows[:, :, None] & columns[:, None, :]] = GREY
     return made
 
 
-def _within(middle: Any, side: int) -> Any:
-    """(B, side): the pixels of a square of half the side around each middle, a share of the side."""
-    first = (middle * side).astype("int32") - side // 4
-    return (np.arange(side) >= first[:, None]) & (np.arange(side) < first[:, None] + side // 2)
+def _within(middles: Any, numbers: Any, side: int) -> Any:
+    """(B, side): which of the numbers 0 .. side - 1 lie within half a side around each of the middles."""
+    first = middles[:, None] - side // 4
+    return (numbers >= first) & (numbers < first + side // 2)
 
 
 def variables(plan: Any, changed: list[Any]) -> Any:
@@ -90,10 +91,8 @@ def in_graph(x: Any, drawn: dict[str, Any]) -> Any:
     columns = drawn["left"][:, None] + tf.range(w) if "left" in drawn else tf.range(w)[None, :]
     columns = tf.where(drawn["flip"][:, None], columns[:, ::-1], columns)
     x = tf.gather(x, columns, axis=2, batch_dims=1)
-    if "row" not in drawn or "area" in drawn:
+    if "cut_row" not in drawn:
         return x
-    inside = []
-    for name, side in (("row", h), ("column", w)):
-        first = tf.cast(drawn[name] * side, "int32")[:, None] - side // 4
-        inside.append((tf.range(side) >= first) & (tf.range(side) < first + side // 2))
-    return tf.where((inside[0][:, :, None] & inside[1][:, None, :])[..., None], GREY, x)
+    rows = _within(tf.cast(drawn["cut_row"] * h, "int32"), tf.range(h), h)
+    columns = _within(tf.cast(drawn["cut_column"] * w, "int32"), tf.range(w), w)
+    return tf.where((rows[:, :, None] & columns[:, None, :])[..., None], GREY, x)

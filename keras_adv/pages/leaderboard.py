@@ -41,13 +41,18 @@ class Standing(NamedTuple):
     pgd: dict[str, Any] | None
     lowest: dict[str, Any] | None
 
+    @property
+    def held(self) -> float:
+        """The robust accuracy of the second; -1 without one."""
+        return -1.0 if self.lowest is None else float(self.lowest["robust_accuracy"])
 
-def bounded(rows: Sequence[dict[str, Any]], norm: str = "linf") -> dict[str, list[dict[str, Any]]]:
-    """Rows of attacks bounded in this norm and by the box, by the spec of their threat."""
+
+def bounded(rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Rows of attacks bounded in linf and by the box, by the spec of their threat."""
     found: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         threat = _attack(row).threat
-        if row["robust_accuracy"] is not None and threat.norm_name == norm and threat.box:
+        if row["robust_accuracy"] is not None and threat.norm_name == "linf" and threat.box:
             found.setdefault(registry.spec(threat), []).append(row)
     return found
 
@@ -70,9 +75,7 @@ def ranked(cards: Sequence[ModelCard], threat: str) -> list[Standing]:
         rows = bounded(card.results["attacks"]).get(threat, [])
         pgd = next((row for row in rows if row["spec"].startswith("pgd(")), None)
         made.append(Standing(card, pgd, min(rows, key=lambda row: row["robust_accuracy"], default=None)))
-    held = [-1.0 if one.lowest is None else one.lowest["robust_accuracy"] for one in made]
-    order = sorted(range(len(made)), key=lambda i: (-held[i], -made[i].card.results["clean_accuracy"]))
-    return [made[i] for i in order]
+    return sorted(made, key=lambda one: (-one.held, -one.card.results["clean_accuracy"]))
 
 
 def board(data: str, cards: Sequence[ModelCard]) -> Iterator[str]:
@@ -82,9 +85,7 @@ def board(data: str, cards: Sequence[ModelCard]) -> Iterator[str]:
     yield ""
     yield f"| {' | '.join(HEADS)} |"
     yield f"| {' | '.join('---' for _ in HEADS)} |"
-    rows: list[tuple[float, str]] = []
-    for number, one in enumerate(ranked(cards, threat or ""), 1):
-        rows.append((one.lowest["robust_accuracy"] if one.lowest else -1.0, _line(number, one)))
+    rows = [(one.held, _line(number, one)) for number, one in enumerate(ranked(cards, threat or ""), 1)]
     for other in PUBLISHED.get((data, threat or ""), ()):
         shown = f"*{other.title}*", f"{other.clean:.1%}", "", f"{other.robust:.1%}", "*RobustBench*"
         rows.append((other.robust, f"| | {' | '.join(shown)} | 10,000 | | |"))

@@ -1,96 +1,14 @@
 """Weights of a PyTorch checkpoint in a Keras net, without PyTorch: against the nets written in NumPy."""
 
-import shutil
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
+from numpy_nets import SPEC, conv, convolved, dense, drawn, images, norm, wrn
 
-from keras_adv import InvalidInput, cli, registry, zoo
-from keras_adv.card import ModelCard
+from keras_adv import InvalidInput, registry, zoo
 from keras_adv.conversion import converted
 from keras_adv.conversion.checkpoint import sources
 from keras_adv.conversion.matching import match, targets
 from keras_adv.data.torch_files import read_checkpoint
-
-SPEC = "wrn(depth=10, width=1, padding='both')"
-
-
-def conv(name, before, after, size):
-    return {f"{name}.weight": (after, before, size, size)}
-
-
-def norm(name, size):
-    parts = ("weight", "bias", "running_mean", "running_var")
-    return {**{f"{name}.{part}": (size,) for part in parts}, f"{name}.num_batches_tracked": ()}
-
-
-def dense(name, before, after):
-    return {f"{name}.weight": (after, before), f"{name}.bias": (after,)}
-
-
-def wrn_shapes(width=1, classes=10, channels=3):
-    """name -> shape of TRADES' WideResNet with one block a stage, in its order."""
-    shapes = conv("conv1", channels, 16, 3)
-    widths = [16, 16 * width, 32 * width, 64 * width]
-    for stage in range(3):
-        for block in (f"block{stage + 1}", *(["sub_block1"] if stage == 0 else [])):
-            at, before, after = f"{block}.layer.0", widths[stage], widths[stage + 1]
-            shapes |= norm(f"{at}.bn1", before) | conv(f"{at}.conv1", before, after, 3)
-            shapes |= norm(f"{at}.bn2", after) | conv(f"{at}.conv2", after, after, 3)
-            shapes |= conv(f"{at}.convShortcut", before, after, 1) if before != after else {}
-    return shapes | norm("bn1", widths[3]) | dense("fc", widths[3], classes)
-
-
-def drawn(shapes, seed=0):
-    """Arrays of these shapes; statistics and scales that no initialiser makes."""
-    rng, made = np.random.default_rng(seed), {}
-    for name, shape in shapes.items():
-        if name.endswith("tracked"):
-            made[name] = np.array(7)
-        elif len(shape) > 1:
-            made[name] = rng.normal(size=shape, scale=(2 / np.prod(shape[1:])) ** 0.5).astype("float32")
-        else:
-            low, high = (0.5, 1.5) if name.endswith(("weight", "var")) else (-0.3, 0.3)
-            made[name] = rng.uniform(low, high, shape).astype("float32")
-    return made
-
-
-# -- the net in NumPy, images (N, C, H, W) as PyTorch has them ---------------------------------------------
-
-
-def convolved(x, weight, stride, pads):
-    x = np.pad(x, [(0, 0), (0, 0), pads, pads])
-    windows = np.lib.stride_tricks.sliding_window_view(x, weight.shape[2:], axis=(2, 3))
-    return np.einsum("nchwij,ocij->nohw", windows[:, :, ::stride, ::stride], weight)
-
-
-def activated(x, state, at):
-    weight, bias, mean, var = (
-        state[f"{at}.{part}"][:, None, None] for part in ("weight", "bias", "running_mean", "running_var")
-    )
-    return np.maximum((x - mean) / np.sqrt(var + 1e-5) * weight + bias, 0)
-
-
-def wrn(state, x, strided):
-    """Logits of TRADES' net; `strided`: rows of zeros before and after what a strided convolution sees."""
-    x = convolved(x.transpose(0, 3, 1, 2), state["conv1.weight"], 1, (1, 1))
-    for stage in range(3):
-        at, stride = f"block{stage + 1}.layer.0", 2 if stage else 1
-        h = activated(x, state, f"{at}.bn1")
-        if (name := f"{at}.convShortcut.weight") in state:
-            x = convolved(h, state[name], stride, (0, 0))
-        h = convolved(h, state[f"{at}.conv1.weight"], stride, strided if stage else (1, 1))
-        x = x + convolved(activated(h, state, f"{at}.bn2"), state[f"{at}.conv2.weight"], 1, (1, 1))
-    features = activated(x, state, "bn1").mean((2, 3))
-    return features @ state["fc.weight"].T + state["fc.bias"]
-
-
-@pytest.fixture(scope="module")
-def state():
-    return drawn(wrn_shapes())
 
 
 @pytest.fixture
@@ -102,10 +20,6 @@ def file(state, tmp_path):
 def test_arrays_of_words_are_left_out(state, tmp_path):
     np.savez(tmp_path / "net.npz", **state, classes=np.array(["cat", "dog"]), made=np.array(b"today"))
     assert set(read_checkpoint(tmp_path / "net.npz")) == set(state)
-
-
-def images(side=12, channels=3):
-    return np.random.default_rng(5).random((2, side, side, channels)).astype("float32")
 
 
 @pytest.mark.parametrize(("padding", "strided"), [("both", (1, 1)), ("same", (0, 1))])
@@ -277,81 +191,3 @@ def test_bad_arguments_are_refused(changes, words, file, tmp_path):
     with pytest.raises(InvalidInput, match=words):
         zoo.convert(**given)
     assert sorted(tmp_path.rglob("*")) == before
-
-
-# -- what is written ---------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def written(state, tmp_path_factory):
-    out = tmp_path_factory.mktemp("converted")
-    np.savez(out / "net.npz", **state)
-    more = {"source": "https://example.org", "licence": "MIT", "claims": "clean 84.92%, AutoAttack 53.08%"}
-    zoo.convert(out / "net.npz", SPEC, out / "theirs", shape=(8, 8, 3), data="theirs", **more)
-    return out / "theirs"
-
-
-@pytest.fixture
-def folder(written, tmp_path):
-    return shutil.copytree(written, tmp_path / "theirs")
-
-
-def test_the_card_claims_no_measurement(folder, state):
-    card = zoo.verify(folder)
-    assert sorted(p.name for p in folder.iterdir()) == ["README.md", "card.json", "model.keras"]
-    assert (
-        card == ModelCard.read(folder) and card.results == {} and card.recipe == "" and card.name == "theirs"
-    )
-    assert card.origin["architecture"] == SPEC and card.licence == "MIT"
-    page = (folder / "README.md").read_text()
-    assert page == card.markdown() and "Not measured." in page and "masked gradients" not in page
-    claimed = page.split("## Claimed by the source (not measured here)")[1]
-    assert "84.92%" in claimed and "https://example.org" in page and "Trained by" not in page
-    np.testing.assert_allclose(zoo.open(folder)(images(8)), wrn(state, images(8), (1, 1)), atol=1e-4)
-
-
-def test_an_unmeasured_net_is_listed_and_not_published(folder, tmp_path, monkeypatch):
-    with pytest.raises(InvalidInput, match="`run` must be measured first"):
-        zoo.publish(folder)
-    monkeypatch.setenv("KERAS_ADV_ZOO", str(tmp_path))
-    assert "theirs" in zoo.list() and "theirs" not in zoo.list(threat="linf")
-    assert zoo.load("theirs").output_shape == (None, 10) and cli.data_of("theirs") == "theirs"
-    with pytest.raises(InvalidInput, match="`adaptive` must be none"):
-        cli.adaptive_attacks("theirs", ["linf(eps=0.1)"])
-
-
-def test_its_first_measurement_goes_into_the_card(folder):
-    card = ModelCard.read(folder)
-    rows = zoo.card("standard_lenet_digits").results
-    with pytest.raises(InvalidInput, match="`data` must be the card's 'theirs'"):
-        card.check_images("digits", "test", 5)
-    card.check_images("theirs", "validation", 5)
-    grown = card.first_measured({**rows, "command": "evaluate"}, ["a finding"], "validation")
-    grown.save(folder)
-    again = zoo.verify(folder)
-    assert again == grown and again.results == rows and again.data["split"] == "validation"
-    page = (folder / "README.md").read_text()
-    assert "Not measured." not in page and "- a finding" in page and "Not trained here" in page
-    with pytest.raises(InvalidInput, match="`data, split, n` must be"):
-        again.check_images("theirs", "test", 5)
-
-
-@pytest.mark.slow
-def test_scripts_convert_a_file_and_measure_what_it_became(tmp_path):
-    np.savez(tmp_path / "net.npz", **drawn(wrn_shapes(channels=1)))
-    convert = [
-        "convert.py",
-        "--file=net.npz",
-        f"--architecture={SPEC}",
-        "--shape=8,8,1",
-        "--data=digits",
-        "--out=a",
-    ]
-    evaluate = ["evaluate.py", "--model=a", "--n=20", "--attack=fgsm(threat=linf(eps=0.1))", "--card"]
-    for name, *flags in (convert, evaluate):
-        script = Path(__file__).parents[2] / "scripts" / name
-        subprocess.run([sys.executable, str(script), *flags], cwd=tmp_path, check=True, timeout=600)
-    card = zoo.verify(tmp_path / "a")
-    assert card.results["n"] == 20 and len(card.results["attacks"]) == 1 and card.origin["file"] == "net.npz"
-    subprocess.run([sys.executable, str(script), *flags], cwd=tmp_path, check=True, timeout=600)  # once more
-    assert zoo.verify(tmp_path / "a").results["attacks"][0]["spec"] == "fgsm(threat=linf(eps=0.1))"
