@@ -155,6 +155,7 @@ BAD = [
     ("study.py make --model={tmp}/run --attack=pdg --out={tmp}/s.html", ("`attack`", "Did you mean")),
     ("study.py score --key={tmp}/none.json", ("`key`", "none.json", "No such file")),
     ("study.py score {tmp}/a.json --key={tmp}/foreign/precious.txt", ("`key`", "precious.txt", "JSON")),
+    ("study.py score {tmp}/a.json --answers={tmp}/b.json", ("`answers`", "a.json", "b.json")),
     ("study.py score --n=0", ("--n=0", "positive")),
     ("embed.py --model={tmp}/run --attack=pdg", ("`attack`", "Did you mean")),
     ("embed.py --model={tmp}/run --n=1", ("--n=1", ">= 2")),

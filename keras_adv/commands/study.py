@@ -50,6 +50,9 @@ def define() -> None:
 def main() -> None:
     """Runs it, with the flags as they are given."""
     one_of("what", FLAGS.what, ("make", "score"))
+    words = FLAGS["answers"].default
+    if words and FLAGS["answers"].present:  # which would drop the words
+        raise invalid("answers", "words after score, or flags, not both", [*words, *FLAGS.answers])
     _make() if FLAGS.what == "make" else _score()
 
 
