@@ -134,7 +134,7 @@ def _stability(found: AllPoints) -> Figure:
         label = f"{_short(one)}: median {np.median(sizes):.2f}"
         left.hist(sizes, bins=edges, histtype="stepfilled", alpha=0.45, label=label)
     left.set(xlabel="|E(x) - E(x')| / |E(x)|", ylabel="images", title="sensitivity of the features")
-    left.legend(fontsize=7)
+    left.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.14))  # below: not on the bars
     with np.errstate(divide="ignore"):
         levels = np.log10(vectors.gradient_landscape(found.slopes, found.labels))
     title = "log10 of the mean |gradient of a class' likelihood|"
