@@ -146,6 +146,24 @@ def adaptive_attacks(where: str, threats: Sequence[str]) -> list[Attack]:
     return [recipe.defense.adaptive_attack(threat) for threat in threats]
 
 
+def leading_words() -> list[str]:
+    """The words before the first flag, taken off the command line."""
+    words = []
+    while len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
+        words.append(sys.argv.pop(1))
+    return words
+
+
+def check_given_once(flag: str, command: str) -> None:
+    """Raises InvalidInput where a flag is given whose values are words on the command line too: it would drop
+    them."""
+    words: Any = FLAGS[flag].default
+    if words and FLAGS[flag].present:
+        raise invalid(
+            flag, f"words after {command}, or flags, not both", [*words, *(FLAGS[flag].value or ())]
+        )
+
+
 def results_in(out: str | None, shared: bool) -> tuple[Path | None, Path | None]:
     """(results.json, the folder of what is finished before), in a folder that can be written; None without
     one. Raises InvalidInput where there is none, and the evaluation is `shared`."""

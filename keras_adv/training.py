@@ -137,6 +137,28 @@ def train(
     return card
 
 
+def trained(recipe: Recipe | str, out: str | Path, *, verbose: int | str = 0) -> Path:
+    """Only the training of `train`: the file of the served model, in a run folder that `train` goes on from.
+
+    Args:
+        recipe: a recipe or its spec.
+        out: run folder: new, empty, or of the same recipe; one that is finished is left as it is.
+        verbose: as in `keras_adv.defend`.
+
+    Raises:
+        InvalidInput: bad recipe, data or folder, or one that another process trains in.
+        FloatingPointError: the training diverged.
+    """
+    chosen: Recipe = registry.parse("recipe", recipe)
+    out, spec = Path(out), registry.spec(chosen)
+    claim_folder(out, spec)
+    if not (file := out / "model.keras").is_file():
+        loaded = data.load(chosen.data, chosen.validation)
+        with files.sole_use(out):
+            _write(_fit(_build(chosen, loaded), chosen, loaded, out, (), verbose)[0], out, half=False)
+    return file
+
+
 class _Reclaim(keras.callbacks.Callback):
     """Makes a folder that of the longer recipe as the first step begins: until then nothing of it changes."""
 

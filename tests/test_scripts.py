@@ -53,8 +53,11 @@ print(json.dumps([run(line) for line in json.loads(sys.argv[1])]))
 DEFENSES, MODELS = (
     str(list(registry.registered(kind)))[:-1] for kind in ("defense", "model")
 )  # presets follow
-SCRIPTS = ("bench", "convert", "embed", "evaluate", "export", "report", "search", "study", "train", "unpack")
-BENCHMARKS = ("fuzz", "kill_sweep", "stream")
+SCRIPTS = (
+    *("bench", "convert", "embed", "evaluate", "export", "report", "reproduce", "search", "study", "train"),
+    "unpack",
+)
+BENCHMARKS = ("fuzz", "kill_sweep", "stream", "tricks")
 """Those of benchmarks/ that need no other library."""
 HELP = [(f"{name}.py", "--help") for name in SCRIPTS]
 GOOD = (
@@ -67,6 +70,8 @@ GOOD = (
 )
 
 EMBED = ("embed.py", "--model={tmp}/run", "--n=20", "--attack=fgsm", "--out={tmp}/new/features")
+
+LIST = ("reproduce.py", "list")
 
 CARD = (
     "evaluate.py",
@@ -146,6 +151,14 @@ BAD = [
     ("evaluate.py --model={tmp}/run --card --sample=0", ("`sample`", "--card")),
     ("evaluate.py --model={tmp}/run --transfer_from=x --eps=0.1", ("`eps`", "--transfer_from")),
     ("evaluate.py --model={tmp}/run --transfer_from=no_such_entry", ("`name`", "no_such_entry")),
+    ("reproduce.py", ("`what`", "'list', 'run'")),
+    ("reproduce.py run", ("`experiment`", "`reproduce list`")),
+    ("reproduce.py run mat.table9", ("`experiment`", "mat.table3")),
+    ("reproduce.py run mat.table3 --experiment=mat.table3", ("`experiment`", "not both")),
+    ("reproduce.py run mat.table3 --data=cifar10", ("`data`", "mnist=FILE.npz")),
+    ("reproduce.py run mat.table3 --data=cifar=c.npz", ("`data`", "Did you mean 'cifar10'?")),
+    ("reproduce.py run mat.table3 --out={tmp}/file/x", ("`out`", "writable folder")),
+    ("reproduce.py run mat.table3 --budget=large", ("--budget=large", "smoke|small|paper")),
     ("study.py", ("`what`", "'make', 'score'")),
     ("study.py show", ("`what`", "'make', 'score'", "show")),
     ("study.py make", ("`model`", "one or several")),
@@ -186,14 +199,14 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def results(folder):
     """Command line -> (exit code, stdout, stderr)."""
-    lines = [*HELP, GOOD, EMBED, CARD, *(line.split(" ") for line in LINES)]
+    lines = [*HELP, GOOD, EMBED, LIST, CARD, *(line.split(" ") for line in LINES)]
     argv = [
         [a.replace("{tmp}", str(folder)) for a in (str(ROOT / "scripts" / n), *rest)] for n, *rest in lines
     ]
     command = [sys.executable, "-c", FORKS, json.dumps(argv)]
     done = subprocess.run(command, env=ENV, cwd=folder, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    return dict(zip([*HELP, GOOD, EMBED, CARD, *LINES], json.loads(done.stdout), strict=True))
+    return dict(zip([*HELP, GOOD, EMBED, LIST, CARD, *LINES], json.loads(done.stdout), strict=True))
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -208,6 +221,7 @@ def test_help_says_what_the_script_does_and_lists_its_flags(name, results):
         "evaluate": "--attack",
         "export": "--model",
         "report": "--evaluation",
+        "reproduce": "--budget",
         "search": "--trials",
         "study": "--question",
         "train": "--attack",
@@ -263,6 +277,14 @@ def test_evaluate_prints_a_table_and_writes_its_results(results, folder):
     found = json.loads((folder / "new" / "folder" / "results.json").read_text())
     assert found["n"] == 20 and [row["spec"].split("(")[0] for row in found["attacks"]] == ["fgsm", "pgd"]
     assert out.rstrip().endswith("results.json")
+
+
+def test_reproduce_lists_every_table_with_its_cost(results):
+    code, out, err = results[LIST]
+    assert code == 0, err
+    for name in ("madnet.table1", "deep_defense.table1_lenet", "thesis5.table8"):
+        assert name in out
+    assert "nets trained" in out
 
 
 def test_embed_prints_a_table_and_writes_figures_and_pictures(results, folder):

@@ -46,7 +46,7 @@ LAYERS = [
     ("attacks",),
     ("defenses", "evaluation"),
     ("recipes", "callbacks", "feeding", "engine", "fit"),
-    ("run_folder", "training", "serving", "pages", "tuning", "bench"),
+    ("run_folder", "training", "serving", "pages", "tuning", "bench", "experiments"),
     ("study",),
     ("cli",),
     ("commands", "__main__"),

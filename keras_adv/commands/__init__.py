@@ -11,6 +11,7 @@ from keras_adv.commands import helping
 
 NAMES = (
     "train", "evaluate", "embed", "search", "export", "bench", "zoo", "report", "unpack", "convert", "study",
+    "reproduce",
 )  # fmt: skip
 """What `keras-adv` runs; docs is for a checkout alone."""
 

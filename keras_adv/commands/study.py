@@ -9,7 +9,6 @@ people, with intervals and agreement. docs/study.md says more.
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +25,7 @@ FLAGS = flags.FLAGS
 def define() -> None:
     """The flags of this command; of the first words without dashes one is --what, the others are
     --answers."""
-    words = []
-    while len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
-        words.append(sys.argv.pop(1))
+    words = cli.leading_words()
     flags.DEFINE_string("what", words[0] if words else None, "the first word: make or score")
     flags.DEFINE_multi_string("answers", words[1:], "for score: the files, or the words after the first")
     flags.DEFINE_string("key", "study.key.json", "for score: what make wrote beside the page")
@@ -50,9 +47,7 @@ def define() -> None:
 def main() -> None:
     """Runs it, with the flags as they are given."""
     one_of("what", FLAGS.what, ("make", "score"))
-    words = FLAGS["answers"].default
-    if words and FLAGS["answers"].present:  # which would drop the words
-        raise invalid("answers", "words after score, or flags, not both", [*words, *FLAGS.answers])
+    cli.check_given_once("answers", "score")
     _make() if FLAGS.what == "make" else _score()
 
 

@@ -50,7 +50,7 @@ def draw(found: AllPoints, folder: Path) -> list[Path]:
     beside what attacked images are taken for (MadNet, fig. 1). stability.png: sensitivities, and the
     logarithm of the gradient landscape (AFD, fig. 4).
     """
-    makers = {"tsne": _tsne, "pca": _pca, "classes": _classes, "stability": _stability}
+    makers = {"tsne": tsne_map, "pca": _pca, "classes": class_map, "stability": stability}
     paths = [folder / f"{name}.png" for name in makers]
     for path, make in zip(paths, makers.values(), strict=True):
         make(found).savefig(path, dpi=110)
@@ -62,7 +62,8 @@ def _wide(rows: np.ndarray) -> np.ndarray:
     return np.pad(rows, ((0, 0), (0, max(0, 2 - rows.shape[1]))))
 
 
-def _tsne(found: AllPoints) -> Figure:
+def tsne_map(found: AllPoints) -> Figure:
+    """t-SNE of the features: a row of three maps for each attack."""
     maps = [tsne(np.concatenate([found.clean.features, one.features])) for one in found.attacks]
     return _maps(found, maps, "t-SNE")
 
@@ -112,7 +113,8 @@ def _colors(classes: int) -> np.ndarray:
     return np.asarray(table(at))
 
 
-def _classes(found: AllPoints) -> Figure:
+def class_map(found: AllPoints) -> Figure:
+    """Distances of class means, and beside them what the images of each attack are taken for."""
     count = 1 + len(found.attacks)
     figure = Figure(figsize=(5 * count, 4.6), layout="constrained")
     first, *others = figure.subplots(1, count)
@@ -125,7 +127,8 @@ def _classes(found: AllPoints) -> Figure:
     return figure
 
 
-def _stability(found: AllPoints) -> Figure:
+def stability(found: AllPoints) -> Figure:
+    """Sensitivities to each attack, and the logarithm of the gradient landscape."""
     figure = Figure(figsize=(10.5, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     moved = [found.sensitivity(one) for one in found.attacks]

@@ -1,0 +1,67 @@
+"""Adversarial Feature Desensitization (ICLR 2021 submission hcCao_UYd6O): its features."""
+
+from __future__ import annotations
+
+from keras_adv.experiments.base import Claim, Column, Experiment
+from keras_adv.experiments.documents.afd_nets import (
+    AFD,
+    AT,
+    MNIST,
+    NT,
+    PGD,
+    TRADES,
+)
+from keras_adv.experiments.documents.common import rows
+from keras_adv.experiments.geometry import Angle, Bound, Geometry
+from keras_adv.experiments.measures import Reached
+from keras_adv.experiments.plots import Examples, Landscape, Map
+
+TABLE_A5 = Experiment(
+    "afd.table_a5",
+    "AFD, table A5, MNIST",
+    "Units that are ever above zero, and dimensions of 99% of the variance",
+    (
+        Column("units", Geometry("active_units", PGD, clean=True)),
+        Column("dimensions", Geometry("pca_dimensions", PGD, clean=True)),
+    ),
+    rows(MNIST, {NT: (64, 24), AT: (64, 43), TRADES: (64, 40), AFD: (18, 6)}),
+    claims=(Claim("AFD's features have fewer dimensions", (AT, "dimensions"), (AFD, "dimensions"), by=1.0),),
+    images=1000,
+)
+TABLE_A7 = Experiment(
+    "afd.table_a7",
+    "AFD, table A7, MNIST",
+    "Angles, in radians, between what attacks do to the features and what PGD does",
+    tuple(
+        Column(name, Angle(PGD, attack))
+        for name, attack in (
+            ("FGSM", "fgsm(threat=linf(eps=0.3))"),
+            ("PGD, l2", "pgd(threat=l2(eps=5), steps=50, step_size=0.025)"),
+            ("MIM", "mim(threat=linf(eps=0.3), steps=40)"),
+        )
+    ),
+    rows(MNIST, {}),
+    note="The paper's figures are not in the text of the document.",
+    images=1000,
+)
+FIG4 = Experiment(
+    "afd.fig4",
+    "AFD, fig. 4, MNIST",
+    "Sensitivity of the features, and the gradient landscape",
+    (Column("sensitivity", Geometry("sensitivity", PGD)), Column("bound of 6.4", Bound(PGD), own=True)),
+    rows(MNIST, {}),
+    claims=(Claim("AFD's features are the least sensitive", (NT, "sensitivity"), (AFD, "sensitivity")),),
+    plots=tuple(Landscape(PGD, label) for label in (NT, AFD)) + tuple(Map(PGD, label) for label in (NT, AFD)),
+    note="The bound of section 6.4 on the robust error says nothing above 1. Figs. A8 to A10 are the maps.",
+    images=1000,
+)
+FIG_A7 = Experiment(
+    "afd.fig_a7",
+    "AFD, fig. A7, MNIST",
+    "What images become on the way to another class: features made visible",
+    (Column("reach the class, %", Reached("pgd(threat=l2(eps=10), steps=100)", "next"), own=True),),
+    rows({label: MNIST[label] for label in (NT, AT, AFD)}, {}),
+    plots=(Examples("pgd(threat=l2(eps=10), steps=100)", targets="next"),),
+    images=100,
+)
+EXPERIMENTS = (TABLE_A5, TABLE_A7, FIG4, FIG_A7)

@@ -1,0 +1,243 @@
+"""Deep Defense (Yan et al., NeurIPS 2018, arXiv:1803.00404)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from keras_adv.experiments.base import Claim, Column, Experiment, Net, Row
+from keras_adv.experiments.documents.common import CLEAN, honest, recipe, small
+from keras_adv.experiments.measures import Accuracy, Norm, Rho
+
+PLAIN = "standard(optimizer=sgd(learning_rate=0.01, weight_decay=0.005))"
+FIXED = "deepfool_training(optimizer=sgd(learning_rate=0.0005, weight_decay=0.005))"
+OURS = "deep_defense(c=10.0, steps=3, candidates=3, optimizer=adam(learning_rate=0.001))"
+METHODS = ("Reference", "Par. Train", "Adv. Train I", "Deep Defense")
+NOTE = (
+    "rho_2: DeepFool of at most five steps from the predicted class, without the box, over the norm of the "
+    "image less the mean image. FGSM is without the box too, at the paper's own eps_ref."
+)
+
+
+def _columns(eps_ref: str, adaptive: str) -> tuple[Column, ...]:
+    at = {
+        share: f"fgsm(threat=linf(eps={float(eps_ref) * share:.4g}/255, box=False))"
+        for share in (0.2, 0.5, 1.0)
+    }
+    shares = (Column(f"FGSM, {share} eps_ref", Accuracy(attack)) for share, attack in at.items())
+    boxed = Column("rho, in the box", Norm("deepfool()", "ratio"), own=True)
+    ddn = Column("DDN, l2 norm", Norm("ddn()"), own=True)
+    return (CLEAN, Column("rho_2", Rho("deep_defense")), *shares, boxed, ddn, *honest(adaptive))
+
+
+def _nets(net: str, data: str, presets: tuple[str, str], smalls: Mapping[str, Any], epochs: int) -> list[Net]:
+    """A reference net, and the three that are fine-tuned from it."""
+    start = Net(recipe(PLAIN, net, data, 20, 100), smalls["Reference"])
+    fixed = recipe(FIXED, net, data, epochs, 100)
+    recipes = dict(
+        zip(METHODS[1:], (f"{presets[0]}(model={net})", fixed, f"{presets[1]}(model={net})"), strict=True)
+    )
+    return [start, *(Net(one, smalls[label], start) for label, one in recipes.items())]
+
+
+def _table(
+    name: str, title: str, eps_ref: str, nets: list[Net], paper: tuple[tuple[float, ...], ...], adaptive: str
+) -> Experiment:
+    ours = METHODS[-1]
+    above = [
+        Claim(f"rho_2 of Deep Defense is above that of {other}", (ours, "rho_2"), (other, "rho_2"))
+        for other in METHODS[:-1]
+    ]
+    kept = Claim(
+        "Deep Defense is as accurate as the reference", (ours, "clean"), ("Reference", "clean"), by=-0.5
+    )
+    return Experiment(
+        name=f"deep_defense.table1_{name}",
+        item=f"Deep Defense, table 1, {title}",
+        title=f"Deep Defense and its baselines, {title}",
+        columns=_columns(eps_ref, adaptive),
+        rows=tuple(Row(label, net, of) for label, net, of in zip(METHODS, nets, paper, strict=True)),
+        claims=(*above, kept),
+        note=NOTE,
+    )
+
+
+MLP, LENET = "mlp(units=(500, 150))", "lenet(form='matconvnet')"
+_MNIST = ("parseval_mnist", "deep_defense_mnist")
+_CIFAR = ("parseval_cifar", "deep_defense_cifar")
+_SMALL_MLP = {
+    "Reference": "standard_mlp_mnist",
+    "Par. Train": small("parseval(optimizer=adam(learning_rate=0.001))", model=MLP),
+    "Adv. Train I": small("deepfool_training(optimizer=adam(learning_rate=0.0001))", model=MLP),
+    "Deep Defense": small(OURS, model=MLP),
+}
+_SMALL_LENET = {
+    "Reference": "standard_lenet_mnist",
+    "Par. Train": "parseval_lenet_mnist",
+    "Adv. Train I": "deepfool_training_lenet_mnist",
+    "Deep Defense": "deep_defense_lenet_mnist",
+}
+
+
+def _small_cifar(net: str) -> dict[str, Any]:
+    """Few epochs on a CPU."""
+    way = {"model": net, "data": "cifar10", "normalize": True, "epochs": 4}
+    return {
+        "Reference": small("standard()", **{**way, "epochs": 15, "augment": "crop_flip"}),
+        "Par. Train": small("parseval(beta=0.0003, optimizer=adam(learning_rate=0.0001))", **way),
+        "Adv. Train I": small("deepfool_training(optimizer=adam(learning_rate=0.0001))", **way),
+        "Deep Defense": small(OURS.replace("0.001", "0.0001"), **way),
+    }
+
+
+_START = _nets(LENET, "mnist", _MNIST, _SMALL_LENET, 5)[0]
+
+
+def _variant(change: str, small_change: str, **more: Any) -> Net:
+    """Deep Defense on LeNet with other options."""
+    paper = f"deep_defense_mnist(model={LENET}, defense=deep_defense_mnist({change}))"
+    return Net(paper, small(OURS.replace("c=10.0", small_change), **more), _START)
+
+
+def _sweep(name: str, item: str, title: str, rows: tuple[Row, ...], **more: Any) -> Experiment:
+    columns = (CLEAN, Column("rho_2", Rho("deep_defense")), Column("DDN, l2 norm", Norm("ddn()"), own=True))
+    return Experiment(
+        f"deep_defense.{name}", f"Deep Defense, {item}", title, columns, rows, note=NOTE, **more
+    )
+
+
+FIG2 = _sweep(
+    "fig2",
+    "fig. 2",
+    "Convergence: accuracy and rho_2 after so many epochs",
+    tuple(
+        Row(
+            f"{count} epochs",
+            Net(f"deep_defense_mnist(model={LENET}, epochs={count})", small(OURS, epochs=count), _START),
+        )
+        for count in (1, 2, 3, 5)
+    ),
+    claims=(Claim("rho_2 grows with the epochs", ("5 epochs", "rho_2"), ("1 epochs", "rho_2")),),
+)
+FIG3_C = _sweep(
+    "fig3_c",
+    "fig. 3",
+    "The exponent c",
+    tuple(Row(f"c={c}", _variant(f"c={c}", f"c={c}")) for c in (5.0, 10.0, 25.0, 45.0)),
+    claims=(
+        Claim("A small c is robust", ("c=5.0", "rho_2"), ("c=45.0", "rho_2")),
+        Claim("and inaccurate", ("c=45.0", "clean"), ("c=5.0", "clean")),
+    ),
+)
+FIG3_WEIGHT = _sweep(
+    "fig3_lambda",
+    "fig. 3",
+    "The weight lambda",
+    tuple(
+        Row(f"lambda={w}", _variant(f"weight={w}", f"c=10.0, weight={w}")) for w in (5.0, 10.0, 15.0, 20.0)
+    ),
+    claims=(Claim("rho_2 grows with lambda", ("lambda=20.0", "rho_2"), ("lambda=5.0", "rho_2")),),
+)
+_LAYERS = {"conv1": "('conv2d',)", "conv2": "('conv2d_1',)", "fc1": "('features',)", "fc2": "('logits',)"}
+FIG4 = _sweep(
+    "fig4",
+    "fig. 4",
+    "Regularising the layers one by one",
+    (
+        *(Row(k, _variant(f"regularised={v}", f"c=10.0, regularised={v}")) for k, v in _LAYERS.items()),
+        Row("all", _variant("regularised=None", "c=10.0")),
+    ),
+    claims=(Claim("All layers together are best", ("all", "rho_2"), ("conv1", "rho_2")),),
+)
+COMBINED = Experiment(
+    "deep_defense.with_fgsm",
+    "Deep Defense, sec. 4.2",
+    "Deep Defense beside adversarial training with FGSM",
+    (CLEAN, Column("rho_2", Rho("deep_defense")), *honest("0.2")),
+    (
+        Row(
+            "Adv. Train II",
+            Net(
+                recipe("adversarial(attack=fgsm(threat=linf(eps=0.2)), mix=0.5)", LENET, "mnist", 20, 100),
+                small("adversarial(attack=fgsm(threat=linf(eps=0.2)), mix=0.5)"),
+            ),
+        ),
+        Row("Deep Defense", _nets(LENET, "mnist", _MNIST, _SMALL_LENET, 5)[3]),
+    ),
+)
+_IMAGENET = tuple(
+    Row(label, Net(f"deep_defense_imagenet_{name}", {"epochs": 1}), paper)
+    for label, name, paper in (
+        ("AlexNet", "alexnet", (57.11, 4.54e-3)),
+        ("ResNet", "resnet18", (69.66, 2.43e-3)),
+    )
+)
+IMAGENET = Experiment(
+    "deep_defense.table1_imagenet",
+    "Deep Defense, table 1, ImageNet",
+    "Deep Defense on ImageNet",
+    (CLEAN, Column("rho_2", Rho("deep_defense"))),
+    _IMAGENET,
+    note="ImageNet must be at hand (--data). Training starts from fresh weights.",
+    images=50000,
+)
+EXPERIMENTS = (
+    _table(
+        "mlp",
+        "MNIST, MLP",
+        "35.16",
+        _nets(MLP, "mnist", _MNIST, _SMALL_MLP, 5),
+        (
+            (98.31, 0.111, 72.76, 29.08, 3.31),
+            (98.32, 0.111, 77.44, 28.95, 2.96),
+            (98.49, 0.162, 87.70, 59.69, 22.55),
+            (98.65, 0.225, 95.04, 88.93, 50.00),
+        ),
+        "0.1",
+    ),
+    _table(
+        "lenet",
+        "MNIST, LeNet",
+        "53.98",
+        _nets(LENET, "mnist", _MNIST, _SMALL_LENET, 5),
+        (
+            (99.02, 0.205, 90.95, 53.88, 19.75),
+            (99.10, 0.203, 91.68, 66.48, 19.64),
+            (99.18, 0.263, 95.20, 74.82, 41.40),
+            (99.34, 0.284, 96.51, 88.93, 50.00),
+        ),
+        "0.2",
+    ),
+    _table(
+        "convnet",
+        "CIFAR-10, ConvNet",
+        "2.75",
+        _nets("convnet()", "cifar10", _CIFAR, _small_cifar("convnet()"), 50),
+        (
+            (79.74, 0.0259, 61.62, 37.84, 23.85),
+            (80.48, 0.0342, 69.19, 50.43, 22.13),
+            (80.65, 0.0305, 65.16, 45.03, 35.53),
+            (81.70, 0.0532, 72.15, 59.02, 50.00),
+        ),
+        "2/255",
+    ),
+    _table(
+        "nin",
+        "CIFAR-10, NIN",
+        "3.75",
+        _nets("nin()", "cifar10", _CIFAR, _small_cifar("nin()"), 50),
+        (
+            (89.64, 0.0420, 75.61, 49.22, 33.56),
+            (88.20, 0.0433, 75.39, 49.75, 17.74),
+            (89.87, 0.0525, 78.87, 58.85, 45.90),
+            (89.96, 0.0558, 80.70, 70.73, 50.00),
+        ),
+        "2/255",
+    ),
+    IMAGENET,
+    COMBINED,
+    FIG2,
+    FIG3_C,
+    FIG3_WEIGHT,
+    FIG4,
+)

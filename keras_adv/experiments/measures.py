@@ -1,0 +1,261 @@
+"""The figures of tables, each measured of a `Subject`, with its standard error over images if it has one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from keras_adv import registry
+from keras_adv.evaluation import rho
+from keras_adv.experiments.subjects import Subject
+
+
+class Measured(NamedTuple):
+    """A figure.
+
+    Attributes:
+        value: of a rate or a share, in percent; None: it does not exist for this net.
+        error: its standard error over the images; None: not known.
+    """
+
+    value: float | None
+    error: float | None = None
+
+
+class Measure(Protocol):
+    """A way to measure; a frozen dataclass, whose representation says what was measured."""
+
+    def __call__(self, subject: Subject) -> Measured:
+        """The figure of this net."""
+        ...
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Percent of the images that are classified correctly, clean or under an attack.
+
+    Attributes:
+        attack: spec; None: clean.
+        correct: over the correctly classified images alone, as many as the experiment has.
+        targets: as in `keras_adv.attack`.
+    """
+
+    attack: str | None = None
+    correct: bool = False
+    targets: str | None = None
+
+    def __call__(self, subject: Subject) -> Measured:
+        if self.attack is None:
+            return share(subject.images(self.correct).correct)
+        result = subject.attacked(self.attack, self.correct, self.targets)
+        if self.targets is None:
+            return share(result.clean & ~result.success)
+        return share(~result.success)
+
+
+@dataclass(frozen=True)
+class Error:
+    """Percent of the clean images that are misclassified."""
+
+    def __call__(self, subject: Subject) -> Measured:
+        return share(~subject.images().correct)
+
+
+@dataclass(frozen=True)
+class Reached:
+    """Percent of the images that an attack brings to the class it is after.
+
+    Attributes:
+        attack: spec.
+        targets: as in `keras_adv.attack`.
+    """
+
+    attack: str
+    targets: str
+
+    def __call__(self, subject: Subject) -> Measured:
+        return share(subject.attacked(self.attack, targets=self.targets).success)
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """Percent of all images that are misclassified clean or under an attack.
+
+    Attributes:
+        attack: spec.
+    """
+
+    attack: str
+
+    def __call__(self, subject: Subject) -> Measured:
+        result = subject.attacked(self.attack)
+        return share(result.success | ~result.clean)
+
+
+@dataclass(frozen=True)
+class Norm:
+    """Size of the perturbations of an attack, over the images that were correct and are not.
+
+    Attributes:
+        attack: spec.
+        statistic: "mean", "median", or "ratio", the mean of |r| / |x|.
+    """
+
+    attack: str
+    statistic: str = "mean"
+
+    def __call__(self, subject: Subject) -> Measured:
+        result = subject.attacked(self.attack)
+        found = result.clean & result.success
+        sizes = result.distance[found]
+        if self.statistic == "ratio":
+            x = subject.images().x[found]
+            sizes = sizes / np.maximum(np.linalg.norm(x.reshape(len(x), -1), axis=1), 1e-12)
+        if not len(sizes):
+            return Measured(None)
+        middle = np.median(sizes) if self.statistic == "median" else sizes.mean()
+        return Measured(float(middle), float(sizes.std() / len(sizes) ** 0.5))
+
+
+@dataclass(frozen=True)
+class Rho:
+    """DeepFool's rho as a paper defines it (`keras_adv.evaluation.rho`)."""
+
+    definition: str
+
+    def __call__(self, subject: Subject) -> Measured:
+        images, mean = subject.images(), subject.mean_image
+        return Measured(rho(subject.model, images.x, images.y, self.definition, mean=mean))
+
+
+@dataclass(frozen=True)
+class Area:
+    """The area under robust accuracy over eps, over the largest eps: the mean accuracy, at most 1.
+
+    Attributes:
+        attack: spec.
+        eps: the radii; accuracy at 0 is the clean one.
+    """
+
+    attack: str
+    eps: tuple[float, ...]
+
+    def __call__(self, subject: Subject) -> Measured:
+        area = float(subject.curve(self.attack, self.eps)["auc"])
+        return Measured(area, (0.25 / len(subject.images().y)) ** 0.5)  # at most that of one accuracy
+
+
+@dataclass(frozen=True)
+class At:
+    """Percent correct at one of the eps of a curve, which is measured once for all of them."""
+
+    attack: str
+    eps: tuple[float, ...]
+    one: float
+
+    def __call__(self, subject: Subject) -> Measured:
+        robust = subject.curve(self.attack, self.eps)["robust_accuracy"][self.eps.index(self.one)]
+        return Measured(100 * robust, 100 * (robust * (1 - robust) / len(subject.images().y)) ** 0.5)
+
+
+@dataclass(frozen=True)
+class Adaptive:
+    """Percent correct under the attack that knows the net's own defense (`Defense.adaptive_attack`).
+
+    Attributes:
+        threat: spec, with an eps.
+    """
+
+    threat: str
+
+    def __call__(self, subject: Subject) -> Measured:
+        return Accuracy(subject.adaptive(self.threat))(subject)
+
+
+@dataclass(frozen=True)
+class OwnLoss:
+    """Percent correct under an attack that climbs the loss the net was trained by (MAT, sec. 4.4).
+
+    Attributes:
+        attack: spec; its loss is replaced.
+    """
+
+    attack: str
+
+    def __call__(self, subject: Subject) -> Measured:
+        trained = [
+            one for one in subject.recipe.defense.objectives() if one.name in ("mat_loss", "trades_loss")
+        ]
+        if not trained:
+            return Measured(None)
+        attack = registry.parse("attack", self.attack).replace(loss=trained[0])
+        return Accuracy(registry.spec(attack, full=True))(subject)
+
+
+@dataclass(frozen=True)
+class Student:
+    """Percent correct of the images that an attack makes on a net distilled from this one's answers.
+
+    Attributes:
+        attack: spec.
+        net: the student's architecture.
+        epochs: of its training.
+    """
+
+    attack: str
+    net: str
+    epochs: int
+
+    def __call__(self, subject: Subject) -> Measured:
+        return share(~subject.by_student(self.attack, self.net, self.epochs).success)
+
+
+@dataclass(frozen=True)
+class Transferred:
+    """Percent correct of the images that an attack makes on another net.
+
+    Attributes:
+        attack: spec.
+        source: label of the row with that net.
+    """
+
+    attack: str
+    source: str
+
+    def __call__(self, subject: Subject) -> Measured:
+        return share(~subject.transferred(self.attack, self.source).success)
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The weights of a net, in millions."""
+
+    def __call__(self, subject: Subject) -> Measured:
+        return Measured(subject.model.count_params() / 1e6)
+
+
+@dataclass(frozen=True)
+class Logged:
+    """The last value of a training's log; of a net of the zoo there is none.
+
+    Attributes:
+        name: the column of history.csv.
+        percent: it is a share.
+    """
+
+    name: str
+    percent: bool = False
+
+    def __call__(self, subject: Subject) -> Measured:
+        value = subject.logged(self.name)
+        return Measured(None if value is None else value * (100 if self.percent else 1))
+
+
+def share(true: np.ndarray) -> Measured:
+    """Percent, with the binomial standard error."""
+    if not len(true):
+        return Measured(None)
+    p = float(np.mean(true))
+    return Measured(100 * p, 100 * (p * (1 - p) / len(true)) ** 0.5)

@@ -1,0 +1,122 @@
+"""A net of an experiment, and everything that is measured of it, each attack once."""
+
+from __future__ import annotations
+
+import csv
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_adv import registry
+from keras_adv.attacks import Attack
+from keras_adv.data import Data
+from keras_adv.data.image_files import ImageFiles
+from keras_adv.evaluation import Result, attack, embed, evaluate, select, transfer
+from keras_adv.evaluation.embedding import Embedding
+from keras_adv.evaluation.image_set import ImageSet, classify
+from keras_adv.recipes import Recipe
+
+BATCH = 200
+"""Images that are attacked at a time."""
+
+
+class Subject:
+    """A net that is measured, at one seed.
+
+    Args:
+        model: the net.
+        recipe: what it was trained by.
+        data: its data set.
+        n: test images that are measured.
+        sample: seed of their choice; None: the first ones.
+        folder: where finished attacks are kept, and the training's history if there is one.
+        adjust: attack -> attack, for budgets with fewer steps.
+        other: label of another row -> its subject.
+        student: (architecture, epochs) -> a net of it, distilled from this one's answers.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        recipe: Recipe,
+        data: Data,
+        *,
+        n: int,
+        sample: int | None,
+        folder: Path,
+        adjust: Callable[[Attack], Attack],
+        other: Callable[[str], Subject],
+        student: Callable[[str, int], keras.Model],
+    ) -> None:
+        self.model, self.recipe, self.data = model, recipe, data
+        self.n, self.sample, self.folder, self.adjust, self.other = n, sample, folder, adjust, other
+        self.student = functools.cache(student)
+        self.images = functools.cache(self._images)
+        self._results = functools.cache(self._attacked)
+        self.curve = functools.cache(self._curve)
+        self.embedding = functools.cache(self._embedding)
+
+    @functools.cached_property
+    def mean_image(self) -> np.ndarray:
+        """(H, W, C), of the training images (on disk: of 1,000)."""
+        images = self.data.train[0]
+        return np.asarray(images[:1000] if isinstance(images, ImageFiles) else images).mean(0)
+
+    def _images(self, correct: bool = False) -> ImageSet:
+        x, y = self.data.test
+        rows = select(x, y, self.n, sample=self.sample, correct=[self.model] if correct else [])
+        return classify(self.model, np.asarray(x[rows]), y[rows], BATCH)
+
+    def attacked(self, spec: str, correct: bool = False, targets: str | None = None) -> Result:
+        """What an attack does to the images, or to as many that are classified correctly."""
+        return self._results(spec, correct, targets)
+
+    def _attacked(self, spec: str, correct: bool, targets: str | None) -> Result:
+        images = self.images(correct)
+        how: dict[str, Any] = {"targets": targets, "batch_size": BATCH, "resume": self.folder / "attacks"}
+        return attack(self.model, images.x, images.y, self.parsed(spec), **how)
+
+    def _curve(self, spec: str, eps: tuple[float, ...]) -> Mapping[str, Any]:
+        images = self.images()
+        how: dict[str, Any] = {"batch_size": BATCH, "resume": self.folder / "attacks"}
+        results = evaluate(self.model, images.x, images.y, self.parsed(spec), eps=eps, **how)
+        found: Mapping[str, Any] = results["attacks"][0]["curve"]
+        return found
+
+    def _embedding(self, *specs: str) -> Embedding:
+        images, attacks = self.images(), [self.parsed(spec) for spec in specs]
+        return embed(self.model, images.x, images.y, attacks, batch_size=BATCH)
+
+    def geometry(self, *specs: str) -> Mapping[str, Any]:
+        """The figures of `embed` for attacks."""
+        return self.embedding(*specs).summary()
+
+    def transferred(self, spec: str, source: str) -> Result:
+        """What the images that an attack makes on another row's net do to this one."""
+        return self._from(self.other(source).model, spec)
+
+    def by_student(self, spec: str, net: str, epochs: int) -> Result:
+        """What the images that an attack makes on this net's student do to it."""
+        return self._from(self.student(net, epochs), spec)
+
+    def _from(self, source: keras.Model, spec: str) -> Result:
+        images = self.images()
+        return transfer(source, self.model, images.x, images.y, self.parsed(spec), batch_size=BATCH)
+
+    def adaptive(self, threat: str) -> str:
+        """The spec of the attack that knows this net's defense."""
+        return registry.spec(self.recipe.defense.adaptive_attack(threat), full=True)
+
+    def parsed(self, spec: str) -> Attack:
+        """The attack of a spec, as the budget has it."""
+        return self.adjust(registry.parse("attack", spec))
+
+    def logged(self, name: str) -> float | None:
+        """The last value of a column of the training's history."""
+        file = self.folder / "history.csv"
+        rows = list(csv.DictReader(file.open(encoding="utf-8"))) if file.is_file() else []
+        return float(rows[-1][name]) if rows and rows[-1].get(name) else None

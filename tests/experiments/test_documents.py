@@ -1,0 +1,103 @@
+"""All tables and figures: what they say can be built, at every budget."""
+
+import dataclasses
+
+import pytest
+
+from keras_adv import experiments, registry, zoo
+from keras_adv.experiments import budgets
+from keras_adv.validate import InvalidInput
+
+ALL = experiments.ALL
+PLACES = [(name, budget) for name in ALL for budget in experiments.BUDGETS]
+
+
+def nets(experiment):
+    return [one for row in experiment.rows for one in experiments.with_starts(row.net)]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_recipe_can_be_read_and_every_entry_is_in_the_zoo(name):
+    for net in nets(ALL[name]):
+        for budget in experiments.BUDGETS:
+            recipe = budgets.recipe_of(net, budget, {})
+            assert registry.parse("recipe", registry.spec(recipe)) == recipe
+        if isinstance(net.small, str):
+            assert net.small in zoo.list()
+        assert net.start is None or budgets.recipe_of(net, "paper", {}).start is None
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_rows_have_a_figure_of_the_paper_for_each_column_of_the_paper(name):
+    one = ALL[name]
+    heads = [column.head for column in one.columns]
+    labels = [row.label for row in one.rows]
+    assert len(set(heads)) == len(heads) and len(set(labels)) == len(labels)
+    for row in one.rows:
+        assert list(one.papers(row)) == [column.head for column in one.columns if not column.own]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_claims_and_pictures_speak_of_rows_and_columns_that_are_there(name):
+    one = ALL[name]
+    labels, heads = {row.label for row in one.rows}, {column.head for column in one.columns}
+    for claim in one.claims:
+        for row, column in (claim.high, claim.low):
+            assert row in labels and column in heads, claim
+        assert claim.high != claim.low
+    for part in (*one.plots, *(column.measure for column in one.columns)):
+        named = {getattr(part, field, None) for field in ("row", "source")} - {None}
+        assert named <= labels
+        for field in dataclasses.fields(part):
+            if field.name in ("attack", "first") and getattr(part, field.name) is not None:
+                registry.parse("attack", getattr(part, field.name))
+
+
+def test_every_paper_that_shows_pgd_alone_has_the_adaptive_attack_beside_it():
+    for one in ALL.values():
+        heads = [column.head for column in one.columns]
+        if "PGD" in heads and all(
+            "Accuracy" in repr(column.measure) for column in one.columns if column.head == "PGD"
+        ):
+            assert any(head.startswith("adaptive") for head in heads), one.name
+
+
+SHEET = {
+    "madnet": ("fig1", "fig2", "table1", "table2", "table3", "table4", "table5"),
+    "mat": ("table1_mnist", "table2_mnist", "fig2_mnist", "table3", "table4_mnist", "table5_mnist"),
+    "deep_defense": (
+        *("table1_mlp", "table1_lenet", "table1_convnet", "table1_nin", "table1_imagenet"),
+        *("fig2", "fig3_c", "fig3_lambda", "fig4", "with_fgsm"),
+    ),
+    "afd": (
+        *("table1_mnist", "table1_cifar10", "table2_mnist", "table_a3", "table_a4", "table_a5", "table_a6"),
+        *("table_a7", "fig4", "fig_a3", "fig_a4", "fig_a5", "fig_a6"),
+    ),
+    "thesis3": ("table1_mlp", "table1_lenet", "table2", "fig4", "fig5"),
+    "thesis4": ("table1_mlp", "table1_lenet"),
+    "thesis5": (
+        *(f"table{k}_{norm}" for k in (1, 5) for norm in ("linf", "l2", "l1", "l0")),
+        *(f"table{k}" for k in (2, 3, 4, 6, 7, 8)),
+    ),
+}
+"""The tables and figures of the documents that have figures or pictures of nets."""
+
+
+def test_every_table_and_figure_of_the_documents_is_there():
+    assert {f"{document}.{item}" for document, items in SHEET.items() for item in items} <= set(ALL)
+
+
+def test_an_unknown_name_is_told_the_nearest():
+    with pytest.raises(InvalidInput, match="table1_lenet"):
+        experiments.find("deep_defense.table1_lennet")
+    assert [one.name for one in experiments.find("thesis4.*")] == [
+        "thesis4.table1_mlp",
+        "thesis4.table1_lenet",
+    ]
+
+
+@pytest.mark.parametrize("name", ["deep_defense.table1_lenet", "mat.table2_mnist"])
+def test_cost_counts_the_nets_that_are_trained(name):
+    said = experiments.cost(ALL[name], "small")
+    trained = {repr(net) for net in nets(ALL[name]) if not isinstance(net.small, str)}
+    assert said.startswith(f"{len(trained)} nets trained" if trained else "nets of the zoo")
