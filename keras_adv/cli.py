@@ -19,6 +19,7 @@ from keras_adv import registry, zoo
 from keras_adv.attacks import Attack
 from keras_adv.card import ModelCard
 from keras_adv.data.augmenting import AUGMENTS
+from keras_adv.models import NORMALIZE
 from keras_adv.precision import PRECISIONS
 from keras_adv.recipes import Recipe
 from keras_adv.validate import InvalidInput, invalid, output_folder
@@ -204,7 +205,9 @@ def recipe_flags() -> None:
         "best", None, "serve the epoch that withstands it best: pgd(threat=linf(eps=0.1), steps=10)"
     )
     flags.DEFINE_string("grow", None, "smaller images first: grow(sides=(16, 24), until=(4, 8))")
-    flags.DEFINE_bool("normalize", None, "normalise inside the model by the training images")
+    flags.DEFINE_enum(
+        "normalize", None, NORMALIZE, "what images go through inside the model, by the training images"
+    )
     flags.DEFINE_integer("seed", None, "of weights, order and random starts")
     flags.DEFINE_string("start", None, "train on from this model: a zoo name, a run folder, or FILE.keras")
 

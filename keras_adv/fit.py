@@ -85,7 +85,8 @@ def defend(
         optimizer: in place of the defense's own for the classifier: a Keras optimizer, its name, or a spec,
             "sgd(learning_rate=0.1, schedule=cosine())". None: the defense's.
         augment: "none", "crop_flip" (padded by 4), "crop_flip_cutout" (and a square of half the side made
-            grey), or "resized_crop_flip" (crops of random size, of images on disk alone).
+            grey), "resized_crop_flip" (crops of random size, of images on disk alone), "crop2" (padded by 2)
+            or "crop2_flip".
         precision: what the layers compute in while they are trained: "float32" (as the model itself says),
             "mixed_bfloat16", "mixed_float16" or "auto" (see `keras_adv.precision`). Weights stay in float32,
             and what is returned computes as the given model did.

@@ -198,6 +198,12 @@ def _dense(layer: Any, z: Interval) -> tuple[Tensor, Tensor]:
     return centre if layer.bias is None else centre + layer.bias, radius
 
 
+def _einsum(layer: Any, z: Interval) -> tuple[Tensor, Tensor]:
+    centre = ops.einsum(layer.equation, z.centre, layer.kernel)
+    radius = ops.einsum(layer.equation, z.radius, ops.abs(layer.kernel))
+    return centre if layer.bias is None else centre + layer.bias, radius
+
+
 def _convolution(layer: Any, z: Interval) -> tuple[Tensor, Tensor]:
     centre = layer.convolution_op(z.centre, layer.kernel)
     radius = layer.convolution_op(z.radius, ops.abs(layer.kernel))
@@ -217,6 +223,7 @@ def _normalisation(layer: Any, z: Interval) -> tuple[Tensor, Tensor]:
 
 _AFFINE: dict[Any, Callable[[Any, Interval], tuple[Tensor, Tensor]]] = {
     L.Dense: _dense,
+    L.EinsumDense: _einsum,
     L.Conv2D: _convolution,
     L.BatchNormalization: _normalisation,
 }

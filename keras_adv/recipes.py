@@ -10,7 +10,7 @@ from keras_adv.data import Folder
 from keras_adv.data.augmenting import AUGMENTS
 from keras_adv.defenses import Critic, Defense
 from keras_adv.growth import Grow
-from keras_adv.models import Architecture, LeNet
+from keras_adv.models import NORMALIZE, Architecture, LeNet
 from keras_adv.precision import PRECISIONS
 from keras_adv.registry import Spec, option, preset, presets, register
 
@@ -28,16 +28,18 @@ class Recipe(Spec):
         data: "digits", a TFDS name, FILE.npz, or a folder of images (see `keras_adv.data.load`).
         epochs: passes over the training images.
         batch_size: images a step.
-        augment: "none", "crop_flip" (CIFAR), "crop_flip_cutout", or "resized_crop_flip" (images on disk);
-            see `keras_adv.data.augmenting`.
+        augment: "none", "crop_flip" (CIFAR), "crop_flip_cutout", "resized_crop_flip" (images on disk),
+            "crop2" or "crop2_flip" (MadNet); see `keras_adv.data.augmenting`.
         precision: what the layers compute in while they are trained: "float32", "mixed_bfloat16",
             "mixed_float16", or "auto", bfloat16 where the machine has units for it. What is saved computes in
             float32.
         average: of the weights, that is served instead of the last ones; None: the last ones.
         best: the attack by which the best epoch is chosen on held-out images; None: the last epoch.
         grow: smaller images in the first epochs; None: never.
-        normalize: subtract the mean of the training images (on disk: of 1,000) and divide by their deviation,
-            inside the model.
+        normalize: what images go through inside the model, by the training images (on disk: 1,000 of them):
+            "none", "standard" (mean and deviation of each channel), "centre" (MadNet), "mean_image" (Deep
+            Defense, MNIST), "gcn_zca" (thesis 3, CIFAR) or "matconvnet" (Deep Defense, CIFAR); see
+            `keras_adv.models.normalizer`. True and False, in older cards, are "standard" and "none".
         validation: share of the training images that is held out; 0 trains on all.
         seed: of weights, order and random starts.
         start: train on from this model (name in the zoo, run folder or FILE.keras) instead of from fresh
@@ -55,10 +57,15 @@ class Recipe(Spec):
     average: EMA | None = option(default=None)
     best: Attack | None = option(default=None)
     grow: Grow | None = option(default=None)
-    normalize: bool = option(default=False)
+    normalize: str = option(default="none", choices=NORMALIZE)
     validation: float = option(default=0.1, low=0.0, high=0.9)
     seed: int = option(default=0, low=0, high=2**31 - 1)
     start: str | None = option(default=None)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.normalize, bool):
+            object.__setattr__(self, "normalize", "standard" if self.normalize else "none")
+        super().__post_init__()
 
     @property
     def title(self) -> str:

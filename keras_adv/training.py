@@ -21,6 +21,7 @@ from keras_adv.evaluation import audit, certified, evaluate, pictures, records
 from keras_adv.evaluation.auditing import audited_threat
 from keras_adv.fingerprint import sha256
 from keras_adv.fit import defend
+from keras_adv.models import normalizer
 from keras_adv.recipes import Recipe
 from keras_adv.run_folder import claim_folder, is_of_fewer_epochs, is_shorter, reclaim_folder
 from keras_adv.serving.export import export
@@ -246,9 +247,9 @@ def _build(recipe: Recipe, loaded: data.Data) -> keras.Model:
     if recipe.start is not None:
         keras.utils.set_random_seed(recipe.seed)  # for what a defense adds to the net
         return zoo.open(recipe.start)
-    mean, std = loaded.statistics() if recipe.normalize else (None, None)
+    before = None if recipe.normalize == "none" else normalizer(recipe.normalize, loaded.sample())
     design = recipe.defense.adapt_model(recipe.model)
-    return design.build(loaded.shape, loaded.classes, mean, std, seed=recipe.seed)
+    return design.build(loaded.shape, loaded.classes, seed=recipe.seed, normalizer=before)
 
 
 def _fit(

@@ -45,6 +45,17 @@ def test_cutout_greys_a_square_of_half_the_side_about_any_pixel_and_moves_no_oth
         np.testing.assert_array_equal(part, plain[name])
 
 
+def test_crops_of_two_pixels_mirror_only_where_they_say_so():
+    x = np.arange(2, 66, dtype="float32").reshape(1, 8, 8, 1) / 99
+    for augment, mirrored in (("crop2", False), ("crop2_flip", True)):
+        drawn = draw(augment, 300, (0,))
+        assert drawn["flip"].any() == mirrored
+        wide = np.pad(x[0], ((2, 2), (2, 2), (0, 0)))
+        whole = [wide[i : i + 8, j : j + 8] for i in range(5) for j in range(5)]
+        allowed = {one.tobytes() for one in (*whole, *((one[:, ::-1] for one in whole) if mirrored else ()))}
+        assert {one.tobytes() for one in on_host(np.repeat(x, 300, 0), drawn)} == allowed
+
+
 def test_images_of_whole_numbers_are_kept_in_bytes_and_no_others():
     whole = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 3)).astype("uint8")
     kept = in_bytes(whole.astype("float32") / 255)
@@ -54,7 +65,7 @@ def test_images_of_whole_numbers_are_kept_in_bytes_and_no_others():
 
 
 @pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="JAX takes the arrays")
-@pytest.mark.parametrize("augment", ["none", "crop_flip", "crop_flip_cutout"])
+@pytest.mark.parametrize("augment", ["none", "crop_flip", "crop_flip_cutout", "crop2"])
 @pytest.mark.parametrize("bytes_", [True, False])
 def test_the_graph_makes_the_same_batches_in_every_epoch(augment, bytes_):
     rng = np.random.default_rng(0)

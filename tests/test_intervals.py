@@ -98,6 +98,7 @@ REACHED = [
     L.BatchNormalization(),
     L.BatchNormalization(scale=False, center=False),
     L.Rescaling(-2.0, offset=1.0),
+    L.EinsumDense("bhwc,hwc->bhwc", (4, 4, 2), bias_axes="hwc"),
     L.Normalization(mean=[0.1, 0.2], variance=[0.3, 0.4]),
     L.LeakyReLU(0.2),
     L.ELU(),

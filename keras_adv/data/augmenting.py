@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 
-AUGMENTS = ("none", "crop_flip", "crop_flip_cutout", "resized_crop_flip")
+AUGMENTS = ("none", "crop_flip", "crop_flip_cutout", "resized_crop_flip", "crop2", "crop2_flip")
 """crop_flip: pad by 4, crop anywhere, mirror half of the images. crop_flip_cutout: then a square of half the
 side, its middle anywhere in the image, made grey (DeVries & Taylor, arXiv:1708.04552, who take 16 of CIFAR's
 32 pixels). resized_crop_flip: of images on disk, a crop of 8% to 100% of the area with sides of 3 : 4 to
-4 : 3, scaled to the size asked for, and half of them mirrored (Szegedy et al., arXiv:1409.4842)."""
+4 : 3, scaled to the size asked for, and half of them mirrored (Szegedy et al., arXiv:1409.4842). crop2: pad
+by 2 and crop, for digits, which a mirror would change; crop2_flip: and mirror half (MadNet's code mirrors
+MNIST too)."""
 PAD = 4
-"""Pixels of zeros on each side of what "crop_flip" cuts from."""
+"""Pixels of zeros on each side of what crops are cut from."""
 GREY = 0.5
 """Of what is cut out: near the mean of natural images, to which the authors set it."""
 AREA, LONGEST = (0.08, 1.0), float(np.log(4 / 3))
@@ -32,8 +34,10 @@ def draw(augment: str, count: int, seed: tuple[int, ...]) -> dict[str, np.ndarra
         drawn = {"area": area, "sides": sides, "row": row, "column": column}
         floats = {name: part.astype("float32") for name, part in drawn.items()}
         return {**floats, "flip": rng.random(count) < 0.5}
-    top, left = rng.integers(0, 2 * PAD + 1, (2, count)).astype("int32")
-    drawn = {"top": top, "left": left, "flip": rng.random(count) < 0.5}
+    most = 2 if augment.startswith("crop2") else PAD
+    top, left = rng.integers(PAD - most, PAD + most + 1, (2, count)).astype("int32")
+    flip = (rng.random(count) < 0.5) & (augment != "crop2")
+    drawn = {"top": top, "left": left, "flip": flip}
     if augment == "crop_flip_cutout":
         drawn["cut_row"], drawn["cut_column"] = rng.random((2, count), "float32")
     return drawn

@@ -7,6 +7,7 @@ from keras_adv.defenses.base import Defense, Move
 from keras_adv.defenses.critic import Critic
 from keras_adv.defenses.deep_defense import DeepDefense
 from keras_adv.defenses.deepfool_training import DeepFoolTraining
+from keras_adv.defenses.distilled import Distilled
 from keras_adv.defenses.double_backprop import DoubleBackprop
 from keras_adv.defenses.dropout import Dropout
 from keras_adv.defenses.fast import Fast
@@ -40,6 +41,7 @@ __all__ = [
     "DeepDefense",
     "DeepFoolTraining",
     "Defense",
+    "Distilled",
     "DoubleBackprop",
     "Dropout",
     "Fast",

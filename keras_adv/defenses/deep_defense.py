@@ -73,8 +73,8 @@ class DeepDefense(Defense):
         regularised: names of layers, whole; R reaches these only (paper 4.2). None: all layers.
         preprocess: "matconvnet": |x| is the length of x - mean image of the training images seen so far.
             MNIST is given to the paper's nets as pixels less the mean image, so this is its rho (0..255
-            instead of 0..1 cancels). Its CIFAR-10 is whitened besides, its rho there is not to be had from
-            images in [0, 1]. "none": |x|.
+            instead of 0..1 cancels). Its CIFAR-10 is whitened besides, and so are Delta and x in its rho;
+            here they are images in [0, 1], also with normalize="matconvnet" in the recipe. "none": |x|.
         freeze_norm: hold scale and shift of batch normalisation, also from decay, as the authors do.
         inference: batch normalisation of the cross-entropy's pass by the statistics that are stored, as the
             authors do, for R measures the net with them; units are dropped all the same. False, to train from
@@ -191,20 +191,23 @@ preset(
     "deep_defense_mnist",
     _PAPER,
     """The paper's fine-tuning of a trained net (give `start`), the MLP or LeNet of form "matconvnet". Its
-    decay of 5e-4 enters the momentum 0.9: Keras' decoupled one is ten times that. The rate is for its pixels
-    of 0..255, where the first layer's weights are 255 times smaller than for ours.""",
+    decay of 5e-4 enters the momentum 0.9: Keras' decoupled one is ten times that. The rate is for a net of
+    pixels 0..255 less the mean image, so the one to start from should have normalize='mean_image' too.""",
     model="mlp(units=(500, 150))",
     data="mnist",
     epochs=5,
+    normalize="mean_image",
 )
 preset(
     "deep_defense_cifar",
     _PAPER.replace(optimizer=_SGD.replace(schedule=Milestones(at=(40,), factor=0.5))),
     """The paper's fine-tuning of ConvNet (give `start`); NIN: deep_defense_cifar(c=70.0). Epochs and rate are
-    inferred from the authors' code, and its images are whitened (see `preprocess`).""",
+    inferred from the authors' code. The net to start from should have normalize='matconvnet' too; rho is of
+    images in [0, 1], not of whitened ones (see `preprocess`).""",
     model="convnet()",
     data="cifar10",
     epochs=50,
+    normalize="matconvnet",
 )
 _IMAGENET = """The paper's fine-tuning of a published net (give `start`, and as `data` ImageNet's folder), its
     three weights and epochs. The rate is that of MNIST, for the paper gives none; that the 3 likeliest other

@@ -104,10 +104,12 @@ preset(
         optimizer=SGD(learning_rate=0.1, schedule=Milestones(at=(80, 120, 160), factor=0.2)),
     ),
     """Thesis 3.5, NIN with augmentation (weight 0.01 or 0.001 without). The rate to start from is not
-    printed; theirs are whitened images, in another unit than [0, 1].""",
+    printed, nor the constants of its whitening. Its margin and FGSM's eps are of whitened images, here they
+    are of images in [0, 1].""",
     model="nin()",
     data="cifar10",
     epochs=200,
     batch_size=128,
     augment="crop_flip",
+    normalize="gcn_zca",
 )

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import keras
-import numpy as np
 from keras import ops
 
-from keras_adv import zoo
 from keras_adv.arrays import Tensor
 from keras_adv.attacks import PGD
 from keras_adv.attacks.objectives import Objective
 from keras_adv.attacks.task import Task
 from keras_adv.backend import ACCURACY
-from keras_adv.classifier import check_logits, check_model
 from keras_adv.defenses.base import Batch, Move, Nets
 from keras_adv.defenses.crafting import PairedDefense, adversarial_images, attack_passes, run_both
+from keras_adv.defenses.teacher import teacher_of
 from keras_adv.losses import hits, kl_divergence
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
 from keras_adv.registry import option, preset, register, tunable
 from keras_adv.threats import Linf
-from keras_adv.validate import unusable
 
 
 class _FromTeacher(Objective):
@@ -63,13 +60,7 @@ class RSLAD(PairedDefense):
     optimizer: Optimizer = option(default=Adam())
 
     def networks(self, net: keras.Model) -> dict[str, keras.layers.Layer]:
-        teacher = _copy(net) if self.teacher is None else zoo.open(self.teacher)
-        if check_model(teacher) != check_model(net):
-            shape, classes = check_model(net)
-            raise unusable("teacher", f"a net of images {shape} and {classes} classes", str(self.teacher))
-        check_logits(teacher.predict(np.random.default_rng(0).random((8, *net.input_shape[1:])), verbose=0))
-        teacher.trainable = False
-        return {"teacher": teacher}
+        return {"teacher": teacher_of(self.teacher, net)}
 
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
         soft = ops.stop_gradient(nets["teacher"].logits(x))
@@ -89,18 +80,6 @@ class RSLAD(PairedDefense):
             "adversarial_kl": self.weight * kl_divergence(batch["soft"], moved),
             ACCURACY: hits(clean, batch["y"]),
         }
-
-
-def _copy(net: keras.Model) -> keras.Model:
-    """Another net with the same weights."""
-    try:
-        made = keras.models.clone_model(net)
-    except TypeError as error:  # a subclass that cannot be made from a config
-        raise unusable(
-            "teacher", "given for a net that Keras cannot copy", f"None, and {net.name}"
-        ) from error
-    made.set_weights(net.get_weights())
-    return made
 
 
 preset(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -53,10 +53,7 @@ def transfer(
     Raises:
         InvalidInput: as `keras_adv.attack`; models of different images or classes.
     """
-    for name in ("input_shape", "output_shape"):
-        shapes = getattr(source, name, None), getattr(target, name, None)
-        if shapes[0] != shapes[1]:
-            raise invalid("target", f"a model of the source's {name}, {shapes[0]}", shapes[1])
+    _check_alike(source, target, "target")
     clean = classify(target, x, y, batch_size)
     made = attack(source, x, y, method, eps=eps, batch_size=batch_size, seed=seed)
     attacked = classify(target, made.images, clean.y, batch_size)
@@ -100,3 +97,81 @@ def transfers(
     if file is not None:
         save(file, target, images, made, np.arange(len(images.x)), batch_size)
     return results_of(target, images, made)
+
+
+class TransferMatrix(NamedTuple):
+    """What `transfer_matrix` found. Row i: the images were made on model i; column j: model j is judged.
+
+    Attributes:
+        names: (M,) of the models.
+        attack: its spec.
+        n: images.
+        clean_accuracy: (M,) of the models.
+        robust_accuracy: (M, M) share of all images that model j classifies correctly, clean and as made on
+            model i; on the diagonal that of `evaluate`.
+        success: (M, M) of the images that both models classify correctly, the share that model j then gets
+            wrong; NaN where there are none. On the diagonal the success of the attack.
+    """
+
+    names: tuple[str, ...]
+    attack: str
+    n: int
+    clean_accuracy: np.ndarray
+    robust_accuracy: np.ndarray
+    success: np.ndarray
+
+
+@in_float32()
+def transfer_matrix(
+    models: Mapping[str, keras.Model],
+    x: Any,
+    y: Any,
+    method: Attack | str,
+    *,
+    batch_size: int = 256,
+    seed: int = 0,
+) -> TransferMatrix:
+    """Attacks each of several models, and shows its images to all of them.
+
+    A model that stands better against its own images than against those of another masks its gradients from
+    the attack: an attacker without access should not do better than one with it.
+
+    Args:
+        models: by name, of the same images and classes.
+        x: images (N, H, W, C) in [0, 1].
+        y: integer labels (N,).
+        method: an attack or its spec, for one with minimal perturbations within its threat's eps.
+        batch_size: images at a time.
+        seed: of random starts.
+
+    Cost: M attacks, and M^2 forward passes an image.
+
+    Raises:
+        InvalidInput: as `transfer`.
+    """
+    chosen: Attack = registry.parse("attack", method)
+    if not isinstance(models, Mapping) or not models:
+        raise invalid("models", "of the form {name: model}", models)
+    nets = list(models.values())
+    for net in nets[1:]:
+        _check_alike(nets[0], net, "models")
+    seen = [classify(net, x, y, batch_size, seed) for net in nets]
+    robust, success = np.zeros((2, len(nets), len(nets)))
+    for i, source in enumerate(nets):
+        made = attack(source, seen[i].x, seen[i].y, chosen, batch_size=batch_size, seed=seed)
+        for j, target in enumerate(nets):
+            fooled = made.success if i == j else ~classify(target, made.images, seen[i].y, batch_size).correct
+            held = Record(chosen, made._replace(clean=seen[j].correct, success=fooled)).held
+            both = seen[i].correct & seen[j].correct
+            robust[i, j] = held.mean()
+            success[i, j] = (~held)[both].mean() if both.any() else np.nan
+    clean = np.array([images.correct.mean() for images in seen])
+    return TransferMatrix(tuple(models), registry.spec(chosen), len(seen[0].x), clean, robust, success)
+
+
+def _check_alike(source: keras.Model, target: keras.Model, name: str) -> None:
+    """Raises InvalidInput for models of other images or classes than the source's."""
+    for of in ("input_shape", "output_shape"):
+        shapes = getattr(source, of, None), getattr(target, of, None)
+        if shapes[0] != shapes[1]:
+            raise invalid(name, f"of the {of} of the source, {shapes[0]}", shapes[1])

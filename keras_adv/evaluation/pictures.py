@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from keras_adv.evaluation.black_box import TransferMatrix
+
 
 def curves(rows: list[dict[str, float]], path: Path) -> None:
     """Every logged term over epochs: the losses on the left (log scale), accuracies on the right."""
@@ -25,6 +27,23 @@ def curves(rows: list[dict[str, float]], path: Path) -> None:
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.set_xlim(0.5, max(row["epoch"] for row in rows) + 1.5)
         axes.legend(fontsize=7, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.15))  # covers no line
+    figure.savefig(path, dpi=110)
+
+
+def transfers(found: TransferMatrix, path: Path) -> None:
+    """The robust accuracies of a transfer matrix in colours, with their percentages."""
+    count = len(found.names)
+    figure = Figure(figsize=(2.5 + 0.5 * count, 1.8 + 0.45 * count), layout="constrained")
+    axes = figure.subplots()
+    drawn = axes.imshow(found.robust_accuracy, cmap="viridis", vmin=0, vmax=1)
+    for (i, j), share in np.ndenumerate(found.robust_accuracy):
+        colour = "black" if share > 0.6 else "white"
+        axes.text(j, i, f"{100 * share:.0f}", ha="center", va="center", fontsize=8, color=colour)
+    axes.set_xticks(range(count), found.names, rotation=45, ha="right", fontsize=8)
+    axes.set_yticks(range(count), found.names, fontsize=8)
+    axes.set(xlabel="judged", ylabel="made on")
+    axes.set_title(f"{found.attack}, n = {found.n}", fontsize=9)
+    figure.colorbar(drawn, label="robust accuracy")
     figure.savefig(path, dpi=110)
 
 

@@ -8,6 +8,8 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from keras_adv.evaluation.black_box import TransferMatrix
+
 
 def table(results: dict[str, Any], title: str = "") -> Table:
     """A row for each attack, and one for each threat that several share. With targets the success is that of
@@ -70,6 +72,18 @@ def comparison_table(differences: Sequence[dict[str, Any]], first: str, second: 
             str(row["only_first"]),
             str(row["only_second"]),
         )
+    return made
+
+
+def transfer_table(found: TransferMatrix, title: str = "") -> Table:
+    """The robust accuracy of each model (a column) under images made on each (a row)."""
+    made = Table(title=escape(title or f"robust accuracy under {found.attack}"), caption=f"n = {found.n}")
+    made.add_column("made on", overflow="fold")
+    for name in found.names:
+        made.add_column(escape(name), justify="right", overflow="fold")
+    made.add_row("(clean)", *(f"{share:.1%}" for share in found.clean_accuracy), end_section=True)
+    for name, row in zip(found.names, found.robust_accuracy, strict=True):
+        made.add_row(escape(name), *(f"{share:.1%}" for share in row))
     return made
 
 

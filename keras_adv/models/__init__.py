@@ -8,6 +8,7 @@ from keras_adv.models.madnet import MadNetResNet
 from keras_adv.models.madry_cnn import MadryCNN
 from keras_adv.models.mlp import MLP
 from keras_adv.models.nin import NIN
+from keras_adv.models.normalising import NORMALIZE, normalizer
 from keras_adv.models.resnet import ResNet
 from keras_adv.models.resnet18 import ResNet18
 from keras_adv.models.resnet50 import ResNet50
@@ -18,6 +19,7 @@ from keras_adv.models.wrn import WRN
 __all__ = [
     "MLP",
     "NIN",
+    "NORMALIZE",
     "VGG",
     "WRN",
     "AlexNet",
@@ -30,4 +32,5 @@ __all__ = [
     "ResNet18",
     "ResNet50",
     "SmallCNN",
+    "normalizer",
 ]

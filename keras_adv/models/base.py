@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from keras_adv.arrays import Tensor
+from keras_adv.models.normalising import Normalizer, standard
 from keras_adv.registry import Spec
 
 
@@ -33,6 +34,7 @@ class Architecture(Spec):
         mean: Any = None,
         std: Any = None,
         seed: int = 0,
+        normalizer: Normalizer | None = None,
     ) -> keras.Model:
         """A new network with fresh weights.
 
@@ -42,16 +44,15 @@ class Architecture(Spec):
             mean: one value a channel, subtracted inside; None leaves [0, 1] as it is.
             std: one value a channel, divided by inside.
             seed: of the initial weights; sets Keras' global seed.
+            normalizer: in place of mean and std, what comes before the network (`models.normalizer`).
         """
+        if normalizer is None and mean is not None and std is not None:
+            normalizer = standard(mean, std)
         keras.utils.set_random_seed(seed)
         with _channels_last():
             inputs = x = keras.Input(shape, name="images")
-            if mean is not None and std is not None:
-                variance = [float(s) ** 2 for s in std]
-                scale = keras.layers.Normalization(
-                    mean=[float(m) for m in mean], variance=variance, name="normalize"
-                )
-                x = scale(x)
+            if normalizer is not None:
+                x = normalizer(x)
             logits = keras.layers.Dense(classes, name="logits", kernel_initializer=self.initializer)
             return keras.Model(inputs, logits(self.body(x)), name=self.name)
 

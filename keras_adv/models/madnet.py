@@ -17,7 +17,8 @@ class MadNetResNet(Architecture):
     Block: [norm - act] - 3x3 - norm - act - 3x3, plus the shortcut; the bracket is left out in the very first
     block, which follows an activation. Where a stage halves the map the shortcut is the mean of 2x2 pixels
     and zeros for the new channels, without weights. 853,018 weights at depth 56 for 32x32x3 and 10 classes,
-    as many as the original ResNet-56. MadNet's images lie in [-0.5, 0.5]: build with mean 0.5 and std 1.
+    as many as the original ResNet-56. MadNet's images lie in [-0.5, 0.5]:
+    normalize="centre" in a recipe.
 
     Args:
         depth: 20, 32 (the black-box proxy), 44, 56 (the paper's) or 110.

@@ -225,7 +225,7 @@ def test_wrong_type_is_refused_with_the_right_one(kind, text, words):
         ("model", "resnet(depth=21)", "[20, 32, 44, 56, 110]"),
         ("model", "wrn(depth=17)", "6 n + 4"),
         ("recipe", "recipe(epochs=0)", "at least 1"),
-        ("recipe", "recipe(augment='crop')", "Did you mean 'crop_flip'?"),
+        ("recipe", "recipe(augment='crop_flop')", "Did you mean 'crop_flip'?"),
         ("recipe", "recipe(validation=-0.1)", "at least 0"),
         ("recipe", "recipe(seed=-1)", "at least 0"),
     ],

@@ -19,6 +19,7 @@ QUICK = {
     "adversarial": "adversarial(attack=pgd(threat=linf(eps=0.1), steps=3))",
     "critic": "critic(width=64, attack=high_confidence(steps=3))",
     "deep_defense": "deep_defense(steps=2)",
+    "distilled": "distilled(teacher='standard_lenet_digits')",
     "trades": "trades(attack=pgd(threat=linf(eps=0.1), steps=2, random_start=False, jitter=0.05, loss='kl'))",
     "ibp": "ibp(threat=linf(eps=0.02), share=ramp(0, 1, epochs=4), optimizer=adam(learning_rate=0.005))",
     "rslad": "rslad(teacher='standard_lenet_digits', attack=pgd(threat=linf(eps=0.1), steps=2, "
