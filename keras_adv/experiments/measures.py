@@ -109,12 +109,12 @@ class Norm:
     def __call__(self, subject: Subject) -> Measured:
         result = subject.attacked(self.attack)
         found = result.clean & result.success
+        if not found.any():
+            return Measured(None)
         sizes = result.distance[found]
         if self.statistic == "ratio":
             x = subject.images().x[found]
             sizes = sizes / np.maximum(np.linalg.norm(x.reshape(len(x), -1), axis=1), 1e-12)
-        if not len(sizes):
-            return Measured(None)
         middle = np.median(sizes) if self.statistic == "median" else sizes.mean()
         return Measured(float(middle), float(sizes.std() / len(sizes) ** 0.5))
 

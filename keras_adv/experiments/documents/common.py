@@ -21,17 +21,23 @@ def inner(eps: str, loss: str = "", start: bool = True) -> str:
 def small(defense: str, **more: Any) -> dict[str, Any]:
     """Five epochs of Adam on a LeNet of MNIST, as the zoo's nets are trained."""
     plain = {"augment": "none", "precision": "float32", "average": None, "best": None, "grow": None}
-    net = {"model": "lenet()", "data": "mnist", "epochs": 5, "batch_size": 100, "normalize": False}
+    net = {"model": "lenet()", "data": "mnist", "epochs": 5, "batch_size": 100, "normalize": "none"}
     return {**plain, **net, "defense": defense, **more}
 
 
 def recipe(
-    defense: str, model: str, data: str, epochs: int, batch_size: int = 128, augment: str = "none"
+    defense: str,
+    model: str,
+    data: str,
+    epochs: int,
+    batch_size: int = 128,
+    augment: str = "none",
+    normalize: str = "none",
 ) -> str:
     """A recipe that has no preset."""
     return (
         f"recipe(defense={defense}, model={model}, data={data!r}, epochs={epochs}, batch_size={batch_size}, "
-        f"augment='{augment}')"
+        f"augment={augment!r}, normalize={normalize!r})"
     )
 
 
@@ -54,9 +60,9 @@ CLEAN = Column("clean", Accuracy())
 
 
 def standard(
-    model: str, data: str, small_net: str | dict[str, Any], epochs: int, augment: str = "none"
+    model: str, data: str, small_net: str | dict[str, Any], epochs: int, augment: str, normalize: str = "none"
 ) -> Net:
     """A net without defense, by SGD whose rate falls twice."""
     at = (epochs // 2, 3 * epochs // 4)
     defense = f"standard(optimizer=sgd(learning_rate=0.1, weight_decay=0.002, schedule=milestones(at={at})))"
-    return Net(recipe(defense, model, data, epochs, augment=augment), small_net)
+    return Net(recipe(defense, model, data, epochs, 128, augment, normalize), small_net)

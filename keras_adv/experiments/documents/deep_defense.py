@@ -9,7 +9,7 @@ from keras_adv.experiments.base import Claim, Column, Experiment, Net, Row
 from keras_adv.experiments.documents.common import CLEAN, honest, recipe, small
 from keras_adv.experiments.measures import Accuracy, Norm, Rho
 
-PLAIN = "standard(optimizer=sgd(learning_rate=0.01, weight_decay=0.005))"
+PLAIN = "standard(optimizer=sgd(learning_rate=0.001, weight_decay=0.005))"
 FIXED = "deepfool_training(optimizer=sgd(learning_rate=0.0005, weight_decay=0.005))"
 OURS = "deep_defense(c=10.0, steps=3, candidates=3, optimizer=adam(learning_rate=0.001))"
 METHODS = ("Reference", "Par. Train", "Adv. Train I", "Deep Defense")
@@ -32,7 +32,8 @@ def _columns(eps_ref: str, adaptive: str) -> tuple[Column, ...]:
 
 def _nets(net: str, data: str, presets: tuple[str, str], smalls: Mapping[str, Any], epochs: int) -> list[Net]:
     """A reference net, and the three that are fine-tuned from it."""
-    start = Net(recipe(PLAIN, net, data, 20, 100), smalls["Reference"])
+    form = "mean_image" if data == "mnist" else "matconvnet"  # the rates are for such pixels
+    start = Net(recipe(PLAIN, net, data, 20, 100, "none", form), smalls["Reference"])
     fixed = recipe(FIXED, net, data, epochs, 100)
     recipes = dict(
         zip(METHODS[1:], (f"{presets[0]}(model={net})", fixed, f"{presets[1]}(model={net})"), strict=True)
@@ -81,7 +82,7 @@ _SMALL_LENET = {
 
 def _small_cifar(net: str) -> dict[str, Any]:
     """Few epochs on a CPU."""
-    way = {"model": net, "data": "cifar10", "normalize": True, "epochs": 4}
+    way = {"model": net, "data": "cifar10", "normalize": "standard", "epochs": 4}
     return {
         "Reference": small("standard()", **{**way, "epochs": 15, "augment": "crop_flip"}),
         "Par. Train": small("parseval(beta=0.0003, optimizer=adam(learning_rate=0.0001))", **way),

@@ -65,7 +65,7 @@ def _table(
 
 
 MNIST = (
-    standard(NET, "mnist", "standard_lenet_mnist", 64),
+    standard(NET, "mnist", "standard_lenet_mnist", 64, "crop2", "centre"),
     Net("mad_mnist", "mad_lenet_mnist"),
     Net(
         "mad_mnist(defense=mad_mnist(attack=pgd(threat=linf(eps=0.3), steps=10)))",
@@ -74,13 +74,13 @@ MNIST = (
 )
 _CIFAR_SMALL = {"model": "madnet_resnet(depth=20)", "data": "cifar10", "augment": "crop_flip", "epochs": 10}
 CIFAR10 = (
-    standard(NET, "cifar10", "standard_wrn_cifar10", 400, "crop_flip"),
+    standard(NET, "cifar10", "standard_wrn_cifar10", 400, "crop2_flip", "centre"),
     Net("mad_cifar", small("mad(projections=1)", **_CIFAR_SMALL)),
     Net("mad_cifar_adversarial", small(f"mad(projections=1, attack={inner('8/255')})", **_CIFAR_SMALL)),
 )
 _CIFAR100_SMALL = {**_CIFAR_SMALL, "data": "cifar100"}
 CIFAR100 = (
-    standard(NET, "cifar100", small("standard()", **_CIFAR100_SMALL), 400, "crop_flip"),
+    standard(NET, "cifar100", small("standard()", **_CIFAR100_SMALL), 400, "crop2_flip", "centre"),
     Net(
         "mad_cifar(data='cifar100', defense=mad_cifar(projections=1))",
         small("mad(projections=1)", **_CIFAR100_SMALL),
@@ -102,7 +102,7 @@ _ABLATED = {
 def _ablation(defense: str) -> Net:
     rate = ", optimizer=sgd(weight_decay=0.004, schedule=milestones(at=(20, 39, 58,)))"
     return Net(
-        recipe(defense.format(rate), NET, "mnist", 64),
+        recipe(defense.format(rate), NET, "mnist", 64, 128, "crop2", "centre"),
         small(defense.format(", optimizer=adam(learning_rate=0.001)")),
     )
 

@@ -23,7 +23,7 @@ def _adversarial(threat: str, rate: str) -> str:
 
 _RATE = "adam(learning_rate=0.0001)"
 MNIST = {
-    PLAIN: standard("madry_cnn()", "mnist", "standard_lenet_mnist", 100),
+    PLAIN: standard("madry_cnn()", "mnist", "standard_lenet_mnist", 100, "none"),
     LINF: Net(
         recipe(_adversarial("linf(eps=0.3)", _RATE), "madry_cnn()", "mnist", 84, 50),
         "adversarial_lenet_mnist",
