@@ -89,6 +89,7 @@ preset(
     model="mlp(units=(500, 150))",
     data="mnist",
     epochs=5,
+    batch_size=100,
 )
 preset(
     "parseval_cifar",
@@ -97,4 +98,5 @@ preset(
     model="convnet()",
     data="cifar10",
     epochs=50,
+    batch_size=100,
 )

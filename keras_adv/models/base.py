@@ -11,6 +11,8 @@ import keras
 from keras_adv.arrays import Tensor
 from keras_adv.registry import Spec
 
+INITIALIZERS = ("he_normal", "glorot_uniform")
+
 
 class Architecture(Spec):
     """A named family of networks; `build` makes one, of plain Keras layers.
