@@ -60,6 +60,7 @@ class _Row(TypedDict):
     gradients_per_image: Amount
     seconds: Amount
     not_found: NotRequired[Count]
+    still_correct: NotRequired[Share]
     outside: NotRequired[Count]
     over_draws: NotRequired[_OverDraws]
     parts: NotRequired[dict[str, Count]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ import numpy as np
 
 from keras_adv import artifact, backend, data, environment, files, registry, validate, zoo
 from keras_adv.attacks import Attack
-from keras_adv.callbacks import Checkpoint, History
+from keras_adv.callbacks import Checkpoint, History, KeepEpochs
 from keras_adv.card import ModelCard
 from keras_adv.engine import depends_on_length
 from keras_adv.evaluation import audit, certified, evaluate, pictures, records
+from keras_adv.evaluation.along import EPOCHS
 from keras_adv.evaluation.auditing import audited_threat
 from keras_adv.fingerprint import sha256
 from keras_adv.fit import defend
@@ -48,6 +49,7 @@ def train(
     certify: Threat | str | None = None,
     extend: bool = False,
     distribute: str = "none",
+    keep: Collection[int] = (),
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = "auto",
 ) -> ModelCard:
@@ -76,6 +78,9 @@ def train(
             together; the batch is divided among them. On JAX also those of several processes or machines that
             share `out`, after `backend.join` in each: the first writes and measures. No part of the recipe,
             for one device would train the same.
+        keep: epochs, from 1 on, after which the model is kept as `out`/epochs/epoch-0005.keras, for
+            `keras_adv.evaluation.along_training`. No part of the recipe; those that an interrupted run has
+            behind it are not made again.
         callbacks: of Keras, beside the run's own: MLflow's or Weights & Biases', say.
         verbose: as in `keras_adv.defend`.
 
@@ -92,6 +97,10 @@ def train(
         registry.parse("attack", one)
     validate.one_of("split", split, ("train", "validation", "test"))
     validate.number("n", n, low=1, whole=True)
+    if not isinstance(keep, Collection) or isinstance(keep, str):
+        raise validate.invalid("keep", f"epochs, whole numbers from 1 to {chosen.epochs}", keep)
+    for epoch in keep:
+        validate.number("keep", epoch, low=1, high=chosen.epochs, whole=True)
     out = Path(out)
     spec = registry.spec(chosen)
     longer = extend and is_of_fewer_epochs(out, spec)
@@ -115,7 +124,8 @@ def train(
             if first:
                 held.enter_context(files.sole_use(out))
             begun = [_Reclaim(out, spec)] if first and longer else []
-            served, history, seconds = _fit(net, chosen, loaded, out, [*begun, *callbacks], verbose)
+            kept = KeepEpochs(out / EPOCHS, keep)
+            served, history, seconds = _fit(net, chosen, loaded, out, kept, [*begun, *callbacks], verbose)
         if not first:
             return _awaited(out, spec)
         _write(served, out, half)
@@ -257,6 +267,7 @@ def _fit(
     recipe: Recipe,
     loaded: data.Data,
     out: Path,
+    kept: KeepEpochs,
     callbacks: Sequence[keras.callbacks.Callback],
     verbose: int | str,
 ) -> tuple[keras.Model, History, float]:
@@ -272,7 +283,7 @@ def _fit(
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,
         validation_data=loaded.validation if len(loaded.validation[0]) else None,
-        callbacks=[history, *_tensorboard(out), checkpoint, *callbacks],
+        callbacks=[history, *_tensorboard(out), kept, checkpoint, *callbacks],
         augment=recipe.augment,
         precision=recipe.precision,
         average=recipe.average,

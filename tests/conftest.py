@@ -54,7 +54,7 @@ ASKED_OF_JAX = {
     "defenses": ("every_defense",),
     "evaluation": (
         *("answers", "compiled", "curves", "image_set", "journal", "random_nets", "runner", "slots"),
-        *("unusual_nets", "auditing", "embedding"),
+        *("unusual_nets", "auditing", "embedding", "along"),
     ),
 }
 """The laws of all methods, the loop, and the methods that lean most on the backend."""

@@ -24,7 +24,7 @@ CLASSES = [cls for kind in KINDS for cls in registry.registered(kind).values()]
 DEFAULTS = [cls() for cls in CLASSES]
 VALUES = [
     None, True, False, 0, 1, 2, 20, 22, 1e-5, 8 / 255, 0.3, 0.1 + 0.2, 1.0, 2.5, -0.5, 32,
-    "small", "margin", "hinge", "crop_flip", "softplus", "linear", "cross_entropy", "exponential",
+    "small", "margin", "hinge", "crop_flip", "softplus", "linear", "cross_entropy", "exponential", "ratio",
     "a file's \"name\".npz", (), (7,), (8, 12), (1, 2, 3), (0.25, 1 / 3), *DEFAULTS,
     *(parse("threat", f"{name}(eps=8/255)") for name in registry.registered("threat")),
     parse("attack", "high_confidence(steps=3)"), (parse("attack", "fgsm"),), ("conv", "dense"),
@@ -263,8 +263,9 @@ def test_presets_are_named_after_their_method_and_their_data():
     assert len(found) >= 26
     for name, preset in found.items():
         data = name.removeprefix(f"{preset.made.name}_").split("_")[0]
-        assert data in ("mnist", "cifar", "imagenet"), name
+        assert data in ("mnist", "cifar", "cifar100", "imagenet"), name
         assert data in preset.recipe["data"] and preset.note, name
+        assert {"model", "data", "epochs", "batch_size"} <= set(preset.recipe), name  # defaults may change
         assert parse("defense", name) == preset.made
     for name in registry.presets("attack"):
         assert name.endswith("_thesis") or name == "pgd_l0"

@@ -137,6 +137,8 @@ BAD = [
     ("evaluate.py --model={tmp}/entry --merge --out={tmp}/shards --n=20", ("`resume`", "without a result")),
     ("evaluate.py --model={tmp}/run --certify=l2(eps=1)", ("`certify`", "linf(eps=...)")),
     ("train.py --distribute=all", ("--distribute=all", "none|mirrored|data_parallel")),
+    ("train.py --keep=1,37 --out={tmp}/none", ("`keep`", "at most 36", "37")),
+    ("train.py --keep=1.5 --out={tmp}/none", ("`keep`", "whole number", "1.5")),
     ("evaluate.py --model={tmp}/run --eps=0.1,wide", ("`eps`", "a number", "wide")),
     ("evaluate.py --model=a --model=b --model=c", ("`model`", "one, or two to compare")),
     ("evaluate.py --model=a --model=b --card", ("`model`", "one, with --card")),

@@ -17,6 +17,7 @@ from keras_adv.attacks.fab import FAB
 from keras_adv.attacks.feature_adversary import FeatureAdversary
 from keras_adv.attacks.fgsm import FGSM
 from keras_adv.attacks.fmn import FMN
+from keras_adv.attacks.grid import Grid
 from keras_adv.attacks.high_confidence import HighConfidence
 from keras_adv.attacks.hop_skip_jump import HopSkipJump
 from keras_adv.attacks.jsma import JSMA
@@ -61,6 +62,7 @@ __all__ = [
     "Examples",
     "FeatureAdversary",
     "Found",
+    "Grid",
     "HighConfidence",
     "HopSkipJump",
     "MinimalAttack",

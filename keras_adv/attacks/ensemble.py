@@ -1,4 +1,4 @@
-"""Several attacks, one after the other, each on what the ones before it left standing."""
+"""Several attacks, one after the other; bounded ones each on what the ones before it left standing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from keras_adv.validate import invalid
 
 
 class Ensemble(Attack):
-    """Base of ensembles inside one threat. Subclasses write `parts`."""
+    """Base of ensembles inside one threat. Subclasses write `parts`. Of an image that several break the first
+    mistake is kept, or, where the contract is "minimal", the nearest."""
 
     contract = "bounded"
 
@@ -36,8 +37,16 @@ class Ensemble(Attack):
             seeds = noise.fold(task.seeds, number) if number else task.seeds
             more = part.run(task.with_goal(seeds=seeds))
             new = Found(*self.verify(task, more.images), found.rounds + more.rounds)
-            found = Found(*(where_rows(found.success, a, b) for a, b in zip(found, new, strict=True)))
+            found = self._better(found, new)
         return found
+
+    def _better(self, found: Found, new: Found) -> Found:
+        kept, minimal = found.success, self.contract == "minimal"
+        if minimal:
+            nearest = ops.logical_or(ops.logical_not(new.success), found.distance <= new.distance)
+            kept = ops.logical_and(kept, nearest)
+        both = Found(*(where_rows(kept, a, b) for a, b in zip(found, new, strict=True)))
+        return both._replace(rounds=new.rounds) if minimal else both
 
     def perturb(
         self, logits: Any, x: Tensor, y: Tensor, seeds: Tensor, target: Tensor | None = None

@@ -31,6 +31,7 @@ def define() -> None:
     flags.DEFINE_integer("processes", 1, "with --coordinator: how many train together", lower_bound=1)
     flags.DEFINE_integer("process", 0, "with --coordinator: which of them this is", lower_bound=0)
     flags.DEFINE_bool("extend", False, "--out may hold a run of fewer epochs: go on from there")
+    flags.DEFINE_list("keep", [], "epochs after which the model is kept in OUT/epochs: 1,5,10")
     flags.DEFINE_bool("half", False, "round the trained weights to float16: a file of half the bytes")
     flags.DEFINE_bool("publish", False, "copy the finished run into the zoo")
 
@@ -42,12 +43,14 @@ def main() -> None:
     recipe = cli.recipe_from_flags()
     out = FLAGS.out or f"runs/{recipe.title}"
     attacks = [*FLAGS.attack, *(recipe.defense.adaptive_attack(threat) for threat in FLAGS.adaptive)]
+    epochs = [cli.number("keep", text) for text in FLAGS.keep]
     options = {
         "n": FLAGS.n,
         "half": FLAGS.half,
         "certify": FLAGS.certify,
         "extend": FLAGS.extend,
         "distribute": FLAGS.distribute,
+        "keep": [int(epoch) if epoch.is_integer() else epoch for epoch in epochs],
     }
     card = keras_adv.train(recipe, out, attacks=attacks, **options)
     cli.show(table(card.results, card.name))

@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_adv import noise
 from keras_adv.arrays import Tensor, l2_norm
-from keras_adv.attacks import PGD, Attack
+from keras_adv.attacks import APGD, PGD, Attack
 from keras_adv.attacks.objectives import FeatureDistance, Objective
 from keras_adv.backend import ACCURACY, Mode, batch_numbers, value_and_grad
 from keras_adv.defenses.base import Batch, Move, Nets
@@ -18,6 +18,7 @@ from keras_adv.defenses.crafting import (
     PairedDefense,
     adversarial_images,
     attack_passes,
+    only_mistakes,
     run_beside,
     run_both,
 )
@@ -51,6 +52,8 @@ class AFD(PairedDefense):
 
     Args:
         attack: any attack; all its steps are taken, fooled or not.
+        mixed: x' is x itself where the net gets x wrong or the attack does not fool it, as in the authors'
+            later code, whose AutoAttack returns such images: "adversarial" batches are then a mix.
         gan: "softplus"; "hinge": [1 - Da(x)]_+ + [1 + Da(x')]_+ and -Da(x'); "wasserstein": Da(x') - Da(x)
             and -Da(x') (the authors' later code).
         symmetric: add softplus(Da(E(x), y)) to the encoder's loss (hinge, wasserstein: Da(E(x), y)).
@@ -70,7 +73,8 @@ class AFD(PairedDefense):
 
     Cost a step: the attack's; 2 forward-backward passes of the net (one of them to the features only) and 2
     forward passes to the features; the discriminator on 2B features and on B. With `match` 3 forward-backward
-    passes. With batch normalisation and statistics="joint" the first and the last move see 2B images.
+    passes. With `mixed` 2 more forward passes. With batch normalisation and statistics="joint" the first and
+    the last move see 2B images.
     """
 
     reference = "openreview.net/forum?id=hcCao_UYd6O; NeurIPS 2021"
@@ -84,6 +88,7 @@ class AFD(PairedDefense):
         }
     )
     attack: Attack = option(default=PGD(threat=Linf(eps=0.1), steps=5))
+    mixed: bool = option(default=False)
     gan: str = option(default="softplus", choices=("softplus", "hinge", "wasserstein"))
     symmetric: bool = option(default=False)
     penalty: float = tunable(default=0.0, lowest=0.0, highest=10.0)
@@ -111,7 +116,8 @@ class AFD(PairedDefense):
         return players
 
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
-        batch = {"adversarial": adversarial_images(self.attack, nets["net"], x, y, seed)}
+        attacked = adversarial_images(self.attack, nets["net"], x, y, seed)
+        batch = {"adversarial": only_mistakes(nets["net"], x, attacked, y) if self.mixed else attacked}
         if self.penalty:
             seeds = noise.seeds(seed, batch_numbers(x))
             batch["between"] = noise.uniform(noise.fold(seeds, 1), (1,))
@@ -123,6 +129,8 @@ class AFD(PairedDefense):
             "net.weights": 1,
             "encoder.weights": 2 if self.match or self.symmetric else 1,
         }
+        if self.mixed:
+            needs["net.forward"] = 2
         return needs if self.match else {**needs, "encoder.forward": 2}
 
     def moves(self) -> tuple[Move, ...]:
@@ -226,12 +234,64 @@ preset(
     batch_size=128,
 )
 preset(
+    "afd_mnist_match",
+    AFD(
+        attack=PGD(threat=Linf(eps=0.3), steps=40, step_size=0.01 / 0.3),
+        match=True,
+        joint=True,
+        squared=False,
+        optimizer=_sgd(0.1, (50, 80), decay=1e-3),
+    ),
+    """Paper, figure A3: the distance of the features beside the classification loss, in one update. Its
+    weight is not printed; here 1.""",
+    model="resnet18(form='afd_mnist')",
+    data="mnist",
+    epochs=100,
+    batch_size=128,
+)
+preset(
     "afd_cifar",
     _paper(PGD(threat=Linf(eps=0.031), steps=20, step_size=2 / 255 / 0.031), (400, 800)),
     "Paper, CIFAR-10 and CIFAR-100; the rates as for afd_mnist.",
     model="resnet18()",
     data="cifar10",
     epochs=900,
+    batch_size=128,
+    augment="crop_flip",
+)
+
+
+def _later(attack: APGD, epochs: tuple[int, ...], judge: float) -> AFD:
+    """The settings of the authors' later code (NeurIPS 2021), which differ from the paper's."""
+    return AFD(
+        attack=attack,
+        mixed=True,
+        gan="wasserstein",
+        statistics="each",
+        optimizer=_sgd(0.1, epochs, decay=1e-3),
+        judge_optimizer=_sgd(judge, epochs),
+        encoder_optimizer=_sgd(0.5, epochs),
+    )
+
+
+_LATER = """The authors' later code (NeurIPS 2021): AutoAttack's APGD, whose unsuccessful images stay clean,
+    the Wasserstein loss held by spectral norms alone, features of unit length, statistics of every pass."""
+preset(
+    "afd_mnist_later",
+    _later(APGD(threat=Linf(eps=0.3), steps=40), (50, 80), judge=0.5),
+    _LATER,
+    model="resnet18(form='afd_mnist', normalized=True)",
+    data="mnist",
+    epochs=100,
+    batch_size=128,
+)
+preset(
+    "afd_cifar_later",
+    _later(APGD(threat=Linf(eps=8 / 255), steps=20), (150, 250), judge=0.1),
+    f"{_LATER} CIFAR-10 and CIFAR-100.",
+    model="resnet18(normalized=True)",
+    data="cifar10",
+    epochs=300,
     batch_size=128,
     augment="crop_flip",
 )

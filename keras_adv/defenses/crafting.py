@@ -13,8 +13,9 @@ from keras import ops
 from keras_adv import noise, validate
 from keras_adv.arrays import Tensor
 from keras_adv.attacks import PGD, Attack
-from keras_adv.backend import FrozenNet, Mode, Net, batch_numbers
+from keras_adv.backend import FrozenNet, Mode, Net, batch_numbers, where_rows
 from keras_adv.defenses.base import Defense
+from keras_adv.losses import predicted_class
 from keras_adv.registry import option
 
 STATISTICS = ("joint", "clean", "each")
@@ -94,6 +95,16 @@ def adversarial_images(
     """
     seeds = noise.seeds(seed, batch_numbers(x))
     return attack.perturb(FrozenNet(net), x, ops.cast(y, "int32"), seeds, target)
+
+
+def only_mistakes(net: Net, x: Tensor, attacked: Tensor, y: Tensor) -> Tensor:
+    """`attacked` (B, H, W, C) where the net takes x (B, H, W, C) for y (B,) and `attacked` not; else x.
+
+    Cost: 2 forward passes.
+    """
+    frozen = FrozenNet(net)
+    clean, moved = (predicted_class(frozen(images)) == y for images in (x, attacked))
+    return where_rows(ops.logical_and(clean, ops.logical_not(moved)), attacked, x)
 
 
 def attack_passes(attack: Attack, classes: int) -> dict[str, int]:

@@ -205,20 +205,22 @@ class Critic(Defense):
 
 
 _HALVED = Drop(every=40, factor=0.5)
+_THESIS = Critic(
+    weight=0.5,
+    cycle=0.01,
+    penalty=10.0,
+    attack=HighConfidence(steps=5, overshoot=0.05, max_step=None),
+    width=1200,
+    noise=(0.1, 0.5),
+    optimizer=Adam(learning_rate=5e-4, beta_1=0.5, schedule=_HALVED),
+    critic_optimizer=Adam(learning_rate=1e-3, beta_1=0.5, schedule=_HALVED),
+)
+_SETTING: dict[str, Any] = {"data": "mnist", "epochs": 100, "batch_size": 100}
+preset("critic_mnist", _THESIS, "Thesis 4.5, the MLP.", model="mlp()", **_SETTING)
 preset(
-    "critic_mnist",
-    Critic(
-        weight=0.5,
-        cycle=0.01,
-        penalty=10.0,
-        attack=HighConfidence(steps=5, overshoot=0.05, max_step=None),
-        width=1200,
-        noise=(0.1, 0.5),
-        optimizer=Adam(learning_rate=5e-4, beta_1=0.5, schedule=_HALVED),
-        critic_optimizer=Adam(learning_rate=1e-3, beta_1=0.5, schedule=_HALVED),
-    ),
-    "Thesis 4.5, the MLP. For LeNet: critic_mnist(weight=0.1).",
-    model="mlp()",
-    data="mnist",
-    epochs=100,
+    "critic_mnist_lenet",
+    _THESIS.replace(weight=0.1),
+    "Thesis 4.5, LeNet-5.",
+    model="lenet(form='thesis')",
+    **_SETTING,
 )

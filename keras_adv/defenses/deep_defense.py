@@ -9,14 +9,16 @@ import keras
 from keras import ops
 
 from keras_adv.arrays import TINY, Tensor, expand_like, l2_norm, square_norm
-from keras_adv.backend import ACCURACY, Net, batch_sum, chosen_grad
+from keras_adv.attacks import FGSM, Attack
+from keras_adv.backend import ACCURACY, Mode, Net, batch_sum, chosen_grad
 from keras_adv.defenses.base import Batch, Defense, Move, Nets
+from keras_adv.defenses.crafting import adversarial_images, attack_passes, run_both
 from keras_adv.losses import cross_entropy, hits, predicted_class
 from keras_adv.numerics.linearise import differences_to_rivals, nearest_class
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
 from keras_adv.ramps import Ramp, now
 from keras_adv.registry import option, preset, register, tunable
-from keras_adv.threats import L2
+from keras_adv.threats import L2, Linf
 from keras_adv.validate import invalid
 
 CAP = 20.0
@@ -79,10 +81,15 @@ class DeepDefense(Defense):
         inference: batch normalisation of the cross-entropy's pass by the statistics that are stored, as the
             authors do, for R measures the net with them; units are dropped all the same. False, to train from
             scratch, normalises by the batch.
+        attack: None, or an attack whose images are trained on beside the clean ones, in the cross-entropy:
+            (1 - mix) CE(x) + mix CE(x'), as Goodfellow et al. (arXiv:1412.6572, sec. 6) with FGSM. This is
+            the paper's "combined method" (sec. 4), whose settings stand in a supplement that was not at hand;
+            R stays one of clean images.
+        mix: weight of the attacked images.
         optimizer: of the classifier.
 
     Cost a step, K classes: `steps` times K - 1 (or `candidates`) backward passes and a second-order pass,
-    steps - 1 forward passes and 1 forward-backward pass.
+    steps - 1 forward passes and 1 forward-backward pass; with an attack its steps and 1 more of the last.
     """
 
     reference = "Yan, Guo & Zhang, NeurIPS 2018 (arXiv:1803.00404), eq. 6"
@@ -109,6 +116,8 @@ class DeepDefense(Defense):
     preprocess: str = option(default="none", choices=("none", "matconvnet"))
     freeze_norm: bool = option(default=True)
     inference: bool = option(default=True)
+    attack: Attack | None = option(default=None)
+    mix: float = option(default=0.5, above=0.0, high=1.0)
     optimizer: Optimizer = option(default=Adam())
 
     @property
@@ -122,26 +131,50 @@ class DeepDefense(Defense):
         return {} if self.preprocess == "none" else {"mean": MeanImage(net.input_shape[1:])}
 
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
-        return {"size": l2_norm(x if self.preprocess == "none" else x - nets["mean"](x, mode="training"))}
+        size = l2_norm(x if self.preprocess == "none" else x - nets["mean"](x, mode="training"))
+        if self.attack is None:
+            return {"size": size}
+        return {"size": size, "adversarial": adversarial_images(self.attack, nets["net"], x, y, seed)}
 
     def passes(self, classes: int) -> dict[str, int]:
         first = {"net.jacobian": self.steps}
         if self.candidates and self.candidates < classes - 1:
             first = {"net.input": self.steps * self.candidates}
-        return {**first, "net.forward": self.steps - 1, "net.second": self.steps, "net.weights": 1}
+        needs = {**first, "net.forward": self.steps - 1, "net.second": self.steps, "net.weights": 1}
+        if self.attack is None:
+            return needs
+        made = attack_passes(self.attack, classes)["net.input"] + needs.get("net.input", 0)
+        return {**needs, "net.input": made, "net.weights": 2}
 
     def moves(self) -> tuple[Move, ...]:
-        return (self.classifier_move("cross_entropy", "fragility", loss=self._loss, monitors=("rho",)),)
+        fit = ("cross_entropy",) if self.attack is None else ("cross_entropy", "adversarial")
+        return (self.classifier_move(*fit, "fragility", loss=self._loss, monitors=("rho",)),)
+
+    def _fit(self, net: Net, batch: Batch) -> dict[str, Tensor]:
+        """The cross-entropy of clean and of attacked images, by their shares."""
+        y = batch["y"]
+
+        def run(images: Tensor, mode: Mode) -> Tensor:
+            return net.logits(images, mode="stored" if self.inference else mode)
+
+        if self.attack is None:
+            z = run(batch["x"], "training")
+            return {"cross_entropy": cross_entropy(z, y), ACCURACY: hits(z, y)}
+        z, seen = run_both(run, batch["x"], batch["adversarial"], "joint")
+        return {
+            "cross_entropy": (1.0 - self.mix) * cross_entropy(z, y),
+            "adversarial": self.mix * cross_entropy(seen, y),
+            ACCURACY: hits(z, y),
+        }
 
     def _loss(self, nets: Nets, batch: Batch) -> dict[str, Tensor]:
         net, x, y = self._learning(nets["net"]), batch["x"], ops.cast(batch["y"], "int32")
-        logits = net.logits(x, mode="stored" if self.inference else "training")
+        fit = self._fit(net, batch)
         delta, correct = self.perturbation(net.training_only(self._reaches), x, y)
         known = batch["size"] > TINY  # a black image, or the first of all, which is the mean, has no rho
         rho = ops.where(known, l2_norm(delta) / ops.where(known, batch["size"], 1.0), 0.0)
         cost = ops.where(correct, ops.exp(-self.c * rho), ops.exp(ops.minimum(self.d * rho, CAP)))
-        terms = {"cross_entropy": cross_entropy(logits, y), "fragility": now(self.weight, net) * cost}
-        return {**terms, "rho": rho, ACCURACY: hits(logits, y)}
+        return {**fit, "fragility": now(self.weight, net) * cost, "rho": rho}
 
     def perturbation(self, net: Net, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """(Delta, shaped as x, differentiable by the weights of `net`; (B,) bool: is x classified as y?)."""
@@ -197,6 +230,18 @@ preset(
     data="mnist",
     epochs=5,
     normalize="mean_image",
+    batch_size=100,
+)
+preset(
+    "deep_defense_mnist_fgsm",
+    _PAPER.replace(attack=FGSM(threat=Linf(eps=0.25, box=False))),
+    """Both at once, deep_defense_mnist and adversarial_mnist_finetune, as the paper has it in its supplement;
+    eps and mix are Goodfellow et al.'s for MNIST.""",
+    model="mlp(units=(500, 150))",
+    data="mnist",
+    epochs=5,
+    batch_size=100,
+    normalize="mean_image",
 )
 preset(
     "deep_defense_cifar",
@@ -208,6 +253,7 @@ preset(
     data="cifar10",
     epochs=50,
     normalize="matconvnet",
+    batch_size=100,
 )
 _IMAGENET = """The paper's fine-tuning of a published net (give `start`, and as `data` ImageNet's folder), its
     three weights and epochs. The rate is that of MNIST, for the paper gives none; that the 3 likeliest other
@@ -219,6 +265,7 @@ preset(
     model="alexnet(form='caffe')",
     data="folder(path='imagenet', size=227)",
     epochs=10,
+    batch_size=100,
 )
 preset(
     "deep_defense_imagenet_resnet18",
@@ -227,4 +274,5 @@ preset(
     model="resnet18(form='imagenet')",
     data="folder(path='imagenet', size=224)",
     epochs=1,
+    batch_size=100,
 )

@@ -13,8 +13,9 @@ from keras_adv.attacks.task import Examples
 from keras_adv.backend import FrozenNet, compile
 from keras_adv.defenses.base import Defense, Move
 from keras_adv.defenses.standard import cross_entropy_move
-from keras_adv.optimizers import Adam, Optimizer
-from keras_adv.registry import option, register
+from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
+from keras_adv.registry import option, preset, register
+from keras_adv.threats import L2
 
 BATCH = 250
 
@@ -30,8 +31,8 @@ class DeepFoolTraining(Defense):
     images anew, from the same start.
 
     Args:
-        attack: DeepFool; an image that its steps do not fool stays as it is. In the box (the papers' are
-            not).
+        attack: DeepFool; an image that its steps do not fool stays as it is. In the box, unless its threat is
+            l2(box=False), as in the papers.
         clean: keep the clean images; False: only DeepFool's images, as in the DeepFool paper.
         optimizer: of the classifier.
 
@@ -66,3 +67,26 @@ class DeepFoolTraining(Defense):
 
     def moves(self) -> tuple[Move, ...]:
         return (cross_entropy_move(self),)
+
+
+_SGD = SGD(learning_rate=5e-4, weight_decay=5e-3, schedule=Milestones(at=(4,), factor=0.5))
+_PAPER = DeepFoolTraining(attack=DeepFool(threat=L2(box=False), steps=50), optimizer=_SGD)
+preset(
+    "deepfool_training_mnist",
+    _PAPER,
+    """"Adv. Train I" of Deep Defense, fine-tuned like that (give `start`; see deep_defense_mnist); DeepFool
+    with its paper's 50 steps, without the box.""",
+    model="mlp(units=(500, 150))",
+    data="mnist",
+    epochs=5,
+    batch_size=100,
+)
+preset(
+    "deepfool_training_cifar",
+    _PAPER.replace(optimizer=_SGD.replace(schedule=Milestones(at=(40,), factor=0.5))),
+    """"Adv. Train I" of Deep Defense, fine-tuned like that (give `start`; see deep_defense_cifar).""",
+    model="convnet()",
+    data="cifar10",
+    epochs=50,
+    batch_size=100,
+)

@@ -16,12 +16,8 @@ from keras_adv.arrays import Tensor, flatten, l2_norm
 from keras_adv.attacks import PGD, Attack
 from keras_adv.backend import ACCURACY, Net, batch_numbers, jacobian
 from keras_adv.defenses.base import Batch, Move, Nets
-from keras_adv.defenses.crafting import (
-    PairedDefense,
-    adversarial_images,
-    attack_passes,
-    run_both,
-)
+from keras_adv.defenses.clusters import cosine, spread
+from keras_adv.defenses.crafting import PairedDefense, adversarial_images, attack_passes, run_both
 from keras_adv.defenses.label_smoothing import smoothed_cross_entropy
 from keras_adv.defenses.pairs import Partners
 from keras_adv.features import feature_size
@@ -30,6 +26,9 @@ from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
 from keras_adv.ramps import Ramp, now
 from keras_adv.registry import option, preset, register, tunable
 from keras_adv.threats import Linf
+
+BESIDE = "adversarial_"
+"""What the names of a batch's entries for attacked images begin with, beside those for clean ones."""
 
 
 @register("defense", "mad")
@@ -70,16 +69,18 @@ class MAD(PairedDefense):
             is unbiased, its root too small on the mean: by a factor 0.80 at n = 1 for J of rank 1, nearer
             to 1 for higher ranks and more draws.
         jacobian_squared: |J|_F^2 in place of |J|_F.
-        attack: None, or an attack whose images enter the cross-entropy (the paper's "adversarial training":
-            PGD, its settings not given).
-        mix: share of the cross-entropy that is theirs.
+        attack: None, or an attack whose images are trained on beside the clean ones, in every term (the
+            paper's "adversarial training": PGD "during the training of MadNet"; neither its settings nor the
+            mix are given, and its code has none). Partners stay partners: x1' and x2' are a pair as x1 and
+            x2 are. RVL is of both kinds together, so that attacked features gather where clean ones do.
+        mix: weight of attacked images in every term, beside 1 - mix of the clean ones.
         statistics: with an attack, whose statistics batch normalisation uses and keeps in each branch:
             "joint" (clean and attacked images are one batch), "clean" or "each" (`crafting.STATISTICS`).
         optimizer: of the classifier.
 
     Cost a step, on twice the images of a batch: 1 forward-backward pass, and 1 forward and n backward passes
-    (all rows: K, or the features' dimension) differentiated again; with an attack its steps and 1 more
-    forward-backward pass.
+    (all rows: K, or the features' dimension) differentiated again; with an attack its steps, and all of this
+    twice.
     """
 
     reference = "arXiv:1911.00870"
@@ -89,6 +90,8 @@ class MAD(PairedDefense):
             "98.8, 98.4)",
             "CIFAR-10 ResNet-56": "clean 94.2; PGD-10 linf 0.01 68.8, 0.02 55.2 (with adversarial training: "
             "clean 92.1; 85, 60.2)",
+            "CIFAR-100 ResNet-56": "clean 71.1; PGD-10 linf 0.005 53.4, 0.01 33.5 (with adversarial "
+            "training: clean 66.7; 76, 63.1)",
             "condition": (
                 "accuracy among 1000 images that are right before the attack; number of runs not given"
             ),
@@ -116,16 +119,21 @@ class MAD(PairedDefense):
         return 2 if self.attack is None else 2 * super().statistics_passes  # of each branch
 
     def prepare(self, nets: Nets, x: Tensor, y: Tensor, seed: Tensor) -> Batch:
-        keys, batch = noise.seeds(seed, batch_numbers(x)), {}
-        if self.jacobian_of != "softmax_sum":
-            drawn = noise.fold(keys, 2)
-            if self.projections is None:
-                batch["signs"] = ops.where(noise.uniform(drawn, (1,)) < 0.5, -1.0, 1.0)
-            else:
-                batch["directions"] = noise.normal(drawn, (self.projections, self._rows(nets["net"])))
+        keys = noise.seeds(seed, batch_numbers(x))
+        batch = self._drawn(nets["net"], noise.fold(keys, 2))
         if self.attack is not None:
+            drawn = self._drawn(nets["net"], noise.fold(keys, 3))
+            batch |= {BESIDE + name: value for name, value in drawn.items()}
             batch["adversarial"] = adversarial_images(self.attack, nets["net"], x, y, seed)
         return batch
+
+    def _drawn(self, net: Net, seeds: Tensor) -> Batch:
+        """What `_slope` projects the rows of the Jacobian on."""
+        if self.jacobian_of == "softmax_sum":
+            return {}
+        if self.projections is None:
+            return {"signs": ops.where(noise.uniform(seeds, (1,)) < 0.5, -1.0, 1.0)}
+        return {"directions": noise.normal(seeds, (self.projections, self._rows(net)))}
 
     def passes(self, classes: int) -> dict[str, int]:
         rows = classes if self.projections is None else self.projections
@@ -133,7 +141,7 @@ class MAD(PairedDefense):
         if self.jacobian:
             needs["net.second"] = 1 if self.jacobian_of == "softmax_sum" else rows
         if self.attack is not None:
-            needs |= {**attack_passes(self.attack, classes), "net.weights": 2}
+            needs = {name: 2 * many for name, many in needs.items()} | attack_passes(self.attack, classes)
         return needs
 
     def undecayed(self, net: Net) -> list[keras.Variable]:
@@ -151,33 +159,62 @@ class MAD(PairedDefense):
         """Each term is that of a pair, and stands in both of its rows."""
         first, second = ({name: value[k::2] for name, value in batch.items()} for k in (0, 1))
         one, other = (self._branch(nets["net"], half) for half in (first, second))
-        terms = {name: one[name] + other[name] for name in one if name not in ("features", ACCURACY)}
+        terms = {name: one[name] + other[name] for name in self._terms if name != "siamese"}
         if self.siamese:
             alike = ops.cast(first["y"] == second["y"], "float32")
-            miss = cosine(one["features"], other["features"]) - alike
-            miss = ops.square(miss) if self.squared else ops.abs(miss)
-            terms["siamese"] = now(self.siamese, nets["net"]) * miss
+            misses = [cosine(one[z], other[z]) - alike for z in ("features", "attacked") if z in one]
+            misses = [ops.square(miss) if self.squared else ops.abs(miss) for miss in misses]
+            terms["siamese"] = now(self.siamese, nets["net"]) * self._mixed(*misses)
         found = {name: ops.repeat(terms[name], 2) for name in self._terms}
         both = ops.reshape(ops.stack([one[ACCURACY], other[ACCURACY]], axis=1), (-1,))
         return {**found, ACCURACY: both}
 
+    def _mixed(self, clean: Tensor, attacked: Tensor | None = None) -> Tensor:
+        """What two kinds of images come to, by their shares."""
+        return clean if attacked is None else (1.0 - self.mix) * clean + self.mix * attacked
+
     def _branch(self, net: Net, batch: Batch) -> dict[str, Tensor]:
         """The features of one image of each pair (B, F), and the terms that look at it alone (B,)."""
-        run, y, clean = net.features_and_logits, batch["y"], 1.0
+        run, y = net.features_and_logits, batch["y"]
         if self.attack is None:
             z, logits = run(batch["x"], mode="training")
+            found = {"features": z, "cross_entropy": smoothed_cross_entropy(logits, y, self.alpha)}
         else:
-            clean = 1.0 - self.mix
-            (z, logits), (_, seen) = run_both(run, batch["x"], batch["adversarial"], self.statistics)
-        found = {"features": z, "cross_entropy": clean * smoothed_cross_entropy(logits, y, self.alpha)}
-        if self.attack is not None:
-            found["adversarial"] = self.mix * smoothed_cross_entropy(seen, y, self.alpha)
+            (z, logits), (moved, seen) = run_both(run, batch["x"], batch["adversarial"], self.statistics)
+            found = {
+                "features": z,
+                "attacked": moved,
+                "cross_entropy": (1.0 - self.mix) * smoothed_cross_entropy(logits, y, self.alpha),
+                "adversarial": self.mix * smoothed_cross_entropy(seen, y, self.alpha),
+            }
         found[ACCURACY] = hits(logits, y)
         if self.variance:
-            found["variance"] = now(self.variance, net) * spread(z, y, logits.shape[1], self.rvl)
+            found["variance"] = now(self.variance, net) * self._spread(found, y, logits.shape[1])
         if self.jacobian:
-            found["jacobian"] = now(self.jacobian, net) * self._slope(net, batch)
+            found["jacobian"] = now(self.jacobian, net) * self._steepness(net, batch)
         return found
+
+    def _spread(self, found: dict[str, Tensor], y: Tensor, classes: int) -> Tensor:
+        """(B,) the reduced-variance loss of a branch, of the features of both kinds of images together."""
+        z = found["features"]
+        if self.attack is None:
+            return spread(z, y, classes, self.rvl)
+        each = ops.ones_like(z[:, 0])
+        weight = ops.concatenate([(1.0 - self.mix) * each, self.mix * each])
+        both = ops.concatenate([z, found["attacked"]]), ops.concatenate([y, y])
+        return sum(ops.split(spread(*both, classes, self.rvl, weight), 2)) / 2.0
+
+    def _steepness(self, net: Net, batch: Batch) -> Tensor:
+        """(B,) the slopes of a branch, at both kinds of images."""
+        if self.attack is None:
+            return self._slope(net, batch["x"], batch)
+        beside = {name.removeprefix(BESIDE): v for name, v in batch.items() if name.startswith(BESIDE)}
+        if self.statistics != "joint":
+            kinds = ("x", batch), ("adversarial", beside)
+            return self._mixed(*(self._slope(net, batch[name], drawn) for name, drawn in kinds))
+        drawn = {name: ops.concatenate([batch[name], v]) for name, v in beside.items()}
+        both = ops.concatenate([batch["x"], batch["adversarial"]])
+        return self._mixed(*ops.split(self._slope(net, both, drawn), 2))
 
     def _rows(self, net: Net) -> int:
         """Rows of the full Jacobian."""
@@ -194,83 +231,70 @@ class MAD(PairedDefense):
         p = ops.softmax(logits, axis=1)
         return p if self.jacobian_of == "softmax" else ops.sum(p, axis=1, keepdims=True)
 
-    def _slope(self, net: Net, batch: Batch) -> Tensor:
-        """(B,) |J|_F or its square, exact or estimated.
+    def _slope(self, net: Net, x: Tensor, drawn: Batch) -> Tensor:
+        """(B,) |J|_F or its square at x, exact or estimated by what was `_drawn`.
 
         The gradient is of a sum over the batch, whose images batch normalisation couples: with one sign for
         all, what it subtracts would cancel the rest. With a sign of its own for each image the others add, on
         the mean, nothing to a row, and to its square a share of 1 / B.
         """
-        directions, signs = batch.get("directions"), batch.get("signs", 1.0)
+        directions, signs = drawn.get("directions"), drawn.get("signs", 1.0)
 
         def rows(v: Tensor) -> Tensor:
             out = self._outputs(net, v)
             return signs * out if directions is None else ops.sum(out[:, None, :] * directions, axis=2)
 
-        found = jacobian(rows, batch["x"])[1]
+        found = jacobian(rows, x)[1]
         draws = 1 if directions is None else directions.shape[1]
         if self.jacobian_squared:
             return ops.sum(ops.square(flatten(found)), axis=1) / draws
         return l2_norm(found) / math.sqrt(draws)
 
 
-def cosine(a: Tensor, b: Tensor) -> Tensor:
-    """(B,) cosines of rows (B, F); 0, with gradient 0, where a row is 0."""
-    size = l2_norm(a) * l2_norm(b)
-    return ops.where(size > 0, ops.sum(a * b, axis=1) / ops.where(size > 0, size, 1.0), 0.0)
+def _presets(name: str, eps: float, defense: MAD, note: str, **setting: Any) -> None:
+    """The paper's setting on some data, and that with adversarial training."""
+    setting |= {"model": "madnet_resnet(depth=56)", "batch_size": 128, "normalize": "centre"}
+    preset(name, defense, note, **setting)
+    beside = f"""{name} with adversarial training. The paper gives neither eps, nor steps, nor the mix: these
+        are inferred, eps from the bound of its C&W attacks."""
+    attacked = defense.replace(attack=PGD(threat=Linf(eps=eps), steps=10))
+    preset(f"{name}_adversarial", attacked, beside, **setting)
 
 
-def spread(z: Tensor, y: Tensor, classes: int, form: str = "mean") -> Tensor:
-    """(B,) whose mean over the batch is the reduced-variance loss of features z (B, F): see `MAD.rvl`."""
-    y = ops.cast(y, "int32")
-    count = ops.sum(ops.one_hot(y, classes, dtype="float32"), axis=0)
-    each = ops.maximum(count, 1.0)[:, None]
-
-    def mean(v: Tensor) -> Tensor:
-        return ops.segment_sum(v, y, num_segments=classes) / each
-
-    away = z - ops.take(mean(z), y, axis=0)
-    size = ops.take(count, y)
-    share = ops.where(size > 1, ops.cast(ops.shape(z)[0], "float32") / size, 0.0)
-    if form == "repo":
-        return share * ops.take(ops.mean(ops.square(mean(ops.square(away))), axis=1), y)
-    return share * l2_norm(away) / (classes if form == "mean" else 1.0)
+def _paper(*epochs: int) -> MAD:
+    rate = SGD(learning_rate=0.1, weight_decay=4e-3, schedule=Milestones(at=epochs))
+    return MAD(variance=1.0, projections=None, optimizer=rate)
 
 
-def _sgd(*epochs: int) -> SGD:
-    return SGD(learning_rate=0.1, weight_decay=4e-3, schedule=Milestones(at=epochs))
-
-
-preset(
+_presets(
     "mad_mnist",
-    MAD(variance=1.0, projections=None, optimizer=_sgd(20, 39, 58)),
+    0.3,
+    _paper(20, 39, 58),
     """The released code's schedule (paper: 80 epochs). The code adds Keras' l2(2e-4) of the filters to the
     loss (the paper prints 0.002): a gradient of 4e-4 w, which momentum 0.9 makes ten times longer. Here the
     decay is decoupled from the momentum, hence 4e-3; it is on kernels only, as there. The code also mirrors
     the digits.""",
-    model="madnet_resnet(depth=56)",
     data="mnist",
     epochs=64,
-    batch_size=128,
     augment="crop2",
-    normalize="centre",
 )
-_CIFAR = MAD(variance=1.0, projections=None, optimizer=_sgd(103, 180, 256, 333))
-_SETTING: dict[str, Any] = {
-    "model":
-    "madnet_resnet(depth=56)", "data": "cifar10", "epochs": 409, "batch_size": 128, "augment": "crop2_flip",
-    "normalize": "centre",
-}  # fmt: skip
-preset(
+_CIFAR = _paper(103, 180, 256, 333)
+_presets(
     "mad_cifar",
+    8 / 255,
     _CIFAR,
-    """The released code's schedule (paper: 400 epochs). For the 100 rows of CIFAR-100's Jacobian take
-    projections=1.""",
-    **_SETTING,
+    "The released code's schedule (paper: 400 epochs).",
+    data="cifar10",
+    epochs=409,
+    augment="crop2_flip",
 )
-preset(
-    "mad_cifar_adversarial",
-    _CIFAR.replace(attack=PGD(threat=Linf(eps=8 / 255), steps=10)),
-    "With adversarial training; the paper gives neither eps, nor steps, nor the mix: these are inferred.",
-    **_SETTING,
+_presets(
+    "mad_cifar100",
+    8 / 255,
+    _CIFAR.replace(projections=1),
+    """For CIFAR-100 the paper gives no setting of its own: that of mad_cifar, with one projection in place of
+    the 100 rows of the Jacobian.""",
+    data="cifar100",
+    epochs=409,
+    augment="crop2_flip",
 )

@@ -87,14 +87,16 @@ class Margin(Defense):
         return ops.one_hot(ops.argmax(ops.reshape(sizes, ops.shape(gaps)), axis=1), gaps.shape[1])
 
 
-preset("margin_mnist", Margin(), "Thesis 3.5, the l2 margin.", model="lenet()", data="mnist", epochs=100)
+_SETTING: dict[str, Any] = {
+    "model": "lenet(initializer='glorot_uniform')", "data": "mnist", "epochs": 100,
+    "batch_size": 100,
+}  # fmt: skip
+preset("margin_mnist", Margin(), "Thesis 3.5, the l2 margin.", **_SETTING)
 preset(
     "margin_mnist_linf",
     Margin(weight=0.01, threat=Linf()),
     "Thesis 3.5, the linf margin.",
-    model="lenet()",
-    data="mnist",
-    epochs=100,
+    **_SETTING,
 )
 preset(
     "margin_cifar",

@@ -90,6 +90,7 @@ preset(
     data="mnist",
     epochs=5,
     normalize="mean_image",
+    batch_size=100,
 )
 preset(
     "parseval_cifar",
@@ -99,4 +100,5 @@ preset(
     data="cifar10",
     epochs=50,
     normalize="matconvnet",
+    batch_size=100,
 )

@@ -97,6 +97,7 @@ preset(
     model="mlp(units=(1200, 600, 300, 150))",
     data="mnist",
     epochs=100,
+    batch_size=100,
 )
 preset(
     "vat_mnist_thesis",
@@ -105,4 +106,5 @@ preset(
     model="mlp()",
     data="mnist",
     epochs=100,
+    batch_size=100,
 )

@@ -1,5 +1,6 @@
 """Evaluation: attacks over data sets, robust accuracy, transfer, audits, pictures."""
 
+from keras_adv.evaluation.along import along_training, kept_epochs
 from keras_adv.evaluation.auditing import audit
 from keras_adv.evaluation.black_box import TransferMatrix, transfer, transfer_matrix
 from keras_adv.evaluation.embedding import embed
@@ -11,6 +12,6 @@ from keras_adv.evaluation.runner import attack
 from keras_adv.evaluation.selection import select
 
 __all__ = [
-    "Result", "TransferMatrix", "attack", "audit", "embed", "evaluate", "flags", "reference_eps", "rho",
-    "select", "transfer", "transfer_matrix",
+    "Result", "TransferMatrix", "along_training", "attack", "audit", "embed", "evaluate", "flags",
+    "kept_epochs", "reference_eps", "rho", "select", "transfer", "transfer_matrix",
 ]  # fmt: skip

@@ -30,7 +30,8 @@ JUDGING_DRAWS = 101
 
 
 class PartByPart:
-    """An attack on a data set, part by part: each goes on with the images that stand."""
+    """An attack on a data set, part by part: each goes on with the images that stand, or, of a minimal
+    attack, looks for something nearer to every image."""
 
     def __init__(
         self,
@@ -46,7 +47,7 @@ class PartByPart:
         self.model, self.attack, self.examples = model, attack, examples
         self.only, self.finished = np.full(len(images.y), True) if only is None else only, finished
         self.batch_size, self.stages, self.classes = batch_size, stages, images.classes
-        self.of_attack = attack.parts(images.classes)
+        self.of_attack, self.minimal = attack.parts(images.classes), attack.contract == "minimal"
         self.waiting, self.in_slots = 0, False
         self.spent, self.early = 0.0, 0  # early: with the part at work before its last round, so broken
         self.images, self.clean, self.logits = images.x.copy(), images.correct, images.logits
@@ -61,9 +62,15 @@ class PartByPart:
         """The rows of the images that are to be attacked and are still classified correctly."""
         return np.flatnonzero(self.only & self.clean & ~self.success)
 
+    @property
+    def wanted(self) -> np.ndarray:
+        """The rows of the images that the next part attacks."""
+        return np.flatnonzero(self.only & self.clean) if self.minimal else self.standing
+
     def part(self, number: int, folder: Path | None) -> None:
         """Runs one part."""
-        part, queue, examples = self.of_attack[number], self.standing, self.examples
+        part, queue, examples = self.of_attack[number], self.wanted, self.examples
+        found = self._found() if number and self.minimal else None
         if number:  # every part draws its own random starts
             examples = examples._replace(seeds=np.asarray(noise.fold(examples.seeds, number)))
         journal = Journal(folder, self._answers(folder), registry.spec(part), number, self.model, *examples)
@@ -76,7 +83,9 @@ class PartByPart:
             self.waiting -= len(done.rows)
             if not self.in_slots:  # which say it themselves
                 self._tell(number)
-        self._verify(examples)
+        self._verify(examples, queue)
+        if found is not None:
+            self._keep_nearest(found)
         name = registry.spec(part)
         self.parts[name if name not in self.parts else f"{name} #{number + 1}"] = len(self.standing)
 
@@ -86,7 +95,8 @@ class PartByPart:
             return
         costs = [self._weight(part, part.rounds) for part in self.of_attack[number:]]
         taken = under_way * self._weight(self.of_attack[number], 1)
-        left = self.waiting * costs[0] - taken + (len(self.standing) - self.early) * sum(costs[1:])
+        later = len(self.wanted) - (0 if self.minimal else self.early)
+        left = self.waiting * costs[0] - taken + later * sum(costs[1:])
         total, spec = int(self.only.sum()), registry.spec(self.of_attack[number])
         place = (number + 1, len(self.of_attack))
         self.stages(Stage(total - self.waiting, total, spec, *place, self.spent + taken, max(left, 0.0)))
@@ -143,10 +153,22 @@ class PartByPart:
         self.in_slots = False
         journal.write()
 
-    def _verify(self, examples: Examples) -> None:
-        """Asks the model about the offered images of the rows that stand; stores images, success and
-        distance."""
-        rows = self.standing
+    def _found(self) -> list[np.ndarray]:
+        """What the parts so far have come to: copies of success and distance, and of all else that is one
+        row an image."""
+        rows = [self.success, self.distance, self.images, self.verdicts]
+        return [part.copy() for part in rows if part is not None]
+
+    def _keep_nearest(self, before: list[np.ndarray]) -> None:
+        """Puts back what the parts before the last had found where that has found nothing nearer."""
+        success, distance, *_ = before
+        kept = success & (~self.success | (distance <= self.distance))
+        for now, old in zip([self.success, self.distance, self.images, self.verdicts], before, strict=False):
+            if now is not None:
+                now[kept] = old[kept]
+
+    def _verify(self, examples: Examples, rows: np.ndarray) -> None:
+        """Asks the model about the offered images of these rows; stores images, success and distance."""
         if not len(rows):
             return
         verify, asked = compiled.verification(self.model, self.attack), examples.take(rows)

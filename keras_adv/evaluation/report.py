@@ -17,11 +17,12 @@ from keras_adv import registry, validate
 from keras_adv.arrays import in_float32
 from keras_adv.attacks import Attack
 from keras_adv.evaluation import certified, curves, goals
-from keras_adv.evaluation.image_set import ImageSet, classify
+from keras_adv.evaluation.image_set import ImageSet, classify, logits_of
 from keras_adv.evaluation.masking import flags_of, outside, result_flags
 from keras_adv.evaluation.records import Record, interval, save, worst_cases
-from keras_adv.evaluation.result import Stage
+from keras_adv.evaluation.result import Result, Stage
 from keras_adv.evaluation.runner import attack_examples
+from keras_adv.losses import predicted_class
 from keras_adv.threats import Linf, Threat
 from keras_adv.validate import invalid
 
@@ -35,6 +36,8 @@ def summary(record: Record, x: np.ndarray) -> dict[str, Any]:
     mean and median norm over those of them for which an adversarial image was found, and so mean_ratio, the
     papers' rho: the norm over that of the image. Those for which a minimal attack found none, or did not
     reach the confidence asked for, are in no norm: not_found counts them (the thesis counts their last try).
+    With targets success is to reach them, and still_correct the share of all images that are classified
+    correctly after the attack: the accuracy under targeted attacks of MAT's table 3.
     Of a threat without the box, outside counts the adversarial images with values beyond [0, 1].
     For a random net over_draws has the robust accuracy of single draws: mean, and the range of 95% of them.
     """
@@ -205,11 +208,20 @@ def _attacked(
     examples = goals.make_examples(one, images, seed, None, targets)
     result = attack_examples(model, images, examples, one, stages=tell, **how)
     bar.update(task, total=1, completed=1)
+    more = {} if targets is None else _under_targets(model, images, result, rows, how["batch_size"])
     if radii is None:
-        return Record(one, result.take(rows)), {}
+        return Record(one, result.take(rows)), more
     how = {name: how[name] for name in ("batch_size", "folder")}
     least, passes = curves.least_radii(model, images, examples, one, result, radii, **how)
-    return Record(one, result, least), {"curve": curves.curve(least, radii, passes)}
+    return Record(one, result, least), {**more, "curve": curves.curve(least, radii, passes)}
+
+
+def _under_targets(
+    model: keras.Model, images: ImageSet, result: Result, rows: np.ndarray, batch_size: int
+) -> dict[str, Any]:
+    """What a row says besides where an attack has targets: `still_correct`."""
+    found = predicted_class(logits_of(model, result.images[rows], batch_size))
+    return {"still_correct": float((np.asarray(found) == images.y[rows]).mean())}
 
 
 def _row(model: keras.Model, images: ImageSet, record: Record) -> dict[str, Any]:

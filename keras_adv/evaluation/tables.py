@@ -22,7 +22,8 @@ def table(results: dict[str, Any], title: str = "") -> Table:
         caption=", ".join([f"clean accuracy {results['clean_accuracy']:.2%}", images, *proved]),
     )
     success = "targeted success" if results.get("targets") else "success"
-    for column in ("attack", "robust acc", success, "mean norm", "median", "passes", "seconds"):
+    aimed = ["still correct"] if any("still_correct" in row for row in results["attacks"]) else []
+    for column in ("attack", "robust acc", success, *aimed, "mean norm", "median", "passes", "seconds"):
         made.add_column(column, justify="left" if column == "attack" else "right", overflow="fold")
     warned = [flag for part in (results, *results["attacks"]) for flag in part.get("flags", [])]
     if warned:
@@ -32,6 +33,7 @@ def table(results: dict[str, Any], title: str = "") -> Table:
             escape(row["spec"]),
             _text(row["robust_accuracy"], "{:.2%}"),
             f"{row['success_rate']:.2%}",
+            *(_text(row.get("still_correct"), "{:.2%}") for _ in aimed),
             _text(row["mean_norm"], "{:.4f}"),
             _text(row["median_norm"], "{:.4f}"),
             f"{row['gradients_per_image']:.1f}",

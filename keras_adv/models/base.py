@@ -12,6 +12,8 @@ from keras_adv.arrays import Tensor
 from keras_adv.models.normalising import Normalizer, standard
 from keras_adv.registry import Spec
 
+INITIALIZERS = ("he_normal", "glorot_uniform")
+
 
 class Architecture(Spec):
     """A named family of networks; `build` makes one, of plain Keras layers.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 from keras_adv.arrays import Tensor
-from keras_adv.models.base import Architecture, conv
+from keras_adv.models.base import INITIALIZERS, Architecture, conv
 from keras_adv.registry import option, register
 from keras_adv.validate import InvalidInput
 
@@ -23,10 +25,12 @@ class LeNet(Architecture):
             "small": 3x3x32 - pool - 3x3x64 - pool - 128, same padding, for 8x8 digits;
             "auto": "thesis", or "small" below 16x16 pixels.
         dropout: rate before the hidden layer and before the logits (thesis: 0.5).
+        initializer: of the weights: "he_normal", or "glorot_uniform" (thesis 3.5, which has it from Lasagne).
     """
 
     form: str = option(default="auto", choices=FORMS)
     dropout: float = option(default=0.0, low=0.0, high=0.9)
+    initializer: str = option(default="he_normal", choices=INITIALIZERS)
 
     def body(self, x: Tensor) -> Tensor:
         side = min(x.shape[1:3])
@@ -41,8 +45,10 @@ class LeNet(Architecture):
         }[form]
         padding = "same" if form == "small" else "valid"
         activation = None if form == "matconvnet" else "relu"
+        drawn: dict[str, Any] = {"padding": padding, "activation": activation}
+        drawn["kernel_initializer"] = self.initializer
         for filters in (first, second):
-            x = conv(filters, size, padding=padding, activation=activation)(x)
+            x = conv(filters, size, **drawn)(x)
             x = keras.layers.MaxPooling2D()(x)
         x = keras.layers.Flatten()(x)
         if self.dropout:

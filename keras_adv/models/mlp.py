@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 
 from keras_adv.arrays import Tensor
-from keras_adv.models.base import Architecture
+from keras_adv.models.base import INITIALIZERS, Architecture
 from keras_adv.registry import option, register
 
 
@@ -16,10 +16,12 @@ class MLP(Architecture):
     Args:
         units: width of each hidden layer.
         dropout: rate after each hidden layer.
+        initializer: of the weights: "he_normal", or "glorot_uniform" (thesis 3.5, which has it from Lasagne).
     """
 
     units: tuple[int, ...] = option(default=(1200, 1200, 1200), low=1)
     dropout: float = option(default=0.0, low=0.0, high=0.9)
+    initializer: str = option(default="he_normal", choices=INITIALIZERS)
 
     def body(self, x: Tensor) -> Tensor:
         x = keras.layers.Flatten()(x)

@@ -21,6 +21,7 @@ QUICK = {
     "fab": "fab(steps=20)",
     "feature_adversary": "feature_adversary(threat=linf(eps=0.2), steps=40)",
     "fmn": "fmn(steps=40)",
+    "grid": "grid(attack=pdpgd(steps=20, restarts=1), values=(1.0, 4.0))",
     "high_confidence": "high_confidence(steps=60)",
     "hop_skip_jump": "hop_skip_jump(steps=150)",
     "jsma": "jsma(steps=60)",

@@ -33,6 +33,21 @@ CONVOLVED = ("standard",)
 """On LeNet, whose second-order passes XLA compiles for long; the others on a perceptron, unless asked."""
 JUMPY = ("margin", "double_backprop", "mad")
 """Adam's first steps are the signs of gradients, and a ReLU net's penalty jumps where they differ."""
+FORMS = (
+    "adversarial(mix=0.5)",
+    "afd(penalty=1.0, attack=fgsm())",
+    "afd(symmetric=True, attack=fgsm())",
+    "afd(match=True, attack=fgsm())",
+    "afd(mixed=True, gan='wasserstein', attack=apgd(threat=linf(eps=0.1), steps=2))",
+    "awp(inner=adversarial(mix=0.5))",
+    "awp(inner=trades())",
+    "deep_defense(inference=False)",
+    "deep_defense(inference=False, attack=fgsm())",
+    "mad(attack=pgd(threat=linf(eps=0.1), steps=2))",
+    "mad(attack=pgd(threat=linf(eps=0.1), steps=2), projections=None, statistics='clean')",
+    "mmc(attack=pgd(threat=linf(eps=0.1), steps=2))",
+)
+"""Forms that make other passes than the default."""
 NAMES = list(registry.registered("defense"))
 FIRST, STEPS = 20, 140
 """Steps whose losses are kept, and steps in all."""

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_adv import registry
+from keras_adv import fit, registry
 from keras_adv.attacks import FGSM, PGD
 from keras_adv.backend import Game, Net, value_and_grad
 from keras_adv.defenses.afd import AFD
@@ -202,6 +202,24 @@ def test_serves_the_plain_net_and_is_attacked_in_its_features(small):
     assert "features" in [objective.name for objective in AFD().objectives()]
 
 
+def test_mixed_leaves_an_image_clean_where_the_attack_does_not_fool(digits):
+    """As AutoAttack's attacks, which the authors' later code trains on: also where x is wrong already."""
+    x, y = digits.train[0][:60], digits.train[1][:60].copy()
+    y[::5] = (y[::5] + 1) % 10
+    net = MLP(units=(24,)).build(digits.shape, digits.classes, seed=1)
+    fit.defend(net, "standard()", *digits.train, epochs=2, verbose=0)
+    afd = AFD(attack=PGD(threat=Linf(eps=0.08), steps=3, random_start=False))
+    x, y, seed = ops.convert_to_tensor(x), ops.convert_to_tensor(y), ops.cast(1, "uint32")
+    nets = {"net": Net(net)}
+    every = np.asarray(afd.prepare(nets, x, y, seed)["adversarial"])
+    some = np.asarray(afd.replace(mixed=True).prepare(nets, x, y, seed)["adversarial"])
+    right, still = (np.asarray(nets["net"].logits(v)).argmax(1) == np.asarray(y) for v in (x, every))
+    taken = right & ~still
+    assert taken.any() and (right & still).any() and not right.all()
+    np.testing.assert_array_equal(some[taken], every[taken])
+    np.testing.assert_array_equal(some[~taken], np.asarray(x)[~taken])
+
+
 def test_presets_are_the_papers():
     mnist, cifar = (registry.parse("defense", name) for name in ("afd_mnist", "afd_cifar"))
     assert mnist.attack.threat == Linf(eps=0.3) and mnist.attack.steps == 40
@@ -209,6 +227,14 @@ def test_presets_are_the_papers():
     for one in (mnist, cifar):
         assert [m.optimizer.learning_rate for m in one.moves()] == [0.1, 0.1, 0.5]
         assert registry.parse("defense", repr(one)) == one
+    match = registry.parse("recipe", "afd_mnist_match")
+    assert [m.terms for m in match.defense.moves()] == [("cross_entropy", "matching")]
+    assert match.defense.squared is False and match.defense.attack == mnist.attack
+    for name, rates, epochs in (("mnist", [0.1, 0.5, 0.5], 100), ("cifar", [0.1, 0.1, 0.5], 300)):
+        later = registry.parse("recipe", f"afd_{name}_later")
+        assert [m.optimizer.learning_rate for m in later.defense.moves()] == rates
+        assert later.defense.mixed and later.model.normalized and later.epochs == epochs
+        assert later.defense.statistics == "each" and later.defense.attack.name == "apgd"
 
 
 def test_matching_in_one_update_is_the_sum_of_both_losses(digits):

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_adv import registry
 from keras_adv.backend import Game, Net, value_and_grad
 from keras_adv.defenses.base import masked_term
 from keras_adv.defenses.critic import ClassMeans, Critic
@@ -113,6 +114,14 @@ def test_noise_layer_is_always_on_fresh_and_has_its_deviation():
     first, second = np.asarray(layer(x)), np.asarray(layer(x))
     assert np.abs(first - second).max() > 0.1 and first.std() == pytest.approx(0.5, rel=0.02)
     assert keras.layers.deserialize(keras.layers.serialize(layer)).stddev == 0.5
+
+
+def test_presets_are_the_two_nets_of_the_thesis():
+    mlp, lenet = (registry.parse("recipe", name) for name in ("critic_mnist", "critic_mnist_lenet"))
+    assert (mlp.defense.weight, lenet.defense.weight) == (0.5, 0.1)
+    assert mlp.replace(defense=lenet.defense, model=lenet.model) == lenet
+    assert (mlp.model.name, lenet.model.form) == ("mlp", "thesis")
+    assert (mlp.epochs, mlp.batch_size, mlp.defense.cycle, mlp.defense.penalty) == (100, 100, 0.01, 10.0)
 
 
 def test_warmup_comes_first_and_shares_the_classifiers_optimizer(net):

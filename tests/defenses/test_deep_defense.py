@@ -5,13 +5,15 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_adv import fit
+from keras_adv import fit, registry
+from keras_adv.attacks import FGSM
 from keras_adv.backend import Game, Net, jacobian, value_and_grad
 from keras_adv.defenses import Standard
 from keras_adv.defenses.deep_defense import CAP, DeepDefense, MeanImage
 from keras_adv.losses import pick, predicted_class
 from keras_adv.models import MLP
 from keras_adv.optimizers import SGD, Adam
+from keras_adv.threats import Linf
 from keras_adv.validate import InvalidInput
 
 
@@ -19,7 +21,7 @@ def terms(defense, model, x, y):
     game = Game(model, defense)
     nets = {name: Net(player) for name, player in game.players.items()}
     x, y = ops.convert_to_tensor(x), ops.convert_to_tensor(y)
-    batch = {"x": x, "y": y, **defense.prepare(nets, x, y, None)}
+    batch = {"x": x, "y": y, **defense.prepare(nets, x, y, ops.cast(1, "uint32"))}
     return {k: np.asarray(v) for k, v in defense.moves()[0].loss(nets, batch).items()}
 
 
@@ -155,6 +157,48 @@ def test_the_exponent_is_capped_and_a_black_or_flat_image_harmless(linear, grey)
     game.compile_moves(game.defense.moves(), 1, 1)
     game.play(ops.convert_to_tensor(x), ops.convert_to_tensor(y))
     assert all(np.isfinite(v).all() for v in flat.get_weights())
+
+
+def test_with_an_attack_the_cross_entropy_is_goodfellows_and_the_rest_stays(linear, grey):
+    """The paper's combined method: (1 - mix) CE(x) + mix CE(x + eps sign grad), FGSM without the box."""
+    model, w, b = linear
+    x, y = grey[0], grey[1].copy()
+    y[::4] = (y[::4] + 1) % 5
+    plain = terms(DeepDefense(steps=2), model, x, y)
+    fgsm = FGSM(threat=Linf(eps=0.3, box=False))
+    both = terms(DeepDefense(steps=2, attack=fgsm, mix=0.4), model, x, y)
+
+    def probabilities(v):
+        z = v.reshape(len(v), -1).astype("float64") @ w + b
+        e = np.exp(z - z.max(1, keepdims=True))
+        return e / e.sum(1, keepdims=True)
+
+    p = probabilities(x)
+    slope = (p - np.eye(5)[y]) @ w.T
+    moved = probabilities(x + 0.3 * np.sign(slope).reshape(x.shape))
+    rows = np.arange(len(y))
+    np.testing.assert_allclose(both["cross_entropy"], 0.6 * plain["cross_entropy"], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(both["adversarial"], -0.4 * np.log(moved[rows, y]), rtol=2e-3, atol=1e-4)
+    for name in ("fragility", "rho", "accuracy"):
+        np.testing.assert_allclose(both[name], plain[name], rtol=1e-4)
+    cost = DeepDefense(steps=2, attack=fgsm).passes(5)
+    assert (cost["net.weights"], cost["net.input"], cost["net.second"]) == (2, 1, 2)
+
+
+def test_the_combined_preset_is_that_of_the_paper_and_adversarial_training_at_once():
+    one = {name: registry.parse("recipe", name) for name in COMBINED}
+    ours, alone, trained = one.values()
+    assert ours.defense.replace(attack=None) == alone.defense and ours.replace(defense=alone.defense) == alone
+    assert (ours.defense.attack, ours.defense.mix) == (trained.defense.attack, trained.defense.mix)
+    assert (trained.model, trained.epochs, trained.defense.optimizer) == (
+        alone.model, alone.epochs, alone.defense.optimizer,
+    )  # fmt: skip
+    fixed = registry.parse("recipe", "deepfool_training_mnist")
+    assert fixed.replace(defense=alone.defense) == alone
+    assert fixed.defense.optimizer == alone.defense.optimizer and not fixed.defense.attack.threat.box
+
+
+COMBINED = ("deep_defense_mnist_fgsm", "deep_defense_mnist", "adversarial_mnist_finetune")
 
 
 @pytest.mark.parametrize("name", ["attention", "featur"])

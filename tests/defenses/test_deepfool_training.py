@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 
 from keras_adv import fit
+from keras_adv.attacks import DeepFool
 from keras_adv.backend import FrozenNet, compile
 from keras_adv.defenses import deepfool_training
 from keras_adv.defenses.deepfool_training import DeepFoolTraining
 from keras_adv.models import MLP
+from keras_adv.threats import L2
 
 
 @pytest.fixture
@@ -42,6 +44,23 @@ def test_the_set_is_deepfools_whatever_the_batches(linear, few, monkeypatch):
     at_once = compile(lambda a, b: defense.attack(FrozenNet(net), a, b).images, net)(x, y)
     np.testing.assert_allclose(images, at_once, atol=1e-5)
     np.testing.assert_array_equal(images, defense.extend_data(net, x, y)[0])  # a resumed run's
+
+
+def test_without_the_box_its_images_leave_it_and_are_trained_on(linear, few):
+    """As the papers': on a linear net the box alone makes a difference."""
+    net, _, _ = linear
+    x, y = few
+    free = DeepFoolTraining(attack=DeepFool(threat=L2(box=False), steps=20), clean=False)
+    found, labels = free.extend_data(net, x, y)
+    assert found.min() < 0 or found.max() > 1
+    right = net.predict(x, verbose=0).argmax(1) == y
+    assert (net.predict(found[right], verbose=0).argmax(1) != labels[right]).all()
+    before = net.get_weights()
+    try:
+        fit.defend(net, free, x, y, epochs=1, batch_size=26, verbose=0)
+        assert any((a != b).any() for a, b in zip(before, net.get_weights(), strict=True))
+    finally:
+        net.set_weights(before)
 
 
 @pytest.mark.slow

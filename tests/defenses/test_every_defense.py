@@ -14,7 +14,7 @@ import short_runs
 from keras import ops
 from one_step import CLASSES, EPS, IMAGES, MOMENTUM, OLD_MEAN, X, Y, one_step, quick, snapshot
 from sampled import sampled
-from short_runs import NAMES, short_run
+from short_runs import FORMS, NAMES, short_run
 
 from keras_adv import fit, noise, registry
 from keras_adv.backend import Game, Net
@@ -22,19 +22,6 @@ from keras_adv.callbacks import Checkpoint
 from keras_adv.defenses.discriminator import SpectralDense
 from keras_adv.models import MLP
 from keras_adv.optimizers import SGD
-
-FORMS = (
-    "adversarial(mix=0.5)",
-    "afd(penalty=1.0, attack=fgsm())",
-    "afd(symmetric=True, attack=fgsm())",
-    "afd(match=True, attack=fgsm())",
-    "awp(inner=adversarial(mix=0.5))",
-    "awp(inner=trades())",
-    "deep_defense(inference=False)",
-    "mad(attack=pgd(threat=linf(eps=0.1), steps=2))",
-    "mmc(attack=pgd(threat=linf(eps=0.1), steps=2))",
-)
-"""Forms that make other passes than the default."""
 
 
 def moves(defense):
@@ -90,6 +77,8 @@ DERIVATIVES = (
     "mad(jacobian=0.3)",
     "mad(jacobian=0.3, projections=None, jacobian_of='softmax', rvl='repo', squared=True)",
     "mad(jacobian=0.3, projections=3, jacobian_of='embedding', rvl='sum')",
+    "mad(jacobian=0.3, mix=0.3, attack=fgsm())",
+    "deep_defense(weight=0.5, c=2.0, d=0.5, mix=0.3, attack=fgsm())",
     "double_backprop(weight=1.0)",
     "double_backprop(weight=1.0, of='logits')",
 )

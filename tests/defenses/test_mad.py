@@ -6,8 +6,9 @@ from keras import ops
 from keras_adv import noise, registry
 from keras_adv.backend import Game, Net, compile
 from keras_adv.batches import Batches
+from keras_adv.defenses.clusters import cosine, spread
 from keras_adv.defenses.label_smoothing import smoothed_cross_entropy
-from keras_adv.defenses.mad import MAD, cosine, spread
+from keras_adv.defenses.mad import MAD
 from keras_adv.losses import cross_entropy
 
 SEED = noise.fold(np.uint32(0), 1)
@@ -155,14 +156,78 @@ def test_without_its_weights_it_is_smoothed_cross_entropy_of_both_branches(net, 
     np.testing.assert_allclose(found["cross_entropy"], of_pairs(ce), rtol=1e-4, atol=1e-5)
 
 
-def test_an_attack_takes_its_share_of_the_cross_entropy(net, digits):
-    x, y = (part[:40] for part in digits.train)
-    half, _ = terms(
-        registry.parse("defense", "mad(alpha=1.0, attack=pgd(threat=linf(eps=0.1), steps=2))"), net, x, y
-    )
-    full, _ = terms(MAD(alpha=1.0), net, x, y)
-    np.testing.assert_allclose(half["cross_entropy"], full["cross_entropy"] / 2, rtol=1e-4)
-    assert half["adversarial"].mean() > half["cross_entropy"].mean()
+ATTACKED = "mad(siamese=2.0, variance=3.0, jacobian=0.5, {}attack=pgd(threat=linf(eps={}), steps=2))"
+MORE = ("", "projections=None, ", "jacobian_of='embedding', rvl='repo', squared=True, ")
+
+
+@pytest.fixture
+def normed():
+    """A net with batch normalisation."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((4, 4, 1))
+    x = keras.layers.BatchNormalization()(keras.layers.Dense(12)(keras.layers.Flatten()(inputs)))
+    x = keras.layers.Dense(6, activation="tanh", name="features")(x)
+    return keras.Model(inputs, keras.layers.Dense(3)(x))
+
+
+def few(n=20):
+    rng = np.random.default_rng(3)
+    return rng.random((n, 4, 4, 1)).astype("float32"), rng.integers(0, 3, n).astype("int32")
+
+
+@pytest.mark.parametrize("more", MORE)
+@pytest.mark.parametrize("statistics", ["joint", "clean"])
+def test_an_attack_that_moves_nothing_leaves_every_term_as_it_is(statistics, more, normed, smooth):
+    x, y = few()
+    mad = registry.parse("defense", ATTACKED.format(more, 0.0)).replace(statistics=statistics)
+    for net in (normed, smooth):
+        plain, batch = terms(mad.replace(attack=None), net, x, y)
+        twice, _ = terms(mad, net, x, y)
+        both = twice["cross_entropy"] + twice.pop("adversarial")
+        np.testing.assert_allclose(both, plain["cross_entropy"], rtol=1e-4, atol=1e-5)
+        # the slopes of two images of a batch have directions, or signs that batch normalisation shows, of
+        # their own
+        exact = ("jacobian",) if net is smooth and "signs" in batch else ()
+        for name in ("siamese", "variance", *exact):
+            np.testing.assert_allclose(twice[name], plain[name], rtol=2e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("more", MORE[:2])
+def test_attacked_images_enter_every_term_by_their_share(more, smooth):
+    """Without batch normalisation each term is that of two batches, RVL that of both in one."""
+    x, y = few()
+    mad = registry.parse("defense", ATTACKED.format(more, 0.1)).replace(mix=0.25)
+    found, batch = terms(mad, smooth, x, y)
+    assert np.abs(batch["adversarial"] - x).max() == pytest.approx(0.1, rel=1e-4)
+    alone = mad.replace(attack=None)
+    clean, _ = terms(alone, smooth, x, y)
+    other = {k.removeprefix("adversarial_"): v for k, v in batch.items() if k.startswith("adversarial_")}
+    moved = ops.convert_to_tensor(batch["adversarial"])
+    other |= {"x": moved, "y": ops.convert_to_tensor(y)}
+    attacked = alone.moves()[0].loss({"net": Net(smooth)}, other)
+    attacked = {k: np.asarray(v) for k, v in attacked.items()}
+    np.testing.assert_allclose(found["cross_entropy"], 0.75 * clean["cross_entropy"], rtol=1e-4)
+    np.testing.assert_allclose(found["adversarial"], 0.25 * attacked["cross_entropy"], rtol=1e-4)
+    for name in ("siamese", "jacobian"):
+        want = 0.75 * clean[name] + 0.25 * attacked[name]
+        np.testing.assert_allclose(found[name], want, rtol=2e-3, atol=1e-4)
+        assert np.abs(want - clean[name]).max() > 1e-3
+    z = [np.asarray(Net(smooth).features_and_logits(ops.convert_to_tensor(v))[0]) for v in (x, moved)]
+    want = 0.0
+    for k in (0, 1):  # each branch: the weighted spread of a class around its weighted centre
+        label, weight = np.tile(y[k::2], 2), np.repeat([0.75, 0.25], 10)
+        branch = np.concatenate([z[0][k::2], z[1][k::2]])
+        for c in np.unique(label):
+            w, members = weight[label == c], branch[label == c]
+            away = np.linalg.norm(members - np.average(members, axis=0, weights=w), axis=1)
+            want += np.average(away, weights=w) / 3
+    assert found["variance"].mean() == pytest.approx(3.0 * want, rel=1e-3)
+
+
+def test_an_attack_doubles_what_a_step_costs():
+    mad = registry.parse("defense", ATTACKED.format("", 0.1))
+    assert mad.replace(attack=None).passes(10) == {"net.weights": 1, "net.second": 1}
+    assert mad.passes(10) == {"net.weights": 2, "net.second": 2, "net.input": 2}
 
 
 def test_one_graph_serves_batches_of_any_size(net, digits):
@@ -180,8 +245,13 @@ def test_one_graph_serves_batches_of_any_size(net, digits):
 
 
 def test_presets_are_the_papers():
-    for one, last in (("mad_mnist", 58), ("mad_cifar", 333)):
-        one = registry.parse("defense", one)
+    recipes = {"mnist": ("mnist", 58), "cifar": ("cifar10", 333), "cifar100": ("cifar100", 333)}
+    for name, (data, last) in recipes.items():
+        beside = registry.parse("recipe", f"mad_{name}_adversarial")
+        one, recipe = (registry.parse(kind, f"mad_{name}") for kind in ("defense", "recipe"))
+        assert beside.defense.replace(attack=None) == one and beside.defense.attack.steps == 10
+        assert beside.replace(defense=one) == recipe and recipe.data == data
+        assert one.projections == (1 if name == "cifar100" else None)
         assert (one.alpha, one.siamese, one.variance, one.jacobian, one.same) == (0.8, 1, 1, 0.01, 0.5)
         rate = one.optimizer.build(10, 500).learning_rate
         assert float(rate) == pytest.approx(0.1) and one.optimizer.schedule.at[-1] == last

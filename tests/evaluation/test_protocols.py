@@ -58,8 +58,29 @@ def test_critic_counts_the_misclassified_as_nothing_and_stays_in_the_box(two):
     assert ratios.mean() * 0.99 < rho(net, x, y, "critic") < ratios.mean() * 1.3  # the box makes some longer
 
 
+def test_rho_of_the_thesis_other_two_attacks(two):
+    """The class scores are 0 and z = w x + b: p reaches C where |z| = log(C / (1 - C))."""
+    net, x, y, distance = two
+    norms = np.linalg.norm(x.reshape(40, -1), axis=1)
+    slope = np.linalg.norm(net.layers[-1].get_weights()[0][:, 1])
+    least = distance / norms
+    least[:7] = 0.0
+    found = rho(net, x, y, "critic", attack="ddn(steps=60)")
+    assert least.mean() < found < 1.1 * least.mean()
+    # 3 steps of 0.1 at most: nowhere is the confidence reached, each last try counts
+    short = "high_confidence(steps=3, confidence=0.9999)"
+    last = np.where(np.arange(40) < 7, 0.0, 0.3) / norms
+    assert rho(net, x, y, "critic", attack=short) == pytest.approx(last.mean(), rel=0.05)
+    sure = "high_confidence(steps=100, confidence=0.9)"
+    wanted = least + np.where(np.arange(40) < 7, 0.0, np.log(9) / slope) / norms
+    assert wanted.mean() < rho(net, x, y, "critic", attack=sure) < 1.4 * wanted.mean()
+
+
 def test_what_is_no_definition_or_no_mean_is_refused(two):
     net, x, y, _ = two
+    for attack in ("pgd()", "pdpgd()"):
+        with pytest.raises(InvalidInput, match="`attack` must be a minimal attack in l2"):
+            rho(net, x, y, "critic", attack=attack)
     with pytest.raises(InvalidInput, match="`definition` must be one of"):
         rho(net, x, y, "thesis")
     with pytest.raises(InvalidInput, match="`mean` must be of shape"):

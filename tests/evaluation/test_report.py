@@ -33,6 +33,18 @@ def test_results_have_the_promised_form(net, digits):
     assert table(results).row_count == 3
 
 
+def test_with_targets_a_row_says_what_is_still_correct(net, digits):
+    x, y = digits.test[0][:60], digits.test[1][:60]
+    attacks = ["pgd(threat=linf(eps=0.15), steps=5)", "deepfool()"]
+    results = evaluate(net, x, y, attacks[0], targets="random")
+    made = attack(net, x, y, attacks[0], targets="random")
+    guess = net.predict(made.images, verbose=0).argmax(1)
+    (row,) = results["attacks"]
+    assert row["still_correct"] == (guess == y).mean() < row["robust_accuracy"]  # others are third classes
+    assert [c.header for c in table(results).columns][3] == "still correct"
+    assert "still_correct" not in evaluate(net, x, y, attacks[1])["attacks"][0]
+
+
 def test_interval_is_wilsons():
     assert interval(95, 100) == [0.8882, 0.9785]
     low, high = interval(0, 50)

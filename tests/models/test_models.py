@@ -89,3 +89,21 @@ def test_networks_take_channels_last_whatever_keras_is_set_to(name, channels_fir
     made = registry.parse("model", SMALLEST.get(name, name)).build((28, 28, 1), 10)
     assert made.output_shape == (None, 10) and keras.config.image_data_format() == "channels_first"
     assert made(np.zeros((2, 28, 28, 1), "float32")).shape == (2, 10)
+
+
+@pytest.mark.parametrize("name", ["mlp(units=(60, 40))", "lenet()"])
+@pytest.mark.parametrize("initializer", ["he_normal", "glorot_uniform"])
+def test_where_the_weights_start(initializer, name):
+    net = registry.parse("model", name).replace(initializer=initializer).build((8, 8, 1), 10, seed=1)
+    kernels = [v for v in net.trainable_variables if v.path.endswith("kernel")]
+    assert len(kernels) == 3 + (name == "lenet()")
+    for kernel in kernels:
+        w = np.asarray(kernel)
+        inputs, outputs = (int(np.prod(w.shape[:-2])) * n for n in w.shape[-2:])
+        if initializer == "he_normal":
+            assert w.std() == pytest.approx(np.sqrt(2 / inputs), rel=0.15)
+        else:
+            limit = np.sqrt(6 / (inputs + outputs))
+            assert 0.95 * limit < np.abs(w).max() <= limit and w.std() == pytest.approx(
+                limit / np.sqrt(3), rel=0.15
+            )
