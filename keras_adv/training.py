@@ -148,12 +148,15 @@ def train(
     return card
 
 
-def trained(recipe: Recipe | str, out: str | Path, *, verbose: int | str = 0) -> Path:
+def trained(
+    recipe: Recipe | str, out: str | Path, *, keep: Collection[int] = (), verbose: int | str = 0
+) -> Path:
     """Only the training of `train`: the file of the served model, in a run folder that `train` goes on from.
 
     Args:
         recipe: a recipe or its spec.
         out: run folder: new, empty, or of the same recipe; one that is finished is left as it is.
+        keep: as in `train`.
         verbose: as in `keras_adv.defend`.
 
     Raises:
@@ -164,9 +167,10 @@ def trained(recipe: Recipe | str, out: str | Path, *, verbose: int | str = 0) ->
     out, spec = Path(out), registry.spec(chosen)
     claim_folder(out, spec)
     if not (file := out / "model.keras").is_file():
-        loaded = data.load(chosen.data, chosen.validation)
+        loaded, kept = data.load(chosen.data, chosen.validation), KeepEpochs(out / EPOCHS, keep)
         with files.sole_use(out):
-            _write(_fit(_build(chosen, loaded), chosen, loaded, out, (), verbose)[0], out, half=False)
+            served, _, _ = _fit(_build(chosen, loaded), chosen, loaded, out, kept, (), verbose)
+            _write(served, out, half=False)
     return file
 
 

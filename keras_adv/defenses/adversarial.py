@@ -152,6 +152,7 @@ preset(
     data="mnist",
     epochs=5,
     batch_size=100,
+    normalize="mean_image",
 )
 preset(
     "adversarial_cifar_finetune",

@@ -80,6 +80,7 @@ preset(
     data="mnist",
     epochs=5,
     batch_size=100,
+    normalize="mean_image",
 )
 preset(
     "deepfool_training_cifar",
@@ -89,4 +90,5 @@ preset(
     data="cifar10",
     epochs=50,
     batch_size=100,
+    normalize="matconvnet",
 )

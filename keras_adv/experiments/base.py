@@ -9,6 +9,9 @@ from typing import Any
 from keras_adv.experiments.measures import Measure
 from keras_adv.experiments.plots import Plot
 
+STAGES = (0.2, 0.4, 0.6, 0.8, 1.0)
+"""Shares of the epochs of a training after which its net can be looked at."""
+
 
 @dataclass(frozen=True)
 class Net:
@@ -18,11 +21,13 @@ class Net:
         recipe: the authors' setting, a recipe or one of its presets: what budget "paper" trains.
         small: what budget "small" has in its place: an entry of the zoo, or fields of the recipe that change.
         start: the net that training starts from; None: fresh weights, or what the recipe says.
+        after: the net as it was after this share of its epochs, one of `STAGES`; None: the trained one.
     """
 
     recipe: str
     small: str | Mapping[str, Any]
     start: Net | None = None
+    after: float | None = None
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 from keras_adv import registry
 from keras_adv.evaluation import rho
 from keras_adv.experiments.subjects import Subject
+from keras_adv.validate import InvalidInput
 
 
 class Measured(NamedTuple):
@@ -121,13 +122,24 @@ class Norm:
 
 @dataclass(frozen=True)
 class Rho:
-    """DeepFool's rho as a paper defines it (`keras_adv.evaluation.rho`)."""
+    """rho as a paper defines it (`keras_adv.evaluation.rho`).
+
+    Attributes:
+        definition: the paper.
+        attack: spec; None: the paper's DeepFool.
+    """
 
     definition: str
+    attack: str | None = None
 
     def __call__(self, subject: Subject) -> Measured:
         images, mean = subject.images(), subject.mean_image
-        return Measured(rho(subject.model, images.x, images.y, self.definition, mean=mean))
+        attack = None if self.attack is None else subject.parsed(self.attack)
+        try:
+            found = rho(subject.model, images.x, images.y, self.definition, attack=attack, mean=mean)
+        except InvalidInput:  # no image is fooled: all else was checked when the attack was read
+            return Measured(None)
+        return Measured(found)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from typing import Any
 import keras
 
 from keras_adv import data, registry, zoo
+from keras_adv.evaluation import kept_epochs
 from keras_adv.experiments import budgets, plots, verdicts
-from keras_adv.experiments.base import Column, Experiment, Net, Row
+from keras_adv.experiments.base import STAGES, Column, Experiment, Net, Row
 from keras_adv.experiments.budgets import Setting
 from keras_adv.experiments.measures import Measured
 from keras_adv.experiments.subjects import Subject
@@ -107,7 +108,8 @@ class Run:
     def _named(self, net: Net, seed: int) -> str:
         """What tells a net from all others: an entry of the zoo, or the recipe that trains it."""
         entry = budgets.entry(net, self.setting.budget)
-        return entry or registry.spec(self._recipe(net, seed))
+        stage = "" if net.after is None else f" after {net.after:.0%} of the epochs"
+        return entry or f"{registry.spec(self._recipe(net, seed))}{stage}"
 
     def _recipe(self, net: Net, seed: int) -> Recipe:
         recipe = budgets.recipe_of(net, self.setting.budget, dict(self.setting.sources))
@@ -129,7 +131,10 @@ class Run:
             return zoo.load(entry)
         if net.start is not None:
             self._open(net.start, seed)
-        return zoo.open(trained(self._recipe(net, seed), self._folder(net, seed)))
+        recipe, folder = self._recipe(net, seed), self._folder(net, seed)
+        epochs = {stage: max(1, round(stage * recipe.epochs)) for stage in STAGES}
+        file = trained(recipe, folder, keep=[] if net.after is None else sorted({*epochs.values()}))
+        return zoo.open(file if net.after is None else kept_epochs(folder)[epochs[net.after]])
 
     def _subject(self, label: str, seed: int) -> Subject:
         net = next(row.net for row in self.experiment.rows if row.label == label)

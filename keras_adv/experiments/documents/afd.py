@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
-from keras_adv.experiments.base import Claim, Column, Experiment, Net, Row
+from keras_adv.experiments.base import STAGES, Claim, Column, Experiment, Net, Row
 from keras_adv.experiments.documents.afd_nets import (
     AFD,
     AFD_CIFAR,
@@ -143,13 +144,27 @@ FIG_A3 = Experiment(
         Row(
             "matching",
             Net(
-                "afd_mnist(defense=afd_mnist(match=True, squared=False))",
-                resnet_mnist(afd("match=True, squared=False, ")),
+                "afd_mnist(defense=afd_mnist(match=True, squared=False, joint=True))",
+                resnet_mnist(afd("match=True, squared=False, joint=True, ")),
             ),
         ),
     ),
     claims=(Claim("AFD is better than matching", (AFD, "PGD"), ("matching", "PGD")),),
     plots=(OverEps(PGD, EPS),),
+)
+FIG_A4 = Experiment(
+    "afd.fig_a4",
+    "AFD, fig. A4, MNIST",
+    "Robustness along the training",
+    (
+        CLEAN,
+        Column("PGD", Accuracy(PGD)),
+        Column("FGSM", Accuracy("fgsm(threat=linf(eps=0.3))")),
+        *honest("0.3"),
+    ),
+    tuple(Row(f"{stage:.0%}", dataclasses.replace(MNIST[AFD], after=stage)) for stage in STAGES),
+    claims=(Claim("Robustness grows along the training", ("100%", "PGD"), ("20%", "PGD")),),
+    note="The paper's figure is of CIFAR.",
 )
 FIG_A5 = Experiment(
     "afd.fig_a5",
@@ -215,6 +230,7 @@ EXPERIMENTS = (
     TABLE_A4,
     TABLE_A6,
     FIG_A3,
+    FIG_A4,
     FIG_A5,
     FIG_A6,
 )

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from keras_adv.experiments.base import Claim, Column, Experiment, Net, Row
+from keras_adv.experiments.base import STAGES, Claim, Column, Experiment, Net, Row
 from keras_adv.experiments.documents.common import CLEAN, honest, recipe, small
 from keras_adv.experiments.measures import Accuracy, Norm, Rho
 
 PLAIN = "standard(optimizer=sgd(learning_rate=0.001, weight_decay=0.005))"
-FIXED = "deepfool_training(optimizer=sgd(learning_rate=0.0005, weight_decay=0.005))"
 OURS = "deep_defense(c=10.0, steps=3, candidates=3, optimizer=adam(learning_rate=0.001))"
 METHODS = ("Reference", "Par. Train", "Adv. Train I", "Deep Defense")
 NOTE = (
@@ -30,15 +29,12 @@ def _columns(eps_ref: str, adaptive: str) -> tuple[Column, ...]:
     return (CLEAN, Column("rho_2", Rho("deep_defense")), *shares, boxed, ddn, *honest(adaptive))
 
 
-def _nets(net: str, data: str, presets: tuple[str, str], smalls: Mapping[str, Any], epochs: int) -> list[Net]:
+def _nets(net: str, data: str, presets: tuple[str, ...], smalls: Mapping[str, Any]) -> list[Net]:
     """A reference net, and the three that are fine-tuned from it."""
     form = "mean_image" if data == "mnist" else "matconvnet"  # the rates are for such pixels
     start = Net(recipe(PLAIN, net, data, 20, 100, "none", form), smalls["Reference"])
-    fixed = recipe(FIXED, net, data, epochs, 100)
-    recipes = dict(
-        zip(METHODS[1:], (f"{presets[0]}(model={net})", fixed, f"{presets[1]}(model={net})"), strict=True)
-    )
-    return [start, *(Net(one, smalls[label], start) for label, one in recipes.items())]
+    tuned = zip(METHODS[1:], presets, strict=True)
+    return [start, *(Net(f"{preset}(model={net})", smalls[label], start) for label, preset in tuned)]
 
 
 def _table(
@@ -64,8 +60,8 @@ def _table(
 
 
 MLP, LENET = "mlp(units=(500, 150))", "lenet(form='matconvnet')"
-_MNIST = ("parseval_mnist", "deep_defense_mnist")
-_CIFAR = ("parseval_cifar", "deep_defense_cifar")
+_MNIST = ("parseval_mnist", "deepfool_training_mnist", "deep_defense_mnist")
+_CIFAR = ("parseval_cifar", "deepfool_training_cifar", "deep_defense_cifar")
 _SMALL_MLP = {
     "Reference": "standard_mlp_mnist",
     "Par. Train": small("parseval(optimizer=adam(learning_rate=0.001))", model=MLP),
@@ -91,7 +87,7 @@ def _small_cifar(net: str) -> dict[str, Any]:
     }
 
 
-_START = _nets(LENET, "mnist", _MNIST, _SMALL_LENET, 5)[0]
+_START = _nets(LENET, "mnist", _MNIST, _SMALL_LENET)[0]
 
 
 def _variant(change: str, small_change: str, **more: Any) -> Net:
@@ -110,15 +106,15 @@ def _sweep(name: str, item: str, title: str, rows: tuple[Row, ...], **more: Any)
 FIG2 = _sweep(
     "fig2",
     "fig. 2",
-    "Convergence: accuracy and rho_2 after so many epochs",
+    "Convergence: accuracy and rho_2 along the training",
     tuple(
         Row(
-            f"{count} epochs",
-            Net(f"deep_defense_mnist(model={LENET}, epochs={count})", small(OURS, epochs=count), _START),
+            f"{stage:.0%}",
+            Net(f"deep_defense_mnist(model={LENET})", small(OURS), _START, stage),
         )
-        for count in (1, 2, 3, 5)
+        for stage in STAGES
     ),
-    claims=(Claim("rho_2 grows with the epochs", ("5 epochs", "rho_2"), ("1 epochs", "rho_2")),),
+    claims=(Claim("rho_2 grows with the epochs", ("100%", "rho_2"), ("20%", "rho_2")),),
 )
 FIG3_C = _sweep(
     "fig3_c",
@@ -150,21 +146,32 @@ FIG4 = _sweep(
     ),
     claims=(Claim("All layers together are best", ("all", "rho_2"), ("conv1", "rho_2")),),
 )
+_FGSM = "attack=fgsm(threat=linf(eps=0.25, box=False))"
 COMBINED = Experiment(
     "deep_defense.with_fgsm",
     "Deep Defense, sec. 4.2",
-    "Deep Defense beside adversarial training with FGSM",
+    "Adversarial training with FGSM, Deep Defense, and both at once",
     (CLEAN, Column("rho_2", Rho("deep_defense")), *honest("0.2")),
     (
         Row(
             "Adv. Train II",
             Net(
-                recipe("adversarial(attack=fgsm(threat=linf(eps=0.2)), mix=0.5)", LENET, "mnist", 20, 100),
-                small("adversarial(attack=fgsm(threat=linf(eps=0.2)), mix=0.5)"),
+                f"adversarial_mnist_finetune(model={LENET})",
+                small(f"adversarial({_FGSM}, mix=0.5)"),
+                _START,
             ),
         ),
-        Row("Deep Defense", _nets(LENET, "mnist", _MNIST, _SMALL_LENET, 5)[3]),
+        Row("Deep Defense", Net(f"deep_defense_mnist(model={LENET})", _SMALL_LENET["Deep Defense"], _START)),
+        Row(
+            "both",
+            Net(
+                f"deep_defense_mnist_fgsm(model={LENET})",
+                small(OURS.replace("c=10.0", f"c=10.0, {_FGSM}")),
+                _START,
+            ),
+        ),
     ),
+    claims=(Claim("Both at once raise rho_2", ("both", "rho_2"), ("Adv. Train II", "rho_2")),),
 )
 _IMAGENET = tuple(
     Row(label, Net(f"deep_defense_imagenet_{name}", {"epochs": 1}), paper)
@@ -187,7 +194,7 @@ EXPERIMENTS = (
         "mlp",
         "MNIST, MLP",
         "35.16",
-        _nets(MLP, "mnist", _MNIST, _SMALL_MLP, 5),
+        _nets(MLP, "mnist", _MNIST, _SMALL_MLP),
         (
             (98.31, 0.111, 72.76, 29.08, 3.31),
             (98.32, 0.111, 77.44, 28.95, 2.96),
@@ -200,7 +207,7 @@ EXPERIMENTS = (
         "lenet",
         "MNIST, LeNet",
         "53.98",
-        _nets(LENET, "mnist", _MNIST, _SMALL_LENET, 5),
+        _nets(LENET, "mnist", _MNIST, _SMALL_LENET),
         (
             (99.02, 0.205, 90.95, 53.88, 19.75),
             (99.10, 0.203, 91.68, 66.48, 19.64),
@@ -213,7 +220,7 @@ EXPERIMENTS = (
         "convnet",
         "CIFAR-10, ConvNet",
         "2.75",
-        _nets("convnet()", "cifar10", _CIFAR, _small_cifar("convnet()"), 50),
+        _nets("convnet()", "cifar10", _CIFAR, _small_cifar("convnet()")),
         (
             (79.74, 0.0259, 61.62, 37.84, 23.85),
             (80.48, 0.0342, 69.19, 50.43, 22.13),
@@ -226,7 +233,7 @@ EXPERIMENTS = (
         "nin",
         "CIFAR-10, NIN",
         "3.75",
-        _nets("nin()", "cifar10", _CIFAR, _small_cifar("nin()"), 50),
+        _nets("nin()", "cifar10", _CIFAR, _small_cifar("nin()")),
         (
             (89.64, 0.0420, 75.61, 49.22, 33.56),
             (88.20, 0.0433, 75.39, 49.75, 17.74),

@@ -14,7 +14,7 @@ RATE = "optimizer=adam(learning_rate=0.001, schedule=drop(every=1, factor=0.95))
 DEFENSES = {
     "baseline": f"standard({RATE})",
     "Dropout": f"dropout({RATE})",
-    "AT": f"adversarial(attack=fgsm(threat=linf(eps=0.2)), mix=0.5, {RATE})",
+    "AT": "adversarial_mnist_thesis3()",
     "VAT": "vat(eps=2.0)",
     "l1 margin": f"margin(weight=0.01, threat=linf(), {RATE})",
     "l2 margin": f"margin(weight=0.1, threat=l2(), {RATE})",
