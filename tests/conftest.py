@@ -105,7 +105,7 @@ def _graphs_are_run_as_they_are_traced():
     """TensorFlow, too, would take longer to optimise these programs than they run."""
     import keras
 
-    if keras.config.backend() == "tensorflow" and not os.environ.get("OPT"):
+    if keras.config.backend() == "tensorflow":
         import tensorflow as tf
 
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
