@@ -1,6 +1,7 @@
 """What many tests share: small nets whose geometry is known, and real 8x8 digits."""
 
 import contextlib
+import functools
 import gc
 import os
 from pathlib import Path
@@ -19,15 +20,12 @@ os.environ.setdefault(
     "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
 )
 
-import keras
 import numpy as np
 import pytest
 
-from keras_adv import data, models, registry, zoo
+# Frameworks are imported where they are needed: the process that only hands out the tests needs none.
 
-# What was imported is no garbage, and tracing makes many objects that are none either
-gc.freeze()
-gc.set_threshold(50_000, 20, 20)
+HERE = Path(__file__).parent
 
 SAME_ON_EVERY_BACKEND = [
     *(
@@ -59,20 +57,45 @@ ASKED_OF_JAX = {
 }
 """The laws of all methods, the loop, and the methods that lean most on the backend."""
 
-if keras.config.backend() == "jax" and not os.environ.get("KERAS_ADV_ALL_TESTS"):
-    # what does not depend on the backend is not asked twice, nor are formulas that run eagerly, for which JAX
-    # compiles every operation
-    collect_ignore = [
-        *(f"test_{name}.py" for name in SAME_ON_EVERY_BACKEND),
-        "bad_input",
-        "conversion",
-        "models",
-        "serving",
-        "study",
-    ]
+
+def pytest_configure(config):
+    """With several processes files are handed out in the order in which they are collected: by the number of
+    their tests the few that take longest would come last, when there is nothing left for the other."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """First the files of this folder, some of which are a single long test; last those of the folders."""
+    items.sort(key=lambda item: item.path.parent != HERE)
+
+
+def pytest_collection_finish():
+    """What was imported is no garbage, and tracing makes many objects that are none either."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
+@functools.cache
+def not_asked_of_this_backend():
+    """The files and folders that are left out: on JAX what does not depend on the backend is not asked twice,
+    nor are formulas that run eagerly, for which it compiles every operation."""
+    import keras
+
+    if keras.config.backend() != "jax" or os.environ.get("KERAS_ADV_ALL_TESTS"):
+        return frozenset()
+    left = {HERE / f"test_{name}.py" for name in SAME_ON_EVERY_BACKEND}
+    left |= {HERE / folder for folder in ("bad_input", "conversion", "models", "serving", "study")}
     for folder, asked in ASKED_OF_JAX.items():
-        here = (Path(__file__).parent / folder).glob("test_*.py")
-        collect_ignore += [f"{folder}/{p.name}" for p in here if p.stem.removeprefix("test_") not in asked]
+        here = (HERE / folder).glob("test_*.py")
+        left |= {path for path in here if path.stem.removeprefix("test_") not in asked}
+    return frozenset(left)
+
+
+def pytest_ignore_collect(collection_path):
+    return True if collection_path in not_asked_of_this_backend() else None
+
 
 SHAPE = (8, 8, 1)
 
@@ -81,6 +104,8 @@ SHAPE = (8, 8, 1)
 def _compiled_for_one_file():
     """JAX keeps what it compiled; a process that had compiled for half of the suite once died of it."""
     yield
+    import keras
+
     if keras.config.backend() == "jax":
         import jax
 
@@ -89,6 +114,8 @@ def _compiled_for_one_file():
 
 @pytest.fixture(scope="session")
 def digits():
+    from keras_adv import data
+
     return data.load("digits")
 
 
@@ -112,6 +139,8 @@ def scaled():
 @pytest.fixture
 def own_names(monkeypatch):
     """Names that are registered in a test are gone after it."""
+    from keras_adv import registry
+
     monkeypatch.setattr(registry.names, "_CLASSES", dict(registry.names._CLASSES))
     monkeypatch.setattr(registry.names, "_PRESETS", dict(registry.names._PRESETS))
 
@@ -119,18 +148,24 @@ def own_names(monkeypatch):
 @pytest.fixture(scope="session")
 def net():
     """The zoo's undefended LeNet of the digits. Nobody trains it."""
+    from keras_adv import zoo
+
     return zoo.load("standard_lenet_digits")
 
 
 @pytest.fixture
 def fresh(digits):
     """An untrained LeNet."""
+    from keras_adv import models
+
     return models.LeNet().build(digits.shape, digits.classes)
 
 
 @pytest.fixture(scope="session")
 def linear():
     """A linear classifier whose boundary cuts the box near grey images: Keras model, W (D, K), b (K,)."""
+    import keras
+
     rng = np.random.default_rng(3)
     w = rng.normal(size=(64, 5)).astype("float32")
     b = (-0.5 * w.sum(0)).astype("float32")
@@ -153,6 +188,8 @@ def grey(linear):
 @pytest.fixture(scope="session")
 def smooth():
     """A smooth net (softplus, no pooling): finite differences hold."""
+    import keras
+
     keras.utils.set_random_seed(0)
     inputs = keras.Input((4, 4, 1))
     x = keras.layers.Dense(12, activation="softplus", name="features")(keras.layers.Flatten()(inputs))

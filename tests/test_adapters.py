@@ -140,7 +140,7 @@ def test_a_saturated_softmax_hides_no_gradient():
 def test_a_model_of_keras_applications_as_it_comes():
     shape = (32, 32, 3)
     prepare = keras.applications.vgg16.preprocess_input
-    model = keras.applications.MobileNetV2(shape, alpha=0.35, weights=None, classes=4)
+    model = keras.applications.MobileNet(shape, alpha=0.25, weights=None, classes=4)
     ours = as_classifier(model, bounds=(0, 255), preprocess=prepare)
     x = np.random.default_rng(1).random((2, *shape)).astype("float32")
     want = model(prepare(255 * x.copy()), training=False)

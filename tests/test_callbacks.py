@@ -78,9 +78,11 @@ def test_a_save_that_is_cut_short_leaves_the_epoch_before(tmp_path, monkeypatch)
     assert saver.latest()[1].read_bytes() == kept
 
 
-def test_of_two_checkpoints_the_later_counts(tmp_path):
+def test_of_two_checkpoints_the_later_counts_and_none_that_is_not_whole(tmp_path):
     for epoch in (9999, 10000):  # killed between the renaming and the removal of the one before
         (tmp_path / f"epoch-{epoch:04d}.weights.h5").touch()
+    for name in ("part.weights.h5", "epoch-10001.part"):
+        (tmp_path / name).touch()
     assert Checkpoint(tmp_path).latest() == (10000, tmp_path / "epoch-10000.weights.h5")
 
 

@@ -1,5 +1,7 @@
 """`defend`: what it refuses, what it returns, and what it watches."""
 
+import shutil
+
 import keras
 import numpy as np
 import pytest
@@ -105,10 +107,17 @@ def test_a_checkpoint_among_the_callbacks_makes_a_run_go_on_where_it_ended(tmp_p
         np.testing.assert_array_equal(longer, again)  # a finished run is loaded, not trained
 
 
+@pytest.fixture(scope="module")
+def two_epochs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two_epochs")
+    defend(small(), epochs=2, callbacks=[Checkpoint(folder)])
+    return folder
+
+
 @pytest.fixture
-def checkpoint(tmp_path):
+def checkpoint(two_epochs, tmp_path):
     """Of two epochs."""
-    defend(small(), epochs=2, callbacks=[Checkpoint(tmp_path)])
+    shutil.copytree(two_epochs, tmp_path, dirs_exist_ok=True)
     return Checkpoint(tmp_path)
 
 

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import zlib
 
 import pytest
 
@@ -23,12 +24,11 @@ def quick(monkeypatch):
     monkeypatch.setattr(training, "_picture", lambda *_: None)
 
 
-def test_search_ranks_recipes_and_writes_the_best(tmp_path):
-    board = keras_adv.search(RECIPE, tmp_path / "s", objective="clean", trials=2)
-    assert len(board) == 2 and board[0]["clean"] >= board[1]["clean"]
-    assert (tmp_path / "s" / "best_recipe.txt").read_text().strip() == board[0]["recipe"]
+def test_the_first_trial_is_the_recipe_itself_measured_on_validation_images(tmp_path):
+    (row,) = keras_adv.search(RECIPE, tmp_path / "s", objective="clean", trials=1)
     first = ModelCard.read(tmp_path / "s" / "trial_0")
-    assert first.data["split"] == "validation"
+    assert first.data["split"] == "validation" and row["clean"] == first.results["clean_accuracy"]
+    assert row["robust"] == first.results["attacks"][0]["robust_accuracy"]
     assert registry.parse("recipe", first.recipe) == registry.parse("recipe", RECIPE)
 
 
@@ -40,25 +40,35 @@ def test_a_search_needs_an_objective_that_is_there(tmp_path):
 @pytest.fixture
 def cards(monkeypatch):
     """Searches that draw recipes and train none; what each trial was asked to do."""
-    asked = []
+    asked, made = [], {}
 
     def train(recipe, folder, **_):
         asked.append(registry.spec(recipe))
         folder.mkdir(parents=True, exist_ok=True)
         if len(asked) in train.diverge:
             raise FloatingPointError("Training diverged")
-        return Card(registry.spec(recipe))
+        made[folder] = Card(registry.spec(recipe))
+        return made[folder]
 
     class Card:
-        def __init__(self, recipe="x"):
+        def __init__(self, recipe):
             self.recipe = recipe
             rows = [{"robust_accuracy": 0.5}, {"mean_norm": 1.0}]
-            self.results = {"attacks": rows, "clean_accuracy": 0.5}
+            self.results = {"attacks": rows, "clean_accuracy": zlib.crc32(recipe.encode()) / 2**32}
 
     train.diverge = ()
     monkeypatch.setattr(tuning, "train", train)
-    monkeypatch.setattr(tuning.ModelCard, "read", classmethod(lambda *_: Card()))
+    monkeypatch.setattr(tuning.ModelCard, "read", classmethod(lambda _, folder: made[folder]))
     return asked, train
+
+
+def test_search_ranks_recipes_and_writes_the_best(cards, tmp_path):
+    board = keras_adv.search(RECIPE, tmp_path, objective="clean", trials=5)
+    found = [row["clean"] for row in board]
+    assert found == sorted(found, reverse=True) and len(set(found)) == 5
+    assert {row["recipe"] for row in board} == set(cards[0])
+    assert (tmp_path / "best_recipe.txt").read_text().strip() == board[0]["recipe"]
+    assert json.loads((tmp_path / "leaderboard.json").read_text()) == board
 
 
 def test_the_default_seed_is_a_seed_and_a_longer_search_begins_with_the_shorter(cards, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from typing import Any
@@ -49,8 +50,9 @@ def tunable(*, default: Any, lowest: float, highest: float, log: bool = False, *
     return option(default=default, tune=Range(lowest, highest, log), **({"low": 0} | limits))
 
 
+@functools.cache
 def hints(cls: Any) -> dict[str, Any]:
-    """The types of a spec's fields."""
+    """The types of a spec's fields; worked out once, for that takes longer than the rest of making a spec."""
     return typing.get_type_hints(cls)
 
 

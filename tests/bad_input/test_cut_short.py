@@ -153,13 +153,6 @@ def test_a_game_of_two_phases_goes_on_from_the_border_and_from_within(epoch, gam
     same_weights(run(Checkpoint(tmp_path)), whole)
 
 
-def test_the_latest_complete_checkpoint_counts(tmp_path):
-    assert Checkpoint(tmp_path / "none").latest() == (0, None)
-    for name in ("epoch-0009.weights.h5", "epoch-0010.weights.h5", "part.weights.h5", "epoch-0011.part"):
-        (tmp_path / name).write_text("")
-    assert Checkpoint(tmp_path).latest() == (10, tmp_path / "epoch-0010.weights.h5")
-
-
 class Spoil(keras.callbacks.Callback):
     """NaN into the weights as the second epoch begins."""
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 from keras import ops
+from short_runs import QUICK
 
 from keras_adv import backend, registry
 from keras_adv.backend import Game
@@ -63,9 +64,21 @@ class Watched(Game):
         return terms
 
 
+FEW = "attack=pgd(threat=linf(eps=0.1), steps=2"
+SHORT = {
+    **{name: QUICK[name] for name in ("critic", "deep_defense", "mat", "trades")},
+    "adversarial": f"adversarial({FEW}))",
+    "afd": f"afd({FEW}))",
+    "awp": f"awp(inner=adversarial({FEW})))",
+    "mart": f"mart({FEW}))",
+    "rslad": f"rslad({FEW}, random_start=False, jitter=0.05))",
+}
+"""One step of an attack is as the other, and takes long in eager mode."""
+
+
 @functools.cache
 def one_step(spec):
-    defense = registry.parse("defense", spec)
+    defense = registry.parse("defense", SHORT.get(spec, spec))
     game, seen, means = Watched(normed(), defense), [], []
     mean = next(v for v in game.predictor.non_trainable_variables if v.path.endswith("seen/moving_mean"))
     variables = list({id(v): v for p in game.players.values() for v in p.trainable_variables}.values())

@@ -23,12 +23,18 @@ from keras_adv.defenses.discriminator import SpectralDense
 from keras_adv.models import MLP
 from keras_adv.optimizers import SGD
 
+STEPPED = sampled(
+    [*NAMES, *FORMS],
+    *(*NAMES, "adversarial(mix=0.5)", "afd(penalty=1.0, attack=fgsm())", "awp(inner=trades())"),
+    "mad(attack=pgd(threat=linf(eps=0.1), steps=2))",
+)
+
 
 def moves(defense):
     return [move for phase in defense.phases(3) for move in phase.moves]
 
 
-@pytest.mark.parametrize("spec", [*NAMES, *FORMS])
+@pytest.mark.parametrize("spec", STEPPED)
 def test_terms_are_named_finite_and_one_for_each_image(spec):
     for move, terms, _ in one_step(spec).seen:
         assert set(terms) == {*move.terms, *move.monitors}
@@ -36,7 +42,7 @@ def test_terms_are_named_finite_and_one_for_each_image(spec):
             assert term.shape == (IMAGES,) and np.isfinite(term).all()
 
 
-@pytest.mark.parametrize("spec", [*NAMES, *FORMS])
+@pytest.mark.parametrize("spec", STEPPED)
 def test_each_move_changes_only_what_it_learns(spec):
     game, seen, _ = one_step(spec)
     for move, _, changed in seen:
@@ -46,7 +52,7 @@ def test_each_move_changes_only_what_it_learns(spec):
         assert changed == {id(v) for v in game.variables_of(move)} - held
 
 
-@pytest.mark.parametrize("spec", [*NAMES, *FORMS])
+@pytest.mark.parametrize("spec", STEPPED)
 def test_statistics_of_batch_normalisation_move_as_declared(spec):
     """Each pass that counts draws the running mean a tenth of the way to the mean of its images."""
     step, batch = one_step(spec), float(X.mean())
@@ -148,8 +154,8 @@ def test_gradient_of_every_move_equals_finite_differences(name, number, smooth):
     assert slope == pytest.approx(want, rel=0.03, abs=2e-4)
 
 
-RUNS = sampled(NAMES, "adversarial", "margin", "mmc", "standard")
-"""One of each kind of step is trained every time."""
+RUNS = sampled(NAMES, "adversarial", "margin", "standard")
+"""One of each kind of step is trained every time; of another head: `test_mmc.py`."""
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -43,8 +43,8 @@ def test_going_on_from_a_larger_ball_breaks_as_many_as_starting_anew(spec, net, 
 
 
 def test_a_minimal_attack_tells_by_its_norms_alone(net, images):
-    (row,) = evaluate(net, *images, "deepfool(threat=linf())", eps=RADII)["attacks"]
-    result = attack(net, *images, "deepfool(threat=linf())")
+    (row,) = evaluate(net, *images, "fmn(threat=linf(), steps=20)", eps=RADII)["attacks"]
+    result = attack(net, *images, "fmn(threat=linf(), steps=20)")
     held = [float((result.clean & ~(result.success & (result.distance <= r))).mean()) for r in RADII]
     assert row["curve"]["robust_accuracy"] == pytest.approx(held) and row["curve"]["passes"] == 0
 

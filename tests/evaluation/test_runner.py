@@ -29,7 +29,7 @@ def test_refilled_slots_give_the_full_runs_robust_accuracy(net, digits):
 def test_misclassified_images_cost_nothing_and_count_as_broken(net, digits):
     x, y = digits.test[0][:40], digits.test[1][:40].copy()
     y[:5] = (y[:5] + 1) % 10
-    result = attack(net, x, y, "deepfool()")
+    result = attack(net, x, y, "ddn(steps=10)")
     assert not result.clean[:5].any() and result.success[:5].all()
     assert (result.passes[:5] == 0).all() and (result.distance[:5] == 0).all()
 
