@@ -12,6 +12,7 @@ import numpy as np
 from keras_adv import registry, validate
 from keras_adv.arrays import in_float32
 from keras_adv.attacks import Attack
+from keras_adv.evaluation.every_step import every_step
 from keras_adv.evaluation.image_set import classify
 from keras_adv.evaluation.records import Record, save
 from keras_adv.evaluation.report import results_of
@@ -35,7 +36,8 @@ def transfer(
     """Attacks `source`, and says what its images do to `target`: an attacker who has no access to the target.
 
     Minimal attacks stop just beyond the source's boundary and seldom transfer: use a bounded one, or
-    "high_confidence".
+    "high_confidence". A bounded one stops there too, at the first mistake of the source; in `transfer_matrix`
+    it takes all its steps.
 
     Args:
         source: the model that the attack sees.
@@ -108,7 +110,7 @@ class TransferMatrix(NamedTuple):
         n: images.
         clean_accuracy: (M,) of the models.
         robust_accuracy: (M, M) share of all images that model j classifies correctly, clean and as made on
-            model i; on the diagonal that of `evaluate`.
+            model i; on the diagonal that of `evaluate`, which stops at the first mistake.
         success: (M, M) of the images that both models classify correctly, the share that model j then gets
             wrong; NaN where there are none. On the diagonal the success of the attack.
     """
@@ -131,7 +133,11 @@ def transfer_matrix(
     batch_size: int = 256,
     seed: int = 0,
 ) -> TransferMatrix:
-    """Attacks each of several models, and shows its images to all of them.
+    """Attacks each of several models, and shows its images to all the others.
+
+    A bounded attack takes all its steps on every image, also on those that its model gets wrong anyway: the
+    first mistake, at which `attack` and `transfer` stop, is one for that model alone. Attacks that end with a
+    mistake (minimal ones, ensembles) send that, and clean images that their model gets wrong.
 
     A model that stands better against its own images than against those of another masks its gradients from
     the attack: an attacker without access should not do better than one with it.
@@ -144,7 +150,7 @@ def transfer_matrix(
         batch_size: images at a time.
         seed: of random starts.
 
-    Cost: M attacks, and M^2 forward passes an image.
+    Cost: M attacks, M more where all steps are taken, and M^2 forward passes an image.
 
     Raises:
         InvalidInput: as `transfer`.
@@ -159,8 +165,10 @@ def transfer_matrix(
     robust, success = np.zeros((2, len(nets), len(nets)))
     for i, source in enumerate(nets):
         made = attack(source, seen[i].x, seen[i].y, chosen, batch_size=batch_size, seed=seed)
+        last = every_step(source, seen[i], chosen, batch_size, seed)
+        sent = made.images if last is None else last
         for j, target in enumerate(nets):
-            fooled = made.success if i == j else ~classify(target, made.images, seen[i].y, batch_size).correct
+            fooled = made.success if i == j else ~classify(target, sent, seen[i].y, batch_size).correct
             held = Record(chosen, made._replace(clean=seen[j].correct, success=fooled)).held
             both = seen[i].correct & seen[j].correct
             robust[i, j] = held.mean()

@@ -15,8 +15,6 @@ import numpy as np
 from keras_adv import registry, validate
 from keras_adv.arrays import in_float32
 from keras_adv.attacks import Attack
-from keras_adv.attacks.ensemble import Ensemble
-from keras_adv.attacks.host import HostAttack
 from keras_adv.evaluation import compiled, goals
 from keras_adv.evaluation.embedding.clusters import (
     Clusters,
@@ -39,6 +37,7 @@ from keras_adv.evaluation.embedding.vectors import (
     pca_dimensions,
     sensitivity,
 )
+from keras_adv.evaluation.every_step import every_step
 from keras_adv.evaluation.image_set import ImageSet, classify
 from keras_adv.evaluation.runner import attack_examples
 from keras_adv.evaluation.slots import in_batches
@@ -123,12 +122,9 @@ def _check(model: keras.Model, images: ImageSet, attacks: list[Attack]) -> None:
 def _attacked(model: keras.Model, images: ImageSet, attack: Attack, batch_size: int, seed: int) -> Points:
     """The features of what an attack makes of the images."""
     spec = registry.spec(attack)
-    examples = goals.make_examples(attack, images, seed, None, None)
-    stops = isinstance(attack, (HostAttack, Ensemble)) or attack.guided or attack.contract == "minimal"
-    if not stops:
-        run = compiled.perturbed(model, attack)
-        made = in_batches(lambda *part: (run(*part),), batch_size, images.x, images.y, examples.seeds)[0]
+    if (made := every_step(model, images, attack, batch_size, seed)) is not None:
         return _points(model, spec, made, np.arange(len(made)), batch_size)
+    examples = goals.make_examples(attack, images, seed, None, None)
     result = attack_examples(model, images, examples, attack, batch_size)
     rows = np.flatnonzero(result.clean & (result.success | (attack.contract == "bounded")))
     if not len(rows):
