@@ -221,7 +221,7 @@ class Student:
     epochs: int
 
     def __call__(self, subject: Subject) -> Measured:
-        return share(~subject.by_student(self.attack, self.net, self.epochs).success)
+        return share(subject.by_student(self.attack, self.net, self.epochs))
 
 
 @dataclass(frozen=True)
@@ -237,7 +237,7 @@ class Transferred:
     source: str
 
     def __call__(self, subject: Subject) -> Measured:
-        return share(~subject.transferred(self.attack, self.source).success)
+        return share(subject.transferred(self.attack, self.source))
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from keras_adv import registry
 from keras_adv.attacks import Attack
 from keras_adv.data import Data
 from keras_adv.data.image_files import ImageFiles
-from keras_adv.evaluation import Result, attack, embed, evaluate, select, transfer
+from keras_adv.evaluation import Result, attack, embed, evaluate, select
 from keras_adv.evaluation.embedding import Embedding
+from keras_adv.evaluation.every_step import every_step
 from keras_adv.evaluation.image_set import ImageSet, classify
 from keras_adv.recipes import Recipe
 
@@ -95,17 +96,22 @@ class Subject:
         """The figures of `embed` for attacks."""
         return self.embedding(*specs).summary()
 
-    def transferred(self, spec: str, source: str) -> Result:
-        """What the images that an attack makes on another row's net do to this one."""
-        return self._from(self.other(source).model, spec)
+    def transferred(self, spec: str, source: str) -> np.ndarray:
+        """(N,) bool, which of the images that an attack makes on another row's net this one gets right."""
+        return self._right(self.other(source).model, spec)
 
-    def by_student(self, spec: str, net: str, epochs: int) -> Result:
-        """What the images that an attack makes on this net's student do to it."""
-        return self._from(self.student(net, epochs), spec)
+    def by_student(self, spec: str, net: str, epochs: int) -> np.ndarray:
+        """(N,) bool, which of the images that an attack makes on this net's student it gets right."""
+        return self._right(self.student(net, epochs), spec)
 
-    def _from(self, source: keras.Model, spec: str) -> Result:
-        images = self.images()
-        return transfer(source, self.model, images.x, images.y, self.parsed(spec), batch_size=BATCH)
+    def _right(self, source: keras.Model, spec: str) -> np.ndarray:
+        """As in the papers a bounded attack takes all its steps: the source's first mistake is its own."""
+        images, method = self.images(), self.parsed(spec)
+        seen = classify(source, images.x, images.y, BATCH)
+        sent = every_step(source, seen, method, BATCH, 0)
+        if sent is None:
+            sent = attack(source, images.x, images.y, method, batch_size=BATCH).images
+        return classify(self.model, sent, images.y, BATCH).correct
 
     def adaptive(self, threat: str) -> str:
         """The spec of the attack that knows this net's defense."""
