@@ -38,7 +38,7 @@ FORMS = (
     "afd(penalty=1.0, attack=fgsm())",
     "afd(symmetric=True, attack=fgsm())",
     "afd(match=True, attack=fgsm())",
-    "afd(mixed=True, gan='wasserstein', attack=apgd(threat=linf(eps=0.1), steps=2))",
+    "afd(mixed=True, attack=apgd(threat=linf(eps=0.1), steps=2))",
     "awp(inner=adversarial(mix=0.5))",
     "awp(inner=trades())",
     "deep_defense(inference=False)",
