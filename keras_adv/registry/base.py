@@ -27,7 +27,8 @@ class Spec:
     limits of the field hold for each, a search varies the last, and a string may leave out their names."""
 
     def __post_init__(self) -> None:
-        known = hints(type(self))
+        own: Any = type(self)
+        known = hints(own)
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
             hint, value = known[field.name], getattr(self, field.name)
             if (plain := _plain(hint, value)) is not value:
