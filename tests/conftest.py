@@ -54,6 +54,7 @@ ASKED_OF_JAX = {
         *("answers", "compiled", "curves", "image_set", "journal", "random_nets", "runner", "slots"),
         *("unusual_nets", "auditing", "embedding", "along"),
     ),
+    "experiments": ("running",),
 }
 """The laws of all methods, the loop, and the methods that lean most on the backend."""
 
