@@ -153,7 +153,7 @@ def test_bad_input_is_told_before_anything_is_trained(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-KINDS = ("madnet.table5",)
+KINDS = ("afd.fig_a5",)
 
 
 @pytest.mark.parametrize(
