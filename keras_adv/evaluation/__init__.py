@@ -1,6 +1,7 @@
 """Evaluation: attacks over data sets, robust accuracy, transfer, audits, pictures."""
 
 from keras_adv.evaluation.auditing import audit
+from keras_adv.evaluation.auditing.surface import Surface, surface
 from keras_adv.evaluation.black_box import transfer
 from keras_adv.evaluation.embedding import embed
 from keras_adv.evaluation.masking import flags
@@ -11,5 +12,6 @@ from keras_adv.evaluation.runner import attack
 from keras_adv.evaluation.selection import select
 
 __all__ = [
-    "Result", "attack", "audit", "embed", "evaluate", "flags", "reference_eps", "rho", "select", "transfer",
+    "Result", "Surface", "attack", "audit", "embed", "evaluate", "flags", "reference_eps", "rho", "select",
+    "surface", "transfer",
 ]  # fmt: skip
