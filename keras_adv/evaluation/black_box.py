@@ -53,14 +53,19 @@ def transfer(
     Raises:
         InvalidInput: as `keras_adv.attack`; models of different images or classes.
     """
-    for name in ("input_shape", "output_shape"):
-        shapes = getattr(source, name, None), getattr(target, name, None)
-        if shapes[0] != shapes[1]:
-            raise invalid("target", f"a model of the source's {name}, {shapes[0]}", shapes[1])
+    check_pair(source, target)
     clean = classify(target, x, y, batch_size)
     made = attack(source, x, y, method, eps=eps, batch_size=batch_size, seed=seed)
     attacked = classify(target, made.images, clean.y, batch_size)
     return made._replace(clean=clean.correct, success=~attacked.correct)
+
+
+def check_pair(source: keras.Model, target: keras.Model) -> None:
+    """Raises InvalidInput where two models are of different images or classes."""
+    for name in ("input_shape", "output_shape"):
+        shapes = getattr(source, name, None), getattr(target, name, None)
+        if shapes[0] != shapes[1]:
+            raise invalid("target", f"a model of the source's {name}, {shapes[0]}", shapes[1])
 
 
 @in_float32()
