@@ -66,7 +66,7 @@ def logit_bounds(net: Net, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         InvalidInput: the model is not functional or Sequential, or has a layer whose bounds are not known.
     """
-    found = _bounds(net, low, high, lambda layer, z: _layer(layer, z))
+    found = _bounds(net, low, high, _layer)
     return found.low, found.high
 
 
@@ -78,10 +78,11 @@ def margin_bounds(net: Net, low: Tensor, high: Tensor, y: Tensor) -> Tensor:
     as `logit_bounds`.
     """
 
-    def end(layer: keras.layers.Layer, z: Interval) -> Any:
+    def end(layer: keras.layers.Layer, *given: Interval) -> Any:
         if type(layer) is not L.Dense or layer.activation is not A.linear or _is_quantized(layer):
-            logits = _layer(layer, z)
+            logits = _layer(layer, *given)
             return logits.high - pick(logits.low, y)[:, None]
+        (z,) = given
         kernel = ops.cast(layer.kernel, "float32")
         rival = kernel[None] - ops.take(ops.transpose(kernel), y, axis=0)[:, :, None]
         gap = ops.einsum("bd,bdk->bk", z.centre, rival) + ops.einsum("bd,bdk->bk", z.radius, ops.abs(rival))
@@ -91,7 +92,7 @@ def margin_bounds(net: Net, low: Tensor, high: Tensor, y: Tensor) -> Tensor:
     return ops.where(ops.one_hot(y, upper.shape[1], dtype="bool"), 0.0, upper)
 
 
-def _bounds(net: Net, low: Tensor, high: Tensor, end: Callable[[Any, Interval], Any]) -> Any:
+def _bounds(net: Net, low: Tensor, high: Tensor, end: Callable[..., Any]) -> Any:
     """What `end(last layer, bounds of its input)` gives, by the weights that `net` uses."""
     known = list(zip(net.model.trainable_variables, net.values, strict=True))
     known += [(v, v.value) for v in net.model.non_trainable_variables]  # scopes do not chain
@@ -99,7 +100,7 @@ def _bounds(net: Net, low: Tensor, high: Tensor, end: Callable[[Any, Interval], 
         return _walk(net.model, Interval(low, high), end)
 
 
-def _walk(model: Any, x: Interval, end: Callable[[Any, Interval], Any]) -> Any:
+def _walk(model: Any, x: Interval, end: Callable[..., Any]) -> Any:
     graph = getattr(model, "_functional", model)  # a Sequential model's is inside
     if not hasattr(graph, "_run_through_graph"):
         raise _unknown(model, "whose graph Keras does not know")
@@ -109,7 +110,7 @@ def _walk(model: Any, x: Interval, end: Callable[[Any, Interval], Any]) -> Any:
         raise _unknown(last, f"named {last.name!r}, called more than once")
 
     def bounded(layer: Any) -> Callable[..., Any]:
-        finish = end if layer is last else lambda layer, *z: _layer(layer, *z)
+        finish = end if layer is last else _layer
         if isinstance(layer, LogitsOf):
             return lambda z, **options: _adapted(_plainly(layer, options), z, finish)
         if isinstance(layer, keras.Model):
@@ -119,7 +120,7 @@ def _walk(model: Any, x: Interval, end: Callable[[Any, Interval], Any]) -> Any:
     return graph._run_through_graph([x], operation_fn=bounded)
 
 
-def _adapted(layer: LogitsOf, z: Interval, end: Callable[[Any, Interval], Any]) -> Any:
+def _adapted(layer: LogitsOf, z: Interval, end: Callable[..., Any]) -> Any:
     """Bounds of the logits of the model in an adapter, the softmax or sigmoid at its end left out."""
     if layer.output_name is not None or layer.turn > 1:
         raise _unknown(layer, f"named {layer.name!r}, of a model with several outputs or calls of its end")
@@ -145,12 +146,14 @@ def _is_quantized(layer: Any) -> bool:
 def _layer(layer: Any, *given: Interval) -> Interval:
     """Bounds of what a layer returns in inference, given those of its inputs."""
     kind = type(layer)
+    if kind.__module__ == "keras.src.ops.numpy":
+        return _computed(layer, given)
     if not all(isinstance(z, Interval) for z in given) or _is_quantized(layer):
         raise _unknown(layer, f"named {layer.name!r}")
     if kind in _SILENT:
         return given[0]
     smooth = kind is L.UpSampling2D and layer.interpolation not in ("nearest", "bilinear")
-    if (kind in _INCREASING and not smooth) or _is_sum(layer, given):
+    if kind in _INCREASING and not smooth:
         low, high = [z.low for z in given], [z.high for z in given]
         return Interval(*(_call(layer, ends) for ends in (low, high)))
     if kind is L.Rescaling:
@@ -165,10 +168,17 @@ def _layer(layer: Any, *given: Interval) -> Interval:
     raise _unknown(layer, f"named {layer.name!r}")
 
 
-def _is_sum(operation: Any, given: tuple[Interval, ...]) -> bool:
-    """Whether it is x + y, written without a layer."""
-    kind = type(operation)
-    return (kind.__module__, kind.__name__, len(given)) == ("keras.src.ops.numpy", "Add", 2)
+def _computed(operation: Any, given: tuple[Any, ...]) -> Interval:
+    """Bounds of what is written without a layer: x + y, a concatenation, -x, and x with numbers that are
+    added or subtracted, or by which it is multiplied or divided: each entry rises in x or falls."""
+    name, known = type(operation).__name__, [isinstance(z, Interval) for z in given]
+    rises = all(known) and (name == "Concatenate" or (name, len(given)) == ("Add", 2))
+    by_numbers = sum(known) == 1 and name in ("Negative", "Add", "Subtract", "Multiply")
+    if not (rises or by_numbers or (name in ("Divide", "TrueDivide") and known == [True, False])):
+        raise _unknown(operation, f"named {operation.name!r}")
+    both = ([getattr(z, end, z) for z in given] for end in ("low", "high"))
+    ends = [operation(part) if name == "Concatenate" else operation(*part) for part in both]
+    return Interval(ops.minimum(*ends), ops.maximum(*ends))
 
 
 def _call(layer: Any, inputs: list[Tensor]) -> Tensor:

@@ -9,6 +9,7 @@ STARTS = {
     "keras_adv": "an attack in three lines",
     "keras_adv.attacks.pgd": "an attack",
     "keras_adv.defenses.adversarial": "a defense",
+    "keras_adv.evaluation.auditing.surface": "a loss surface",
     "keras_adv.evaluation.report": "evaluate",
     "keras_adv.evaluation.runner": "attack",
     "keras_adv.fit": "defend",

@@ -4,8 +4,11 @@ import pytest
 from keras import ops
 from sampled import sampled
 
-from keras_adv import InvalidInput, as_classifier, models
+from keras_adv import InvalidInput, as_classifier, evaluate, models
 from keras_adv.backend import Net, value_and_grad
+from keras_adv.evaluation.certified import certified
+from keras_adv.evaluation.certified import check as certified_check
+from keras_adv.evaluation.image_set import classify
 from keras_adv.intervals import around, logit_bounds, margin_bounds
 from keras_adv.precision import computing_in
 
@@ -52,6 +55,18 @@ def subtracting():
     return keras.Model(inputs, L.Dense(3)(L.Flatten()(L.Subtract()([inputs, inputs]))))
 
 
+def without_layers():
+    x = inputs = keras.Input((8, 8, 1))
+    x = 1.5 - (2.0 * x - np.float32([0.25])) / -3.0
+    x = ops.concatenate([x, -x + 0.5], axis=-1)
+    return keras.Model(inputs, L.Dense(3)(L.Flatten()(x)))
+
+
+def of_numbers(compute):
+    inputs = keras.Input((8, 8, 1))
+    return lambda: keras.Model(inputs, L.Dense(3)(L.Flatten()(compute(inputs))))
+
+
 NETS = {
     "all layers": with_all_layers,
     "lenet": lambda: models.LeNet().build((8, 8, 1), 3),
@@ -59,6 +74,7 @@ NETS = {
     "a model inside": lambda: of(
         keras.Sequential([L.Flatten(), L.Dense(6, "relu")]), L.Dense(3, use_bias=False)
     ),
+    "without layers": without_layers,
     "ends in an activation": lambda: of(L.Flatten(), L.Dense(3, activation="softplus")),
 }  # fmt: skip
 
@@ -216,6 +232,9 @@ def training():
         (lambda: of(L.Flatten(), L.Dense(4, relu), L.Dense(3)), "relu"),
         (lambda: of(L.Flatten(), L.Dense(4, L.LeakyReLU()), L.Dense(3)), "leaky"),
         (lambda: of(L.UpSampling2D(interpolation="bicubic"), L.Flatten(), L.Dense(3)), "UpSampling2D"),
+        (of_numbers(lambda x: 1.0 / (x + 1.0)), "TrueDivide"),
+        (of_numbers(lambda x: x * x), "Multiply"),
+        (of_numbers(lambda x: x - x / 2), "Subtract"),
         (shared, "called more than once"),
         (training, "training"),
     ],
@@ -244,6 +263,33 @@ def test_an_adapted_model_has_the_bounds_of_its_logits(end):
         assert (np.asarray(found) >= np.asarray(wanted) - 1e-5).all() and np.isfinite(found).all()
     else:
         np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def one_output(end, hidden=()):
+    keras.utils.set_random_seed(2)
+    squash = {"none": [], "activation": [], "layer": [L.Activation("sigmoid")]}[end]
+    last = L.Dense(1, activation="sigmoid" if end == "activation" else None)
+    return disturbed(keras.Sequential([keras.Input((2, 2, 1)), L.Flatten(), *hidden, last, *squash]))
+
+
+@pytest.mark.parametrize("end", ["none", "activation", "layer"])
+@pytest.mark.parametrize("hidden", [0, 6])
+def test_what_is_certified_of_a_net_with_one_output_no_image_of_the_ball_breaks(end, hidden):
+    """By all 625 images of a grid in each ball; a linear net breaks at a corner or nowhere."""
+    net = as_classifier(one_output(end, [L.Dense(hidden, "relu")] if hidden else []))
+    x = RNG.uniform(0.2, 0.8, (60, 2, 2, 1)).astype("float32")
+    y = net.predict(x, verbose=0).argmax(1).astype("int32")
+    y[:5] = 1 - y[:5]  # what is misclassified is not certified
+    grid = np.stack(np.meshgrid(*[np.linspace(-0.1, 0.1, 5)] * 4), axis=-1).reshape(-1, 1, 2, 2, 1)
+    near = (x + grid).reshape(-1, 2, 2, 1)
+    whole = (net.predict(near, batch_size=4096, verbose=0).argmax(1).reshape(-1, 60) == y).all(0)
+    image_set = classify(net, x, y, 64)
+    held = certified(net, image_set, certified_check(net, "linf(eps=0.1)"), 64)
+    assert whole[held].all() and 0 < held.sum() < 55
+    if not hidden:
+        np.testing.assert_array_equal(held, whole)
+    proved = evaluate(net, x, y, [], certify="linf(eps=0.1)")["certified"]
+    assert proved["accuracy"] == pytest.approx(held.mean())
 
 
 def test_a_softmax_that_is_not_at_the_end_has_no_bounds():

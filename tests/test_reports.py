@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import keras_adv
-from keras_adv.evaluation import records
+from keras_adv.evaluation import records, surface
 from keras_adv.pages import reports
 
 ATTACKS = ["pgd(threat=linf(eps=0.15), steps=5)", "ddn(steps=10)"]
@@ -77,6 +77,19 @@ def test_the_gallery_shows_what_was_fooled_by_class(report, net, digits):
     assert np.abs(after - digits.test[0][rows]).max() <= 0.15 + 1 / 255
     captions = [t for t in Page(file.read_text()).text if "%)" in t]
     assert len(captions) >= 2 * len(rows)
+
+
+def test_the_loss_surface_is_shown_with_its_words(report, net, digits, tmp_path):
+    file, results = report
+    kept = records.load(file.with_name("records.npz"))
+    found = surface(net, *(part[:20] for part in digits.test), "linf(eps=0.1)")
+    reports.write_report(tmp_path / "report.html", results, kept, found)
+    page, plain = Page((tmp_path / "report.html").read_text()), Page(file.read_text())
+    assert not page.open and len(page.sources) == len(plain.sources) + 1
+    text = " ".join(page.text)
+    assert found.words in text and "Loss surface of 3 images, linf(eps=0.1)" in text
+    flat = found._replace(margins=np.full((1, 17, 17), np.nan))  # what has no finite answer has a picture too
+    reports.write_report(tmp_path / "report.html", results, kept, flat)
 
 
 def test_records_of_another_evaluation_and_damaged_results_are_refused(report, tmp_path):

@@ -142,6 +142,11 @@ BAD = [
     ("evaluate.py --model={tmp}/run --eps=0.1,wide", ("`eps`", "a number", "wide")),
     ("evaluate.py --model=a --model=b --model=c", ("`model`", "one, or two to compare")),
     ("evaluate.py --model=a --model=b --card", ("`model`", "one, with --card")),
+    ("evaluate.py --model={tmp}/run --model={tmp}/colour.keras", ("`x`", "(8, 8, 3)")),
+    ("evaluate.py --model={tmp}/run --model={tmp}/few.keras", ("`y`", "0..2")),
+    ("evaluate.py --model={tmp}/run --model=no_such_entry", ("`name`", "no_such_entry")),
+    ("evaluate.py --model={tmp}/run --model={tmp}/few.keras --transfer_from={tmp}/run", ("`y`", "0..2")),
+    ("evaluate.py --model={tmp}/run --transfer_from={tmp}/colour.keras", ("`target`", "(8, 8, 3)", "from")),
     ("evaluate.py --model={tmp}/run --report", ("`report`", "--out")),
     ("report.py --evaluation={tmp}/foreign", ("`evaluation`", "results.json")),
     ("report.py --out={tmp}", ("`out`", "a file")),
@@ -187,9 +192,14 @@ def folder(tmp_path_factory):
     made = tmp_path_factory.mktemp("scripts")
     for name in ("run", "foreign", "other"):
         (made / name).mkdir()
-    inputs = keras.Input((8, 8, 1))
-    outputs = keras.layers.Dense(10)(keras.layers.Flatten()(inputs))
-    keras.Model(inputs, outputs).save(made / "run" / "model.keras")
+    for name, shape, classes in (
+        ("run/model", (8, 8, 1), 10),
+        ("colour", (8, 8, 3), 10),
+        ("few", (8, 8, 1), 3),
+    ):
+        inputs = keras.Input(shape)
+        outputs = keras.layers.Dense(classes)(keras.layers.Flatten()(inputs))
+        keras.Model(inputs, outputs).save(made / f"{name}.keras")
     shutil.copytree(ROOT / "zoo" / "standard_lenet_digits", made / "entry")
     (made / "cut.keras").write_bytes((made / "run" / "model.keras").read_bytes()[:3000])
     (made / "foreign" / "precious.txt").write_text("mine")

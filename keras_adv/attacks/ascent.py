@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 from keras import ops
 
 from keras_adv import noise
-from keras_adv.arrays import Tensor, expand_like
+from keras_adv.arrays import Tensor, expand_like, never, zeros_per_image
 from keras_adv.attacks.base import Attack, Passes, State
 from keras_adv.attacks.contracts import BoundedAttack
 from keras_adv.attacks.objectives import CrossEntropy, Objective
@@ -130,16 +131,31 @@ class ProjectedAscent(ObjectiveAscent):
             ended = (state["k"] + 1) % (self.run_length + 1) == 0
             seeds = noise.fold(task.seeds, state["k"])
             new = update_rows(ended, lambda: self._first(task, seeds), new)
-        return {**state, **new}, task.fooled(logits)
+        memory, hopeless = self.hopeless(task, state, logits)
+        return {**state, **new, **memory}, ops.logical_or(task.fooled(logits), hopeless)
+
+    def hopeless(self, task: Task, state: State, logits: Tensor) -> tuple[State, Tensor]:
+        """(what it remembers of state["x"], which has these logits (B, K); (B,) whether the image is left as
+        it is)."""
+        del task, state
+        return {}, never(logits[:, 0])
+
+
+PATIENCE = 2.0
+"""Of an attack that goes on from another ball: of 486 mistakes that all steps found it missed two."""
+LOOK_BACK = 3
+"""Steps over which an image's margin is seen to rise, before it is left as hopeless."""
 
 
 @dataclass(frozen=True, repr=False)
 class IteratedAscent(ProjectedAscent):
     """Runs of `steps` steps, each `step_size` eps long; None is 2.5 / steps (Madry et al., arXiv:1706.06083,
-    app. D)."""
+    app. D). An image is left where its best margin would have to rise over `patience` times as fast as in the
+    last three steps, to be a mistake after the last one."""
 
     steps: int = option(default=10, low=1)
     step_size: float | None = option(default=0.2, above=0.0)
+    patience: float | None = option(default=None, low=0.0)
 
     @property
     def run_length(self) -> int:
@@ -150,6 +166,23 @@ class IteratedAscent(ProjectedAscent):
         return 2.5 / self.steps if self.step_size is None else self.step_size
 
     def continued(self) -> Attack:
-        """A third of the steps, three times as long."""
-        steps = math.ceil(self.steps / 3)
-        return self.replace(steps=steps, step_size=self.step_length * self.steps / steps)
+        """Half of the steps, three times as long; most images that stand are left before."""
+        steps, patience = math.ceil(self.steps / 2), PATIENCE if self.patience is None else self.patience
+        return self.replace(steps=steps, step_size=3.0 * self.step_length, patience=patience)
+
+    def start(self, task: Task) -> State:
+        state = super().start(task)
+        if self.patience is not None:
+            nothing = np.full(LOOK_BACK + 1, -1e30, "float32")
+            state["best_margins"] = zeros_per_image(task.x)[:, None] + nothing
+        return state
+
+    def hopeless(self, task: Task, state: State, logits: Tensor) -> tuple[State, Tensor]:
+        if self.patience is None:
+            return super().hopeless(task, state, logits)
+        now, seen = task.margin(logits), state["best_margins"]
+        best = ops.concatenate([seen[:, 1:], ops.maximum(now, seen[:, -1])[:, None]], axis=1)
+        pace = (best[:, -1] - best[:, 0]) / LOOK_BACK
+        reach = best[:, -1] + self.patience * pace * ops.cast(self.steps - state["k"], "float32")
+        hopeless = ops.logical_and(state["k"] >= LOOK_BACK, reach < 0.0)
+        return {"best_margins": best}, hopeless

@@ -15,6 +15,7 @@ class BIM(IteratedAscent):
         steps: gradient steps.
         step_size: length of a step in units of eps; None is 2.5 / steps.
         loss: the objective that is ascended, as in `pgd`.
+        patience: as in `pgd`.
 
     Cost: steps forward-backward passes.
     """

@@ -21,6 +21,7 @@ class MIM(IteratedAscent):
         step_size: length of a step in units of eps; None is 2.5 / steps.
         momentum: share of the last direction that is kept; 0 is BIM.
         loss: the objective that is ascended, as in `pgd`.
+        patience: as in `pgd`.
         eot: draws of a random net that each gradient is the mean of.
 
     Cost: steps x eot forward-backward passes.

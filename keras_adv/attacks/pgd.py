@@ -8,6 +8,7 @@ from keras_adv.attacks.ascent import IteratedAscent
 from keras_adv.attacks.base import Attack
 from keras_adv.attacks.task import Task
 from keras_adv.registry import option, register
+from keras_adv.validate import invalid
 
 
 @register("attack", "pgd")
@@ -24,6 +25,8 @@ class PGD(IteratedAscent):
             with random_start=False and 0.001 the start of TRADES.
         loss: the objective that is ascended, such as cross_entropy(), scaled(), margin(), dlr(), kl(),
             features(), or a defense's own (docs/attacks.md lists them).
+        patience: leave an image whose best margin would have to rise so many times faster than in the last
+            three steps to be a mistake after the last one; None: take all steps.
         eot: draws of a random net that each gradient is the mean of (arXiv:1707.07397). Such a net draws for
             a whole batch: only there do results depend on the batch size.
 
@@ -41,13 +44,18 @@ class PGD(IteratedAscent):
     jitter: float = option(default=0.0, low=0.0)
     eot: int = option(default=1, low=1)
 
+    def check(self) -> None:
+        super().check()
+        if self.patience is not None and self.restarts > 1:
+            raise invalid("patience", "None, with several `restarts`", self.patience)
+
     @property
     def rounds(self) -> int:
         # between two restarts the last iterate gets a round of its own to be looked at
         return self.restarts * (self.steps + 1) - 1
 
     def continued(self) -> Attack:
-        return super().continued().replace(restarts=1)
+        return super(PGD, self.replace(restarts=1)).continued()
 
     def first_point(self, task: Task, seeds: Tensor) -> Tensor:
         first = self.threat.sample(task.x, seeds, task.eps) if self.random_start else task.x

@@ -51,7 +51,7 @@ class SmallestBall(MinimalAttack):
     def check(self) -> None:
         if not isinstance(self.attack, BoundedAttack) or isinstance(self.attack, HostAttack):
             raise invalid("attack", "a bounded attack that runs in a graph", self.attack)
-        if self.attack.gives_up:
+        if self.attack.gives_up or getattr(self.attack, "patience", None) is not None:
             raise invalid("attack", "an attack that ends early only with a mistake", self.attack)
         if not self.attack.threat.box:
             raise invalid("attack", "an attack in the box", self.attack)

@@ -27,6 +27,7 @@ if keras.config.backend() == "tensorflow":
         join,
         on_devices,
         process,
+        rounds_products,
         sharing,
         whole_batch,
     )
@@ -52,6 +53,7 @@ elif keras.config.backend() == "jax":
         join,
         on_devices,
         process,
+        rounds_products,
         sharing,
         whole_batch,
     )
@@ -86,6 +88,7 @@ __all__ = [
     "on_devices",
     "process",
     "put_rows",
+    "rounds_products",
     "separate_graph",
     "sharing",
     "take_rows",

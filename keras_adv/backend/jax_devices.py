@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -84,3 +85,18 @@ def device_mean(tensors: list[Tensor]) -> list[Tensor]:
 def whole_batch(x: Tensor) -> Tensor:
     """`x`, which has the rows of all devices. No gradient."""
     return jax.lax.stop_gradient(x)
+
+
+def rounds_products() -> bool:
+    """Whether float32 products are computed in TF32, with 10 bits after the point: JAX's default on GPUs that
+    have it (compute capability 8 and up)."""
+    if getattr(jax.config, "jax_default_matmul_precision", None) in (
+        "float32",
+        "highest",
+        "F32_F32_F32",
+        "F64_F64_F64",
+    ):
+        return False
+    graphics = [device for device in jax.devices() if device.platform == "gpu"]
+    capabilities = [str(getattr(device, "compute_capability", "")) for device in graphics]
+    return any(re.fullmatch(r"\d+\.\d+", one) and float(one) >= 8 for one in capabilities)

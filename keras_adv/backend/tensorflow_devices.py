@@ -100,3 +100,12 @@ def whole_batch(x: Tensor) -> Tensor:
     if here is None or here.num_replicas_in_sync == 1:
         return tf.stop_gradient(x)
     return here.all_gather(tf.stop_gradient(x), axis=0)
+
+
+def rounds_products() -> bool:
+    """Whether float32 products are computed in TF32, with 10 bits after the point: TensorFlow's default on
+    GPUs that have it (compute capability 8 and up)."""
+    if not tf.config.experimental.tensor_float_32_execution_enabled():
+        return False
+    details = map(tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU"))
+    return any(one.get("compute_capability", (0, 0)) >= (8, 0) for one in details)

@@ -13,18 +13,22 @@ import re
 import shlex
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from absl import flags
 
 import keras_adv
 from keras_adv import cli, files, registry
-from keras_adv.evaluation import goals, journal, records
+from keras_adv.attacks import Attack
+from keras_adv.evaluation import goals, journal, records, surface
 from keras_adv.evaluation.auditing import audited_threat
-from keras_adv.evaluation.black_box import transfers
+from keras_adv.evaluation.black_box import check_pair, transfers
+from keras_adv.evaluation.plan import Plan, make_plan
 from keras_adv.evaluation.protocols import DEFINITIONS, SHARES, reference_eps, rho
+from keras_adv.evaluation.report import carry_out
 from keras_adv.evaluation.selection import select
 from keras_adv.evaluation.tables import comparison_table, curve_table, table
 from keras_adv.pages import reports
@@ -51,22 +55,16 @@ def define() -> None:
     flags.DEFINE_list("eps", None, "several radii, 0.01,0.02,0.05: the curve of the robust accuracy")
     flags.DEFINE_string("certify", None, "threat: also the certified accuracy, linf(eps=0.3) say")
     flags.DEFINE_multi_enum("rho", [], list(DEFINITIONS), "also DeepFool's rho as this paper defines it")
-    flags.DEFINE_string(
-        "eps_ref",
-        None,
-        "also FGSM without the box at 0.2, 0.5, 1 of this eps, or of that which halves a model",
-    )
+    shares = "also FGSM without the box at 0.2, 0.5, 1 of this eps, or of that which halves a model"
+    flags.DEFINE_string("eps_ref", None, shares)
     flags.DEFINE_enum("targets", None, list(goals.WORDS), "class to reach; none: any mistake will do")
     flags.DEFINE_integer("batch_size", 256, "images at a time", lower_bound=1)
     flags.DEFINE_integer("seed", 0, "of random starts", lower_bound=0)
     flags.DEFINE_string("shard", None, "2/8: attack the second of eight parts alone; --out keeps it")
     flags.DEFINE_bool("merge", False, "put together what --out has of all shards")
     flags.DEFINE_string("out", None, "folder for results.json; none is written without it")
-    flags.DEFINE_string(
-        "transfer_from",
-        None,
-        "model that the attacks see; --model is judged. Made anew in each run",
-    )
+    seen = "model that the attacks see; --model is judged. Made anew in each run"
+    flags.DEFINE_string("transfer_from", None, seen)
     flags.DEFINE_bool("report", False, "also audit the model, and write report.html into --out")
     flags.DEFINE_bool("card", False, "add what is measured to the card of --model, a run folder")
 
@@ -74,28 +72,53 @@ def define() -> None:
 def main() -> None:
     """Runs it, with the flags as they are given."""
     _check()
-    radii = None if FLAGS.eps is None else [cli.number("eps", text) for text in FLAGS.eps]
-    first = FLAGS.model[0]
-    data = keras_adv.data.load(source := FLAGS.data or cli.data_of(first))
+    data = keras_adv.data.load(source := FLAGS.data or cli.data_of(FLAGS.model[0]))
     x, y = _images(data.split(FLAGS.split))
     if FLAGS.card:
-        cli.card_of(first).check_images(data.name, FLAGS.split, len(x))
-    specs = FLAGS.attack if radii is None or FLAGS["attack"].present else DEFAULTS[:1]
+        cli.card_of(FLAGS.model[0]).check_images(data.name, FLAGS.split, len(x))
+    specs = FLAGS.attack if FLAGS.eps is None or FLAGS["attack"].present else DEFAULTS[:1]
     attacks = [registry.parse("attack", spec) for spec in [*specs, *_at_shares(x, y)]]
-    with contextlib.ExitStack() as stack:
-        made = []
-        for number, name in enumerate(FLAGS.model):
-            out = FLAGS.out if not FLAGS.out or not number else f"{FLAGS.out}/{number + 1}"
-            kept = Path(out or stack.enter_context(tempfile.TemporaryDirectory())) / "records.npz"
-            made.append(kept)
-            own = [*attacks, *cli.adaptive_attacks(name, FLAGS.adaptive)]
-            wanted = kept if out or len(FLAGS.model) > 1 else None
-            _one(name, own, x, y, {"eps": radii, "records": wanted}, source, out)
-        if len(made) > 1:
-            found = records.compare(*map(records.load, made))
+    with tempfile.TemporaryDirectory() as spare:
+        # what is wrong with the second model is said before the first one is attacked
+        runs = [_prepared(n, name, attacks, x, y, spare) for n, name in enumerate(FLAGS.model, 1)]
+        for run in runs:
+            _finish(run, _measured(run, source))
+        if len(runs) > 1:
+            found = records.compare(*(records.load(run.records) for run in runs))
             cli.show(comparison_table(found, *FLAGS.model))
             if FLAGS.out:
                 files.write_text(Path(FLAGS.out) / "comparison.json", json.dumps(found, indent=1) + "\n")
+
+
+class _Run(NamedTuple):
+    """The evaluation of one model, which can start."""
+
+    name: str
+    plan: Plan
+    file: Path | None  # results.json, in --out
+    records: Path
+    seen: Any  # the model of --transfer_from, or None
+
+
+def _prepared(number: int, name: str, attacks: list[Attack], x: Any, y: Any, spare: str) -> _Run:
+    """All that can be wrong with a model, its images and its folder is said here."""
+    model = keras_adv.zoo.open(name)
+    out = FLAGS.out if not FLAGS.out or number == 1 else f"{FLAGS.out}/{number}"
+    file, partial = cli.results_in(out, bool(FLAGS.shard or FLAGS.merge))
+    kept = Path(out) / "records.npz" if out else Path(spare) / f"{number}.npz"
+    wanted = (out or len(FLAGS.model) > 1) and not FLAGS.shard
+    attacks = [*attacks, *cli.adaptive_attacks(name, FLAGS.adaptive)]
+    same = ("targets", "batch_size", "seed", "certify", "shard", "merge")
+    more: dict[str, Any] = {flag: FLAGS[flag].value for flag in same}
+    more["eps"] = None if FLAGS.eps is None else [cli.number("eps", text) for text in FLAGS.eps]
+    plan = make_plan(model, x, y, attacks, resume=partial, records=kept if wanted else None, **more)
+    seen = None
+    if FLAGS.transfer_from:
+        with _of("transfer_from"):
+            seen = keras_adv.zoo.open(FLAGS.transfer_from)
+            check_pair(seen, model)
+            make_plan(seen, x, y, attacks)
+    return _Run(name, plan, file, kept, seen)
 
 
 def _images(split: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -113,10 +136,11 @@ def _chosen() -> str:
     return f"{which}, only correctly classified ones" if FLAGS.correct else which
 
 
-def _open(flag: str, where: str) -> Any:
-    """The model that a flag names."""
+@contextlib.contextmanager
+def _of(flag: str) -> Iterator[None]:
+    """Says of an error by which flag it came."""
     try:
-        return keras_adv.zoo.open(where)
+        yield
     except keras_adv.InvalidInput as error:
         raise keras_adv.InvalidInput(f"{error} (of --{flag})") from error
 
@@ -128,85 +152,92 @@ def _at_shares(x: np.ndarray, y: np.ndarray) -> list[str]:
     if re.fullmatch(r"[\d./e-]+", FLAGS.eps_ref):
         whole = cli.number("eps_ref", FLAGS.eps_ref)
     else:
-        model = _open("eps_ref", FLAGS.eps_ref)
-        try:
+        with _of("eps_ref"):
+            model = keras_adv.zoo.open(FLAGS.eps_ref)
             whole = reference_eps(model, x, y, batch_size=FLAGS.batch_size)
-        except keras_adv.InvalidInput as error:
-            raise keras_adv.InvalidInput(f"{error} (of --eps_ref)") from error
         print(f"eps_ref, at which FGSM halves {FLAGS.eps_ref}: {whole:.4f}")
     return [f"fgsm(threat=linf(eps={share * whole:.5f}, box=False))" for share in SHARES]
 
 
+NOT_WITH = {
+    "card": ("targets", "sample", "correct", "eps_ref", "shard"),
+    "transfer_from": ("card", "adaptive", "eps", "certify", "targets", "shard", "merge", "report"),
+    "eps": ("eps_ref",),
+    "merge": ("shard",),
+}
+"""Flag -> those that do not go with it."""
+
+
 def _check() -> None:
+    """Raises InvalidInput where flags do not go together."""
+
+    def given(flag: str) -> bool:
+        value = FLAGS[flag].value
+        return value is not None and value is not False and value != []
+
     if len(FLAGS.model) > 2:
         raise invalid("model", "one, or two to compare", FLAGS.model)
-    several = len(FLAGS.model) > 1
-    if several and (FLAGS.card or FLAGS.shard or FLAGS.merge or FLAGS.adaptive):
+    if len(FLAGS.model) > 1 and any(map(given, ("card", "shard", "merge", "adaptive"))):
         raise invalid("model", "one, with --card, --shard, --merge or --adaptive", FLAGS.model)
     if FLAGS.card and not Path(FLAGS.model[0]).is_dir():
         raise invalid("model", "a run folder, with --card", FLAGS.model[0])
     if FLAGS.card and any(not registry.parse("attack", spec).threat.box for spec in FLAGS.attack):
         raise invalid("attack", "in the box, with --card", FLAGS.attack)
-    for name in ("targets", "sample", "correct", "eps_ref"):
-        if FLAGS.card and FLAGS[name].value is not None and FLAGS[name].value is not False:
-            raise invalid(name, "none, with --card", FLAGS[name].value)
-    for name in ("card", "adaptive", "eps", "certify", "targets", "shard", "merge", "report"):
-        if FLAGS.transfer_from and FLAGS[name].value:
-            raise invalid(name, "none, with --transfer_from", FLAGS[name].value)
-    if FLAGS.eps_ref and FLAGS.eps:
-        raise invalid("eps_ref", "none, with --eps", FLAGS.eps_ref)
+    for flag, others in NOT_WITH.items():
+        for other in others:
+            if given(flag) and given(other):
+                raise invalid(other, f"none, with --{flag}", FLAGS[other].value)
     if FLAGS.report and (FLAGS.shard or not FLAGS.out):
         raise invalid("report", "given with --out, and without --shard", FLAGS.report)
-    if FLAGS.shard and (FLAGS.merge or FLAGS.card):
-        raise invalid("shard", "none, with --merge or --card", FLAGS.shard)
 
 
-def _one(
-    name: str, attacks: list[Any], x: Any, y: Any, more: dict[str, Any], source: str, out: str | None
-) -> None:
-    """Evaluates one model, prints its tables and writes what --out and --card ask for."""
-    model = keras_adv.zoo.open(name)
-    file, partial = cli.results_in(out, bool(FLAGS.shard or FLAGS.merge))
-    same = ("targets", "batch_size", "seed", "certify", "shard", "merge")
-    options = {"resume": partial, **more, **{flag: FLAGS[flag].value for flag in same}}
-    if FLAGS.shard:
-        options.pop("records")
-    results = {"model": name, "data": source, "images": _chosen(), "targets": FLAGS.targets}
-    if FLAGS.transfer_from:
-        seen = _open("transfer_from", FLAGS.transfer_from)
-        kept = {option: options[option] for option in ("batch_size", "seed", "records")}
-        results["transfer_from"] = FLAGS.transfer_from
-        results |= transfers(seen, model, x, y, attacks, **kept)
+def _measured(run: _Run, source: str) -> dict[str, Any]:
+    """The results of one model, printed as tables."""
+    plan, x, y = run.plan, run.plan.images.x, run.plan.images.y
+    results = {"model": run.name, "data": source, "images": _chosen(), "targets": FLAGS.targets}
+    if run.seen is None:
+        results |= carry_out(plan, verbose=True)
     else:
-        results |= keras_adv.evaluate(model, x, y, attacks, verbose=True, **options)
+        how: dict[str, Any] = {"batch_size": plan.batch_size, "seed": plan.seed, "records": plan.file}
+        results["transfer_from"] = FLAGS.transfer_from
+        results |= transfers(run.seen, plan.model, x, y, plan.attacks, **how)
     if FLAGS.rho:
-        results["rho"] = {paper: rho(model, x, y, paper, batch_size=FLAGS.batch_size) for paper in FLAGS.rho}
-    results["command"] = _command(name)
+        results["rho"] = {one: rho(plan.model, x, y, one, batch_size=plan.batch_size) for one in FLAGS.rho}
+    results["command"] = _command(run.name)
     by = f", attacked through {FLAGS.transfer_from}" if FLAGS.transfer_from else ""
-    cli.show(table(results, f"{name} on {source}{by}"))
+    cli.show(table(results, f"{run.name} on {source}{by}"))
     for paper, value in results.get("rho", {}).items():
         print(f"rho as in {paper}: {value:.4f}")
     if (curves := curve_table(results)) is not None:
         cli.show(curves)
+    return results
+
+
+def _finish(run: _Run, results: dict[str, Any]) -> None:
+    """Writes what --out, --report and --card ask for."""
+    asked = run.plan.model, run.plan.images.x, run.plan.images.y
+    threat = audited_threat(run.plan.attacks)
     if FLAGS.card:
-        card = cli.card_of(name)
+        card = cli.card_of(run.name)
         if card.results:
             card = card.with_attacks(results)
         else:
-            findings = keras_adv.audit(model, x, y, threat=audited_threat(attacks))
-            card = card.first_measured(results, findings, FLAGS.split)
-        card.save(Path(name))
-    if file and partial and not FLAGS.shard:
-        files.write_text(file, json.dumps(results, indent=1) + "\n")
-        print(file)
-        if FLAGS.report:
-            results["audit"] = keras_adv.audit(model, x, y, threat=audited_threat(attacks))
-            files.write_text(file, json.dumps(results, indent=1) + "\n")
-            reports.write_report(file.with_name("report.html"), results, records.load(more["records"]))
-            print(file.with_name("report.html"))
+            card = card.first_measured(results, keras_adv.audit(*asked, threat=threat), FLAGS.split)
+        card.save(Path(run.name))
+    if run.file and not FLAGS.shard:
+        files.write_text(run.file, json.dumps(results, indent=1) + "\n")
+        print(run.file)
+    if run.file and FLAGS.report:
+        results["audit"] = keras_adv.audit(*asked, threat=threat)
+        found = surface(*asked, threat) if results["clean_accuracy"] else None
+        results["surface"] = None if found is None else found.words
+        files.write_text(run.file, json.dumps(results, indent=1) + "\n")
+        page = run.file.with_name("report.html")
+        reports.write_report(page, results, records.load(run.records), found)
+        print(page)
     others = FLAGS.shard or FLAGS.merge or FLAGS.transfer_from  # which may have shards there
-    if partial and not others:
-        journal.clear(partial)
+    if run.plan.folder and not others:
+        journal.clear(run.plan.folder)
 
 
 def _command(name: str) -> str:

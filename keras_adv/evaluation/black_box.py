@@ -55,11 +55,19 @@ def transfer(
     Raises:
         InvalidInput: as `keras_adv.attack`; models of different images or classes.
     """
-    _check_alike(source, target, "target")
+    check_pair(source, target)
     clean = classify(target, x, y, batch_size)
     made = attack(source, x, y, method, eps=eps, batch_size=batch_size, seed=seed)
     attacked = classify(target, made.images, clean.y, batch_size)
     return made._replace(clean=clean.correct, success=~attacked.correct)
+
+
+def check_pair(source: keras.Model, target: keras.Model, name: str = "target") -> None:
+    """Raises InvalidInput, of the argument `name`, for a model of other images or classes than the source's."""
+    for of in ("input_shape", "output_shape"):
+        shapes = getattr(source, of, None), getattr(target, of, None)
+        if shapes[0] != shapes[1]:
+            raise invalid(name, f"of the {of} of the source, {shapes[0]}", shapes[1])
 
 
 @in_float32()
@@ -160,7 +168,7 @@ def transfer_matrix(
         raise invalid("models", "of the form {name: model}", models)
     nets = list(models.values())
     for net in nets[1:]:
-        _check_alike(nets[0], net, "models")
+        check_pair(nets[0], net, "models")
     seen = [classify(net, x, y, batch_size, seed) for net in nets]
     robust, success = np.zeros((2, len(nets), len(nets)))
     for i, source in enumerate(nets):
@@ -175,11 +183,3 @@ def transfer_matrix(
             success[i, j] = (~held)[both].mean() if both.any() else np.nan
     clean = np.array([images.correct.mean() for images in seen])
     return TransferMatrix(tuple(models), registry.spec(chosen), len(seen[0].x), clean, robust, success)
-
-
-def _check_alike(source: keras.Model, target: keras.Model, name: str) -> None:
-    """Raises InvalidInput for models of other images or classes than the source's."""
-    for of in ("input_shape", "output_shape"):
-        shapes = getattr(source, of, None), getattr(target, of, None)
-        if shapes[0] != shapes[1]:
-            raise invalid(name, f"of the {of} of the source, {shapes[0]}", shapes[1])

@@ -50,7 +50,8 @@ def least_radii(
 
     A minimal attack tells by its norms. A bounded one goes down: what the largest ball broke is attacked in
     the next smaller, by `Attack.continued` from there where there is such a form; what stands there counts as
-    standing in all below.
+    standing in all below. So each image is attacked in vain once, and left there when its margin no longer
+    rises fast enough (`patience` of PGD).
 
     Args:
         result: the attack in the largest of the radii.

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_adv.attacks import Attack
+from keras_adv.backend import rounds_products
 from keras_adv.evaluation import compiled
 from keras_adv.evaluation.image_set import ImageSet, classify, logits_of
 from keras_adv.evaluation.result import Result
@@ -18,7 +19,7 @@ FLAGGED = 100
 
 def flags(model: keras.Model, x: np.ndarray, y: np.ndarray) -> list[str]:
     """AutoAttack's warnings of a model as sentences, its thresholds: answers that differ each time, gradients
-    that are exactly 0; and gradients that are not finite.
+    that are exactly 0; and gradients that are not finite, and products that are rounded to TF32.
 
     Args:
         model: what is attacked.
@@ -34,6 +35,12 @@ def flags_of(model: keras.Model, images: ImageSet, share: float = 0.0) -> list[s
     found = []
     if images.random:
         found.append("the model answers differently each time: use autoattack(version='rand') and eot")
+    if model.compute_dtype == "float32" and rounds_products():
+        found.append(
+            "this GPU computes float32 products in TF32, of three digits: answers near a boundary, and with "
+            "them the figures, are of this machine; in whole float32 by tf.config.experimental."
+            "enable_tensor_float_32_execution(False), or JAX_DEFAULT_MATMUL_PRECISION=highest"
+        )
     x, y = images.x[:FLAGGED], images.y[:FLAGGED]
     sizes = np.asarray(compiled.gradient_sizes(model)(x, y))
     if (zero := int((sizes == 0).sum())) > share * len(x):

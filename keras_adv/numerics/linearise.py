@@ -1,5 +1,5 @@
-"""The linearised decision boundary: DeepFool, FAB, SparseFool, the high-confidence attack, margin and Deep
-Defense."""
+"""The linearised decision boundary: DeepFool, FAB, SparseFool, MALT, the high-confidence attack, margin and
+Deep Defense."""
 
 from __future__ import annotations
 
@@ -51,10 +51,34 @@ def differences_to_rivals(
     return gaps
 
 
+def boundary_distances(threat: Threat, gaps: Tensor, slopes: Tensor) -> Tensor:
+    """(B, R) |f_j| / dual norm of grad f_j: how far the boundary f_j = 0 is, if f_j is linear.
+
+    Args:
+        threat: the norm.
+        gaps: f_j (B, R), such as z_j - z_y.
+        slopes: their gradients (B, R, ...).
+    """
+    size = ops.reshape(threat.dual(ops.reshape(slopes, (-1, *slopes.shape[2:]))), ops.shape(gaps))
+    return ops.abs(gaps) / ops.maximum(size, TINY)
+
+
 def nearest_class(threat: Threat, y: Tensor, gaps: Tensor, slopes: Tensor) -> Tensor:
     """(B,) argmin_{j != y} |z_j - z_y| / dual norm of grad(z_j - z_y): the class across the nearest
     linearised boundary (Moosavi-Dezfooli et al., arXiv:1511.04599, eq. 8)."""
-    size = ops.reshape(threat.dual(ops.reshape(slopes, (-1, *slopes.shape[2:]))), ops.shape(gaps))
-    distance = ops.abs(gaps) / ops.maximum(size, TINY)
     own = ops.one_hot(y, gaps.shape[1], dtype="bool")
-    return ops.cast(ops.argmin(ops.where(own, 1e30, distance), axis=1), "int32")
+    distance = ops.where(own, 1e30, boundary_distances(threat, gaps, slopes))
+    return ops.cast(ops.argmin(distance, axis=1), "int32")
+
+
+def near_classes(threat: Threat, logits: Logits, x: Tensor, y: Tensor, candidates: int) -> Tensor:
+    """(B, R) int32: the `candidates` likeliest wrong classes, or all where there are fewer, that across the
+    nearest linearised boundary first. Cost: a forward pass and R backward passes."""
+    likely = wrong_classes(logits(x), y)[:, :candidates]
+
+    def gaps(images: Tensor) -> Tensor:
+        z = logits(images)
+        return ops.take_along_axis(z, likely, axis=1) - pick(z, y)[:, None]
+
+    order = ops.argsort(boundary_distances(threat, *jacobian(gaps, x)), axis=1)
+    return ops.take_along_axis(likely, order, axis=1)

@@ -54,6 +54,30 @@ def norms(found: Sequence[tuple[str, np.ndarray]], norm: str) -> str:
     return _svg(figure)
 
 
+def surface(margins: np.ndarray, steps: np.ndarray) -> str:
+    """Margins (M, P, P) over planes through M images: up along the gradient, to the right along a random way,
+    in units of eps; the line is the boundary, the dot the image."""
+    figure = Figure(figsize=(6, 2.4), layout="constrained")
+    shown = np.clip(np.nan_to_num(margins), -1e6, 1e6)
+    most = float(np.abs(shown).max()) or 1.0
+    for k, margin in enumerate(shown):
+        axes = figure.add_subplot(1, len(shown), k + 1)
+        levels = np.linspace(-most, most, 25)
+        drawn = axes.contourf(steps, steps, margin, levels=levels.tolist(), cmap="RdBu_r")
+        if margin.min() < 0 < margin.max():
+            axes.contour(steps, steps, margin, levels=[0.0], colors="black", linewidths=1)
+        axes.plot(0, 0, "o", color="black", markersize=3)
+        axes.set_aspect("equal")
+        axes.set_xlabel("random, eps", fontsize=7)
+        axes.tick_params(labelsize=6)
+        if not k:
+            axes.set_ylabel("along the gradient, eps", fontsize=7)
+    bar = figure.colorbar(drawn, ax=figure.axes, shrink=0.8)
+    bar.ax.tick_params(labelsize=6)
+    bar.set_label("margin, above 0 a mistake", fontsize=7)
+    return _svg(figure)
+
+
 def _svg(figure: Figure) -> str:
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "keras_adv"}):

@@ -14,6 +14,7 @@ from keras_adv import registry, validate
 from keras_adv._version import __version__
 from keras_adv.attacks import Attack
 from keras_adv.card import ModelCard
+from keras_adv.evaluation.auditing.surface import STEPS, Surface
 from keras_adv.files import write_text
 from keras_adv.pages import figures
 from keras_adv.pages.zoo import measured, most_attacked
@@ -23,7 +24,12 @@ PAGES = jinja2.Environment(
 )
 
 
-def write_report(path: str | Path, results: Mapping[str, Any], kept: Mapping[str, np.ndarray]) -> None:
+def write_report(
+    path: str | Path,
+    results: Mapping[str, Any],
+    kept: Mapping[str, np.ndarray],
+    surface: Surface | None = None,
+) -> None:
     """Writes the page of one evaluation.
 
     Args:
@@ -31,6 +37,7 @@ def write_report(path: str | Path, results: Mapping[str, Any], kept: Mapping[str
         results: what `keras_adv.evaluate` returned; with "model", "data", "command" and "audit" where they
             are known.
         kept: the records of this evaluation (`evaluation.records.load`).
+        surface: the loss surface around some of its images (`evaluation.surface`), to be shown too.
 
     Raises:
         InvalidInput: results that are none, records of another evaluation, or a file that cannot be written.
@@ -43,7 +50,7 @@ def write_report(path: str | Path, results: Mapping[str, Any], kept: Mapping[str
         title=f"{results.get('model', 'model')} on {results.get('data', 'images')}",
         results={**absent, **results},
         command=_command(results, attacks),
-        figures=[*_over_eps(attacks, results, kept), *_norms(attacks, results, kept)],
+        figures=[*_over_eps(attacks, results, kept), *_norms(attacks, results, kept), *_surface(surface)],
         galleries=list(_galleries(attacks, results, kept)),
         version=__version__,
     )
@@ -148,6 +155,16 @@ def _norms(
                 "image": figures.norms(found, norm),
                 "command": _command(results, [attacks[k] for k in minimal]),
             }
+
+
+def _surface(found: Surface | None) -> Iterator[dict[str, str]]:
+    if found is not None:
+        yield {
+            "title": f"Loss surface of {len(found.margins)} images, {found.threat}",
+            "image": figures.surface(found.margins, STEPS),
+            "words": found.words,
+            "command": f"keras_adv.evaluation.surface(model, x, y, {found.threat!r})",
+        }
 
 
 def _galleries(

@@ -3,11 +3,11 @@
 import keras
 import numpy as np
 import pytest
-from closed_forms import task_of
+from closed_forms import DUAL, gaps, task_of
 from keras import ops
 from sampled import sampled
 
-from keras_adv import InvalidInput, attack
+from keras_adv import InvalidInput, attack, registry
 from keras_adv.attacks import APGD
 from keras_adv.attacks.apgd.momentum import stretches
 from keras_adv.attacks.apgd.sparse import sparse_sign, stages
@@ -47,6 +47,45 @@ def test_targets_are_the_likeliest_wrong_classes_in_turn(net, digits):
     for k in range(one.rounds):
         aim = one._aim(task, {**state, "k": ops.full((6,), k, "int32")}).target
         np.testing.assert_array_equal(aim, order[:, k // 10])
+
+
+@pytest.mark.parametrize("norm", sampled(["linf", "l2", "l1"], "linf"))
+def test_by_malt_the_first_target_of_a_linear_net_is_across_the_nearest_boundary(norm, linear, grey):
+    x, y = grey
+    one = APGD(threat=f"{norm}(eps=0.1)", loss="margin", steps=4, targets=4, ranking="malt")
+    order = np.asarray(one._ranked(task_of(linear[0], x, y)))
+    for i, row in enumerate(gaps(linear, x, y)):
+        far = [gap / DUAL[norm](w) for gap, w in row]
+        others = [j for j in range(5) if j != y[i]]
+        assert order[i].tolist() == [others[j] for j in np.argsort(far)]
+    likeliest = np.argsort(-linear[0].predict(x, verbose=0), axis=1)[:, 1]
+    assert (order[:, 0] != likeliest).any()
+
+
+def test_malt_finds_at_once_what_the_order_of_logits_finds_later():
+    """The second logit's boundary is out of reach, the third's is near."""
+    inputs = keras.Input((4, 4, 1))
+    net = keras.Model(inputs, keras.layers.Dense(4)(keras.layers.Flatten()(inputs)))
+    kernel = np.zeros((16, 4), "float32")
+    kernel[:8, 1], kernel[8:, 2], kernel[8:, 3] = 0.1, 1.0, 1.0
+    bias = np.float32([0, -1.0, -5.5, -7.5])
+    net.set_weights([kernel, bias])
+    x, y = np.full((3, 4, 4, 1), 0.5, "float32"), np.zeros(3, "int32")  # logits 0, -.6, -1.5, -3.5
+    spec = "apgd(threat=linf(eps=0.25), steps=10, loss=margin(), targets={}, ranking='{}')"
+    assert attack(net, x, y, spec.format(1, "malt")).success.all()
+    assert not attack(net, x, y, spec.format(1, "logits")).success.any()
+    near, likely = (attack(net, x, y, spec.format(2, way)) for way in ("malt", "logits"))
+    assert near.success.all() and likely.success.all()
+    assert (near.passes < 11 + 5).all() and (likely.passes > 11).all()
+    assert (near.passes < likely.passes).all()
+
+
+def test_what_malt_costs_at_the_start_is_a_jacobian_of_its_candidates():
+    one = registry.parse("attack", "malt")
+    assert one.rounds == 9 * 101
+    assert [one.start_cost(classes) for classes in (10, 101, 1000)] == [11, 102, 102]
+    with pytest.raises(InvalidInput, match="`ranking` must be 'logits' where there are no `targets`"):
+        APGD(ranking="malt")
 
 
 def test_sparse_sign_keeps_the_largest():

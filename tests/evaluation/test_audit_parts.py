@@ -8,11 +8,14 @@ from keras import ops
 from test_auditing import MASKED, SIGNS, after, before, with_gradient
 
 from keras_adv import InvalidInput, attack, audit, zoo
+from keras_adv.evaluation import masking
+from keras_adv.evaluation.auditing import slopes
 from keras_adv.evaluation.auditing.attacks import of_the_standing
 from keras_adv.evaluation.auditing.planted import find_planted, of_planted
-from keras_adv.evaluation.auditing.slopes import ALIKE, alignment, of_gradients
+from keras_adv.evaluation.auditing.slopes import ALIKE, alignment, computes_in_float32, of_gradients
 from keras_adv.evaluation.auditing.surrogates import misleading_layers, straight_through
 from keras_adv.evaluation.image_set import classify
+from keras_adv.evaluation.masking import flags_of
 from keras_adv.threats import L2, Linf
 
 L = keras.layers
@@ -161,3 +164,12 @@ def test_options_are_checked_before_anything_runs(options, words, net, images):
 def test_where_nothing_is_classified_correctly_that_is_said(net, images):
     (said,) = audit(net, images[0], (images[1] + 1) % 10)
     assert "no image" in said
+
+
+def test_products_in_tf32_are_said_and_no_slope_is_judged_by_them(net, images, monkeypatch):
+    known = classify(net, *images, 100)
+    assert not any("TF32" in text for text in flags_of(net, known)) and computes_in_float32(net)
+    for module in (masking, slopes):
+        monkeypatch.setattr(module, "rounds_products", lambda: True)
+    assert any("TF32" in text for text in flags_of(net, known)) and not computes_in_float32(net)
+    assert all(len(text) <= 600 for text in flags_of(net, known))

@@ -6,7 +6,7 @@ from sampled import sampled
 
 import keras_adv
 from keras_adv import InvalidInput
-from keras_adv.evaluation.report import shard_rows
+from keras_adv.evaluation.plan import shard_rows
 
 ATTACKS = [
     "pgd(threat=linf(eps=0.1), steps=5, restarts=2)",

@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 
 from keras_adv import registry
-from keras_adv.numerics.linearise import differences_to_rivals, logit_differences, nearest_class
+from keras_adv.numerics.linearise import differences_to_rivals, logit_differences, near_classes, nearest_class
 
 RNG = np.random.default_rng(0)
 W = RNG.normal(size=(4, 3)).astype("float32")
@@ -40,6 +40,16 @@ def test_rivals_are_the_likeliest_wrong_classes(candidates):
     own = Z[np.arange(5), Y][:, None]
     expected = np.take_along_axis(Z, np.asarray(classes), axis=1) - own
     np.testing.assert_allclose(gaps, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("candidates", [1, 2, 9])
+def test_near_classes_are_the_likeliest_ones_the_nearest_first(candidates):
+    threat, y = registry.parse("threat", "l2"), ops.convert_to_tensor(Y)
+    found = np.asarray(near_classes(threat, logits, ops.convert_to_tensor(X), y, candidates))
+    for i in range(5):
+        likely = [j for j in np.argsort(-Z[i]) if j != Y[i]][:candidates]
+        far = [abs(Z[i, j] - Z[i, Y[i]]) / np.linalg.norm(W[:, j] - W[:, Y[i]]) for j in likely]
+        assert found[i].tolist() == [likely[k] for k in np.argsort(far)]
 
 
 @pytest.mark.parametrize(("norm", "order"), [("linf", 1), ("l2", 2), ("l1", np.inf)])

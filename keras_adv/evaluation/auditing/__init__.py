@@ -27,6 +27,15 @@ def audited_threat(attacks: Iterable[Attack | str]) -> Threat:
     return next((one for one in threats if one.name in AUDITED and one.eps and one.box), Linf(eps=0.1))
 
 
+def checked(threat: Threat | str) -> Threat:
+    """The threat. Raises InvalidInput unless it is linf or l2, with an eps above 0 and the box."""
+    ball: Threat = registry.parse("threat", threat)
+    validate.one_of("threat", ball.name, AUDITED)
+    if not (ball.eps and ball.box):
+        raise validate.invalid("threat", "one with an eps above 0, and with the box", ball)
+    return ball
+
+
 @in_float32()
 def audit(
     model: keras.Model,
@@ -62,10 +71,7 @@ def audit(
     Cost: about 140 forward-backward and 20 forward passes an image, and 200 and `queries` + 50 for each that
     stands; as many again as the first 200 where layers mislead.
     """
-    ball: Threat = registry.parse("threat", threat)
-    validate.one_of("threat", ball.name, AUDITED)
-    if not (ball.eps and ball.box):
-        raise validate.invalid("threat", "one with an eps above 0, and with the box", ball)
+    ball = checked(threat)
     validate.number("queries", queries, low=1, whole=True)
     x, y = gathered(x, y, n)
     images = classify(model, x[:n], y[:n], batch_size=256)

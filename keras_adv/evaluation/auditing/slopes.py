@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_adv import noise, registry
+from keras_adv.backend import rounds_products
 from keras_adv.evaluation import compiled
 from keras_adv.evaluation.image_set import ImageSet, logits_of
 from keras_adv.evaluation.masking import FLAGGED
@@ -37,12 +38,12 @@ def alignment(model: keras.Model, images: ImageSet, ball: Threat) -> np.ndarray:
     of the first `FLAGGED` images where both are finite and not 0; 1 where there is none. Cost: 2
     forward-backward passes an image."""
     x, y = images.x[:FLAGGED], images.y[:FLAGGED]
-    rivals = _rivals(images)
+    others = rivals(images)
     seeds = noise.seeds(0, np.arange(len(x), dtype="int32"))
     away = NEAR * float(ball.radius()) * np.asarray(ball.steepest(noise.normal(seeds, x.shape[1:])))
     run = compiled.margin_gradient(model)
     pair = [
-        np.asarray(run(at.astype("float32"), y, rivals), "float64").reshape(len(x), -1)
+        np.asarray(run(at.astype("float32"), y, others), "float64").reshape(len(x), -1)
         for at in (x, np.clip(x + away, 0, 1))
     ]
     sizes = [np.linalg.norm(g, axis=1) for g in pair]
@@ -51,7 +52,7 @@ def alignment(model: keras.Model, images: ImageSet, ball: Threat) -> np.ndarray:
     return cosine if told.any() else np.ones(1)
 
 
-def _rivals(images: ImageSet) -> np.ndarray:
+def rivals(images: ImageSet) -> np.ndarray:
     """(B,) the likeliest other class of the first `FLAGGED` images."""
     logits, y = images.logits[:FLAGGED], images.y[:FLAGGED]
     return np.asarray(wrong_classes(ops.convert_to_tensor(logits), ops.convert_to_tensor(y)))[:, 0]
@@ -67,8 +68,8 @@ def slope_ratios(model: keras.Model, images: ImageSet) -> np.ndarray:
     forward-backward pass and 2 forward passes an image.
     """
     x, y, logits = images.x[:FLAGGED], images.y[:FLAGGED], images.logits[:FLAGGED]
-    rivals = _rivals(images)
-    found = compiled.margin_gradient(model)(x, y, rivals)
+    others = rivals(images)
+    found = compiled.margin_gradient(model)(x, y, others)
     slope = np.nan_to_num(np.asarray(found, "float64"), posinf=0.0, neginf=0.0)
     promised = np.abs(slope).sum((1, 2, 3))
     size = np.maximum(np.abs(logits).max(1), 1.0)
@@ -77,14 +78,16 @@ def slope_ratios(model: keras.Model, images: ImageSet) -> np.ndarray:
     want = (slope * (ends[0].astype("float64") - ends[1])).sum((1, 2, 3))
     rows = np.arange(len(x))
     answers = (logits_of(model, end, batch_size=256).astype("float64") for end in ends)
-    one, other = (z[rows, y] - z[rows, rivals] for z in answers)
+    one, other = (z[rows, y] - z[rows, others] for z in answers)
     told = (want > 0) & (np.maximum(want, np.abs(one - other)) > 2e-3 * size)
     return (one - other)[told] / want[told]
 
 
 def computes_in_float32(model: keras.Model) -> bool:
-    """Whether no layer rounds to half precision, which moves a margin more than a short step does."""
-    return all(layer.compute_dtype in ("float32", "float64") for layer in model._flatten_layers())
+    """Whether no layer rounds to half precision, nor a GPU to TF32, which moves a margin more than a short
+    step does."""
+    kinds = {layer.compute_dtype for layer in model._flatten_layers()}
+    return kinds <= {"float32", "float64"} and not rounds_products()
 
 
 def _of_slopes(ratios: np.ndarray) -> list[str]:
