@@ -21,6 +21,7 @@ from keras_adv.card import ModelCard
 from keras_adv.data.augmenting import AUGMENTS
 from keras_adv.precision import PRECISIONS
 from keras_adv.recipes import Recipe
+from keras_adv.threats import Threat
 from keras_adv.validate import InvalidInput, invalid, output_folder
 
 FLAGS = flags.FLAGS
@@ -144,6 +145,12 @@ def adaptive_attacks(where: str, threats: Sequence[str]) -> list[Attack]:
         )
     recipe: Recipe = registry.parse("recipe", spec)
     return [recipe.defense.adaptive_attack(threat) for threat in threats]
+
+
+def trained_threat(card: ModelCard) -> Threat | None:
+    """The threat that the net of a card was trained to withstand; None where it was to none."""
+    recipe: Recipe | None = registry.parse("recipe", card.recipe) if card.recipe else None
+    return None if recipe is None else recipe.defense.trained_threat
 
 
 def results_in(out: str | None, shared: bool) -> tuple[Path | None, Path | None]:
