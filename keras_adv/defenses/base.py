@@ -204,7 +204,8 @@ class Defense(Spec):
         raise NotImplementedError
 
     def passes(self, classes: int) -> dict[str, int]:
-        """The passes that one step's mathematics needs, for `bench`: "player.kind" -> how many.
+        """The passes that one step's mathematics needs, for `bench` and for the FLOP on a card: "player.kind"
+        -> how many.
 
         Kinds: "forward", "input" (gradient by the images), "jacobian", "weights" (training pass), "second" (a
         training pass through an input gradient).
