@@ -10,6 +10,7 @@ from typing import Any
 from keras_adv import card_page, registry
 from keras_adv.card_schema import MEASURED, SCHEMA, checked, read_values
 from keras_adv.files import write_text
+from keras_adv.threats import Threat
 from keras_adv.validate import invalid
 
 
@@ -25,6 +26,7 @@ class ModelCard:
         results: what `evaluate` returned (clean and robust accuracy, counts, 95% intervals); {} where nothing
             is measured.
         audit: findings that hint at masked gradients.
+        audited: at what: "threat", its spec, and "n" images; None on cards from before 2026-11-28.
         sha256: of model.keras.
         parameters: trainable and other weights of the exported model.
         bytes: size of model.keras.
@@ -36,6 +38,9 @@ class ModelCard:
         licence: of the weights.
         origin: of a net that was trained elsewhere: file, its sha256, the part of it that was read,
             architecture and source.
+        training: what it took: "flop" of all steps and "forward_flop" of one image (`keras_adv.flop`), the
+            "epochs" that were played, and the "curve": of some of them what was logged, with the seconds up
+            to their end; None of a net that was trained elsewhere, and on cards from before 2026-11-28.
         schema: version of this layout.
     """
 
@@ -54,6 +59,8 @@ class ModelCard:
     reference: str
     licence: str = "Apache-2.0"
     origin: dict[str, Any] | None = None
+    training: dict[str, Any] | None = None
+    audited: dict[str, Any] | None = None
     schema: int = SCHEMA
 
     def save(self, folder: Path) -> None:
@@ -78,8 +85,9 @@ class ModelCard:
         for row in self.results.get("attacks", []):
             registry.parse("attack", row["spec"])
             registry.parse("attack", row["full_spec"])
-        if "certified" in self.results:
-            registry.parse("threat", self.results["certified"]["threat"])
+        for part in (self.results.get("certified"), self.audited):
+            if part is not None:
+                registry.parse("threat", part["threat"])
 
     def check_images(self, data: str, split: str, n: int) -> None:
         """Raises InvalidInput unless the card was measured on `n` images of this split of these data, or on
@@ -94,7 +102,7 @@ class ModelCard:
 
     def with_attacks(self, results: dict[str, Any]) -> ModelCard:
         """The card with the rows of `results` added; a row replaces the one of the same attack, and a
-        certified accuracy the one before. Worst cases over attacks go: they were over fewer.
+        certified accuracy the one before. With new rows worst cases over attacks go: they were over fewer.
 
         Raises:
             InvalidInput: the clean accuracy is another, so the images or the model are.
@@ -105,14 +113,18 @@ class ModelCard:
                 raise invalid(name, f"the card's, {old[name]}", results[name])
         rows = {_attack_of(row): row for row in [*old["attacks"], *results["attacks"]]}
         proof = {name: results[name] for name in ("certified",) if name in results}
-        kept = {name: value for name, value in old.items() if name != "worst"}
+        kept = {name: value for name, value in old.items() if name != "worst" or not results["attacks"]}
         return dataclasses.replace(self, results={**kept, "attacks": [*rows.values()], **proof})
 
-    def first_measured(self, results: dict[str, Any], audit: list[str], split: str) -> ModelCard:
+    def first_measured(self, results: dict[str, Any], split: str) -> ModelCard:
         """The card of a net that was not measured, with its first results, on images of this split."""
         kept = {name: results[name] for name in MEASURED if name in results}
-        data = {**self.data, "split": split}
-        return dataclasses.replace(self, results=kept, audit=audit, data=data)
+        return dataclasses.replace(self, results=kept, data={**self.data, "split": split})
+
+    def with_audit(self, findings: list[str], threat: Threat, n: int) -> ModelCard:
+        """The card with the findings of an audit at this threat, on so many images, for those it had."""
+        at = {"threat": registry.spec(threat), "n": n}
+        return dataclasses.replace(self, audit=findings, audited=at)
 
     def markdown(self) -> str:
         """The card for people."""

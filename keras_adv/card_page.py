@@ -8,7 +8,20 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from keras_adv.card_reported import beside
+
+REPORTED = "Reported by the paper, of its own nets and protocol (not measured here)"
 CLAIMED = "Claimed by the source (not measured here)"
+COLUMNS = {
+    "epoch": "epoch",
+    "seconds": "seconds",
+    "loss": "loss",
+    "accuracy": "accuracy",
+    "val_accuracy": "held out",
+    "val_robust_accuracy": "held out, under attack",
+}
+BAR = "\\|"
+"""A bar within a cell."""
 NOTHING_FOUND = "No sign of masked gradients was found."
 
 
@@ -17,9 +30,7 @@ def markdown(card: Any) -> str:
     lines = [*front_matter(card), f"# {card.name}", "", _made(card), ""]
     lines += _measured(card) if card.results else _unmeasured(card)
     if card.reported:
-        whose = "Reported by the paper (other data and protocol; not measured here)"
-        lines += ["", f"## {whose if card.origin is None else CLAIMED}", ""]
-        lines += [f"- {name}: {text}" for name, text in card.reported.items()]
+        lines += ["", f"## {REPORTED if card.origin is None else CLAIMED}", "", *_reported(card)]
     versions = ", ".join(f"{k} {v}" for k, v in card.versions.items())
     lines += ["", f"sha256 `{card.sha256}`; {versions}; licence {card.licence}.", ""]
     return "\n".join(lines)
@@ -66,7 +77,49 @@ def _made(card: Any) -> str:
 
 def _size(card: Any) -> str:
     trained = f"; trained in {card.seconds:.0f} s" if card.origin is None else ""
-    return f"- parameters: {card.parameters:,}; artifact {card.bytes / 2**20:.2f} MiB{trained}"
+    took = f", {card.training['flop']:.2e} FLOP" if card.training else ""
+    return f"- parameters: {card.parameters:,}; artifact {card.bytes / 2**20:.2f} MiB{trained}{took}"
+
+
+def _reported(card: Any) -> list[str]:
+    """What others report, and beside it, where something of the kind was measured, what was."""
+    shown = [f"{name}: {text}" for name, text in card.reported.items()]
+    here = [beside(card, *one) if card.results else "-" for one in card.reported.items()]
+    if {*here} == {"-"}:
+        return [f"- {text}" for text in shown]
+    rows = [
+        f"| {' '.join(there.replace('|', BAR).split())} | {ours} |"
+        for there, ours in zip(shown, here, strict=True)
+    ]
+    return ["| reported | here, the same data and kind of attack |", "| --- | --- |", *rows]
+
+
+def _curve(training: dict[str, Any]) -> list[str]:
+    """What the training took, and how it went: a row for some of its epochs."""
+    counted = (
+        f"{training['flop']:.3e} FLOP in {training['epochs']} epochs, {training['forward_flop']:.3e} in a "
+        "forward pass of one image: twice the multiply-adds of dense layers and convolutions, of all passes "
+        "of all steps. Accuracies are of the images that it learns from, and of held-out ones; under attack "
+        "by the one that chose the epoch."
+    )
+    rows = training["curve"]
+    names = [name for name in COLUMNS if any(name in row for row in rows)]
+    lines = ["", "## Training", "", counted]
+    if not rows:
+        return lines
+    lines.append("")
+    lines.append(f"| {' | '.join(COLUMNS[name] for name in names)} |")
+    lines.append(f"| {' | '.join('---' for _ in names)} |")
+    for row in rows:
+        cells = [_figure(name, row[name]) if name in row else "-" for name in names]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _figure(name: str, value: float) -> str:
+    if name.endswith("accuracy"):
+        return f"{value:.1%}"
+    return f"{value:.4g}" if name == "loss" else f"{value:.0f}"
 
 
 def _unmeasured(card: Any) -> list[str]:
@@ -106,7 +159,10 @@ def _measured(card: Any) -> list[str]:
     if warned:
         lines += ["", *(f"- warning: {flag}" for flag in dict.fromkeys(warned))]
     lines += ["", "## Audit", ""]
-    return lines + ([f"- {finding}" for finding in card.audit] or [NOTHING_FOUND])
+    if card.audited:
+        lines += [f"At `{card.audited['threat']}`, on {card.audited['n']} images.", ""]
+    lines += [f"- {finding}" for finding in card.audit] or [NOTHING_FOUND]
+    return lines + (_curve(card.training) if card.training else [])
 
 
 def _proved(row: dict[str, Any]) -> str:

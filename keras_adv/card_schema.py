@@ -1,8 +1,9 @@
 """What a card.json must hold, checked whole before any of it is believed.
 
 The form has a version, the card's "schema". 1: trained and measured nets. 2 (2026-11-28): also nets that were
-converted, with an "origin", and cards without a measurement, whose "results" are empty. A card of an older
-form is read as one of the newest; what is written is of the newest.
+converted, with an "origin", and cards without a measurement, whose "results" are empty. 3 (2026-11-28): what
+the training took and its curve, "training", and what the audit was made at, "audited"; null where they are
+not known. A card of an older form is read as one of the newest; what is written is of the newest.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing_extensions import TypedDict
 
 from keras_adv.validate import InvalidInput
 
-SCHEMA = 2
+SCHEMA = 3
 LARGEST = 10 * 2**20
 """Bytes of the largest card that is read."""
 
@@ -113,6 +114,27 @@ class _Origin(TypedDict):
     source: Annotated[str, Field(max_length=10_000)]
 
 
+class _Epoch(TypedDict):
+    epoch: Annotated[int, Field(ge=1)]
+    seconds: Amount
+    loss: NotRequired[Finite]
+    accuracy: NotRequired[Share]
+    val_accuracy: NotRequired[Share]
+    val_robust_accuracy: NotRequired[Share]
+
+
+class _Training(TypedDict):
+    flop: Count
+    forward_flop: Count
+    epochs: Count
+    curve: list[_Epoch]
+
+
+class _Audited(TypedDict):
+    threat: Spec
+    n: Annotated[int, Field(ge=1)]
+
+
 class _Common(TypedDict):
     name: Annotated[str, Field(pattern=r"^\w[\w.-]*$", max_length=255)]
     data: _Data
@@ -134,34 +156,55 @@ class _Card1(_Common):
     schema: Literal[1]
 
 
-class _Trained(_Common):
+class _Trained2(_Common):
     recipe: Spec
     results: _Results
     origin: None
     schema: Literal[2]
 
 
-class _Converted(_Common):
+class _Converted2(_Common):
     recipe: Literal[""]
     results: _Results | _Nothing
     origin: _Origin
     schema: Literal[2]
 
 
+class _Trained(_Common):
+    recipe: Spec
+    results: _Results
+    origin: None
+    training: _Training | None
+    audited: _Audited | None
+    schema: Literal[3]
+
+
+class _Converted(_Common):
+    recipe: Literal[""]
+    results: _Results | _Nothing
+    origin: _Origin
+    training: None
+    audited: _Audited | None
+    schema: Literal[3]
+
+
 def _kind(values: Any) -> str:
-    """Which of the forms of schema 2 a card has: so that a message is of that form alone."""
+    """Which of the forms of a schema a card has: so that a message is of that form alone."""
     return "converted" if isinstance(values, dict) and values.get("origin") is not None else "trained"
+
+
+def _either(trained: Any, converted: Any) -> TypeAdapter[Any]:
+    forms: Any = Annotated[trained, Tag("trained")] | Annotated[converted, Tag("converted")]
+    return TypeAdapter(Annotated[forms, Discriminator(_kind)])
 
 
 _FORMS: dict[Any, TypeAdapter[Any]] = {
     1: TypeAdapter(_Card1),
-    2: TypeAdapter(
-        Annotated[
-            Annotated[_Trained, Tag("trained")] | Annotated[_Converted, Tag("converted")],
-            Discriminator(_kind),
-        ]
-    ),
+    2: _either(_Trained2, _Converted2),
+    3: _either(_Trained, _Converted),
 }
+CURVE = tuple(name for name in _Epoch.__annotations__ if name not in ("epoch", "seconds"))
+"""What a card tells of an epoch, where it was logged."""
 MEASURED = tuple(name for name in _Results.__annotations__ if name not in ("model", "data", "targets"))
 """What a card takes of an evaluation's results; which model and data they are of, it says itself."""
 
@@ -209,4 +252,6 @@ def _renewed(card: dict[str, Any]) -> dict[str, Any]:
     """A card of an older form as one of the newest."""
     if card["schema"] == 1:
         card = {**card, "origin": None, "schema": 2}
+    if card["schema"] == 2:
+        card = {**card, "training": None, "audited": None, "schema": 3}
     return card

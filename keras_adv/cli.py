@@ -22,6 +22,7 @@ from keras_adv.data.augmenting import AUGMENTS
 from keras_adv.models import NORMALIZE
 from keras_adv.precision import PRECISIONS
 from keras_adv.recipes import Recipe
+from keras_adv.threats import Threat
 from keras_adv.validate import InvalidInput, invalid, output_folder
 
 FLAGS = flags.FLAGS
@@ -163,6 +164,12 @@ def check_given_once(flag: str, command: str) -> None:
         raise invalid(
             flag, f"words after {command}, or flags, not both", [*words, *(FLAGS[flag].value or ())]
         )
+
+
+def trained_threat(card: ModelCard) -> Threat | None:
+    """The threat that the net of a card was trained to withstand; None where it was to none."""
+    recipe: Recipe | None = registry.parse("recipe", card.recipe) if card.recipe else None
+    return None if recipe is None else recipe.defense.trained_threat
 
 
 def results_in(out: str | None, shared: bool) -> tuple[Path | None, Path | None]:

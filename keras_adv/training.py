@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import time
 from collections.abc import Collection, Sequence
@@ -14,14 +15,16 @@ import numpy as np
 
 from keras_adv import artifact, backend, data, environment, files, registry, validate, zoo
 from keras_adv.attacks import Attack
-from keras_adv.callbacks import Checkpoint, History, KeepEpochs
+from keras_adv.callbacks import Checkpoint, History, KeepEpochs, rows_of, thinned
 from keras_adv.card import ModelCard
+from keras_adv.card_schema import CURVE
 from keras_adv.engine import depends_on_length
 from keras_adv.evaluation import audit, certified, evaluate, pictures, records
 from keras_adv.evaluation.along import EPOCHS
 from keras_adv.evaluation.auditing import audited_threat
 from keras_adv.fingerprint import sha256
 from keras_adv.fit import defend
+from keras_adv.flop import forward_flop, training_flop
 from keras_adv.models import normalizer
 from keras_adv.recipes import Recipe
 from keras_adv.run_folder import claim_folder, is_of_fewer_epochs, is_shorter, reclaim_folder
@@ -36,6 +39,8 @@ ATTACKS = (
     "pdgd()",
     "pdpgd()",
 )
+AUDIT_OF = 100
+"""Images of an audit, at most."""
 
 
 def train(
@@ -56,7 +61,9 @@ def train(
     """Trains, exports and measures a model; a run that was interrupted goes on.
 
     A run that is finished is not repeated: its card is returned, whatever the attacks; `evaluate` measures
-    more. With `extend` it goes on to more epochs, and ends as a run of so many from the start would have.
+    more. (To a card that an earlier version wrote, what the training took and its curve are added, by
+    history.csv.) With `extend` it goes on to more epochs, and ends as a run of so many from the start would
+    have.
 
     Writes into `out`: model.keras, saved_model/1/, history.csv, tensorboard/, curves.png, examples.png,
     records.npz (`records.save`), recipe.txt, and last card.json and README.md. The measurement is of
@@ -108,7 +115,7 @@ def train(
         _check_extension(out, chosen)
     elif _is_finished(out, spec):
         claim_folder(out, spec)
-        return ModelCard.read(out)
+        return _completed(out, chosen)
     loaded = data.load(chosen.data, chosen.validation)
     if not len(loaded.split(split)[0]):
         raise validate.invalid("split", "'train' or 'test' for a recipe with validation=0", split)
@@ -144,6 +151,26 @@ def train(
             seconds=round(seconds, 1),
             verbose=verbose != 0,
         )
+        card = _with_training(card, out, chosen, loaded, history.rows)
+        card.save(out)
+    return card
+
+
+def _with_training(
+    card: ModelCard, out: Path, recipe: Recipe, loaded: data.Data, rows: Sequence[dict[str, float]]
+) -> ModelCard:
+    """The card with what the training took and its curve, by the rows of its history."""
+    net = zoo.open(out)
+    flop = training_flop(recipe, net, loaded.train[1], len(rows))
+    about = {"flop": flop, "forward_flop": forward_flop(net), "epochs": len(rows)}
+    return dataclasses.replace(card, training={**about, "curve": thinned(rows, CURVE)})
+
+
+def _completed(out: Path, recipe: Recipe) -> ModelCard:
+    """The card of a finished run, which one of an earlier version becomes."""
+    card, file = ModelCard.read(out), out / "history.csv"
+    if card.training is None and file.is_file() and (rows := rows_of(file)):
+        card = _with_training(card, out, recipe, data.load(recipe.data, recipe.validation), rows)
         card.save(out)
     return card
 
@@ -235,7 +262,7 @@ def _measure(
 ) -> ModelCard:
     """The card of out/model.keras, and the pictures of some of its adversarial images."""
     file = out / "model.keras"
-    model = artifact.read(file)
+    model, ball = artifact.read(file), audited_threat(attacks, recipe.defense.trained_threat)
     probe = artifact.probe(model)
     kept = out / "records.npz"
     results = evaluate(model, x, y, attacks, verbose=verbose, certify=certify, records=kept)
@@ -245,7 +272,8 @@ def _measure(
         recipe=registry.spec(recipe, full=True),
         data=source,
         results=results,
-        audit=audit(model, x, y, threat=audited_threat(attacks)),
+        audit=audit(model, x, y, n=AUDIT_OF, threat=ball),
+        audited={"threat": registry.spec(ball), "n": min(AUDIT_OF, len(x))},
         sha256=sha256(file),
         parameters=model.count_params(),
         bytes=file.stat().st_size,

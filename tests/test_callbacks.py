@@ -6,11 +6,20 @@ import keras
 import numpy as np
 import pytest
 
-from keras_adv import fit, registry
+from keras_adv import InvalidInput, fit, registry
 from keras_adv.attacks import PGD
 from keras_adv.backend import Game
 from keras_adv.batches import Batches
-from keras_adv.callbacks import BestWeights, Checkpoint, EpochOrder, History, StopOnCollapse, StopOnNaN
+from keras_adv.callbacks import (
+    BestWeights,
+    Checkpoint,
+    EpochOrder,
+    History,
+    StopOnCollapse,
+    StopOnNaN,
+    rows_of,
+    thinned,
+)
 from keras_adv.defenses.base import CollapseGuard
 from keras_adv.defenses.fast import Fast
 from keras_adv.models import MLP
@@ -115,6 +124,33 @@ def test_a_resumed_history_goes_on_after_the_rows_it_is_given_whatever_the_file_
     history.on_epoch_end(2, {"a": 7.0})
     assert [row["a"] for row in written(tmp_path / "history.csv")] == ["", "1.0", "7.0"]
     assert history.earlier == 2.5
+
+
+def test_a_card_keeps_the_ends_the_best_epoch_and_a_few_between(tmp_path):
+    history = History(tmp_path / "history.csv")
+    robust = [0.1, 0.2, 0.9, 0.3, 0.9, *[0.5] * 35]
+    history.resume(
+        [
+            {"epoch": k, "seconds": 2.0, "loss": 1.0 / 3, "kl": 5.0, "val_robust_accuracy": value}
+            for k, value in enumerate(robust)
+        ]
+    )
+    rows = rows_of(tmp_path / "history.csv")
+    assert rows == history.rows
+    found = thinned(rows, ("loss", "val_accuracy", "val_robust_accuracy"), most=6)
+    assert [row["epoch"] for row in found] == [1, 5, 9, 17, 24, 32, 40]  # of two best epochs the last
+    assert found[1] == {"epoch": 5, "seconds": 10.0, "loss": 0.33333, "val_robust_accuracy": 0.9}
+    assert [row["epoch"] for row in thinned(rows[:3], (), most=6)] == [1, 2, 3]
+    assert thinned(rows[:1], ("loss",)) == [{"epoch": 1, "seconds": 2.0, "loss": 0.33333}]
+    odd = [{"epoch": 0, "seconds": 1.0, "loss": float("inf")}]
+    assert thinned(odd, ("loss",)) == [{"epoch": 1, "seconds": 1.0}]
+
+
+@pytest.mark.parametrize("text", ["epoch,loss\n0,1\n", "epoch,seconds\na,b\n", "epoch,seconds\nnan,1\n"])
+def test_what_is_no_history_is_refused(tmp_path, text):
+    (tmp_path / "history.csv").write_text(text)
+    with pytest.raises(InvalidInput, match=r"`history` must be a history\.csv of a training"):
+        rows_of(tmp_path / "history.csv")
 
 
 # -- the order of the images, and terms that are not finite ---------------------------------------

@@ -11,6 +11,7 @@ import keras_adv
 from keras_adv import InvalidInput, zoo
 from keras_adv.card import ModelCard
 from keras_adv.card_schema import SCHEMA
+from keras_adv.threats import Linf
 
 
 @pytest.fixture
@@ -24,10 +25,18 @@ def test_a_card_reads_back_as_it_was_written(card, tmp_path):
     assert (tmp_path / "README.md").read_text() == card.markdown()
 
 
-@pytest.mark.parametrize("version", range(1, SCHEMA))
-def test_a_card_of_every_older_schema_reads_as_one_of_the_newest(version, tmp_path):
-    kept = Path(__file__).parent / "cards" / f"schema_{version}.json"  # written when it was the newest
+OLDER = sorted((Path(__file__).parent / "cards").glob("schema_*.json"))
+"""Cards that were written when their schema was the newest."""
+
+
+def test_a_card_of_every_older_schema_is_kept():
+    assert {json.loads(kept.read_text())["schema"] for kept in OLDER} == {*range(1, SCHEMA)}
+
+
+@pytest.mark.parametrize("kept", OLDER, ids=lambda kept: kept.stem)
+def test_a_card_of_every_older_schema_reads_as_one_of_the_newest(kept, tmp_path):
     written = json.loads(kept.read_text())
+    version = int(kept.stem.split("_")[1])
     shutil.copy(kept, tmp_path / "card.json")
     found = ModelCard.read(tmp_path)
     assert written["schema"] == version and found.schema == SCHEMA
@@ -39,15 +48,16 @@ def test_a_card_of_every_older_schema_reads_as_one_of_the_newest(version, tmp_pa
     assert ModelCard.read(tmp_path) == found
 
 
-def test_a_card_of_an_older_schema_has_nothing_of_a_newer_one(card, tmp_path):
-    values = {**dataclasses.asdict(card), "schema": 1}  # schema 1 knows no origin
+@pytest.mark.parametrize(("version", "newer"), [(1, "origin"), (2, "training")])
+def test_a_card_of_an_older_schema_has_nothing_of_a_newer_one(card, version, newer, tmp_path):
+    values = {**dataclasses.asdict(card), "schema": version}
     (tmp_path / "card.json").write_text(json.dumps(values))
-    with pytest.raises(InvalidInput, match="origin: Extra inputs"):
+    with pytest.raises(InvalidInput, match=f"{newer}: Extra inputs"):
         ModelCard.read(tmp_path)
 
 
 def test_a_trained_net_without_results_is_no_card(card, tmp_path):
-    with pytest.raises(InvalidInput, match=r"`card` must follow schema 2.*results\.n"):
+    with pytest.raises(InvalidInput, match=r"`card` must follow schema 3.*results\.n"):
         dataclasses.replace(card, results={}).save(tmp_path)
 
 
@@ -59,8 +69,9 @@ def test_a_card_keeps_curves_and_worst_cases_and_none_is_written_that_is_no_card
     whole = dataclasses.replace(card, results=found)
     whole.save(tmp_path)
     assert ModelCard.read(tmp_path) == whole
-    assert "worst" not in whole.with_attacks({**found, "attacks": []}).results
-    with pytest.raises(InvalidInput, match=r"`card` must follow schema 2.*unknown"):
+    assert whole.with_attacks({**found, "attacks": []}) == whole
+    assert "worst" not in whole.with_attacks({**found, "attacks": found["attacks"][:1]}).results
+    with pytest.raises(InvalidInput, match=r"`card` must follow schema 3.*unknown"):
         dataclasses.replace(card, results={**found, "unknown": 1}).save(tmp_path)
     assert ModelCard.read(tmp_path) == whole
 
@@ -100,6 +111,8 @@ def put(value, *path):
 
 
 ROW = ("results", "attacks", 0)
+ROW_1 = {"epoch": 1, "seconds": 2.5, "loss": 2.3, "accuracy": 0.4}
+TOOK = {"flop": 10**17, "forward_flop": 10**9, "epochs": 2, "curve": [ROW_1]}
 FIELDS = ("spec", "full_spec", "robust_accuracy", "interval", "success_rate", "mean_norm", "seconds")
 BAD = {
     "another schema": put(7, "schema"),
@@ -119,6 +132,10 @@ BAD = {
     "a huge probe": put([[10**400] * 10] * 2, "probe"),
     "an audit of numbers": put([1], "audit"),
     "a field too many": put(1, "extra"),
+    "a training without FLOP": put({"epochs": 1, "forward_flop": 1, "curve": []}, "training"),
+    "an epoch 0": put({**TOOK, "curve": [{"epoch": 0, "seconds": 1.0}]}, "training"),
+    "an accuracy of 200% in training": put({**TOOK, "curve": [{**ROW_1, "accuracy": 2.0}]}, "training"),
+    "an audit of no image": put({"threat": "linf(eps=0.1)", "n": 0}, "audited"),
     **{f"no {name}": lambda values, name=name: without(values, "results", name) for name in ("n", "attacks")},
     **{f"a row without {name}": lambda values, name=name: without(values, *ROW, name) for name in FIELDS},
 }
@@ -129,7 +146,7 @@ def test_a_card_of_another_form_is_refused_in_a_short_line(card, kind, tmp_path)
     values = dataclasses.asdict(card)
     BAD[kind](values)
     (tmp_path / "card.json").write_text(json.dumps(values))
-    with pytest.raises(InvalidInput, match="`card` must follow schema 2") as caught:
+    with pytest.raises(InvalidInput, match="`card` must follow schema 3") as caught:
         ModelCard.read(tmp_path)
     assert len(str(caught.value)) <= 500
 
@@ -179,3 +196,59 @@ def test_a_page_for_hugging_face_names_no_file_and_no_licence_that_is_none(card)
     head = dict(line.split(": ", 1) for line in other.markdown().split("---\n")[1].splitlines())
     assert json.loads(head["license"]) == "unknown" and json.loads(head["datasets"]) == ["set"]
     assert "/home/me" not in other.markdown().split("---\n")[1]
+
+
+def test_a_card_shows_what_its_training_took_and_how_it_went(card, tmp_path):
+    best = {"epoch": 2, "seconds": 5.0, "loss": 0.51234, "val_accuracy": 0.9, "val_robust_accuracy": 0.5}
+    whole = dataclasses.replace(card, training={**TOOK, "curve": [ROW_1, best]})
+    whole.save(tmp_path)
+    assert ModelCard.read(tmp_path) == whole
+    page = whole.markdown()
+    assert f"trained in {card.seconds:.0f} s, 1.00e+17 FLOP" in page
+    rows = page.split("## Training")[1].split("##")[0].splitlines()
+    assert "| epoch | seconds | loss | accuracy | held out | held out, under attack |" in rows
+    assert "| 1 | 2 | 2.3 | 40.0% | - | - |" in rows
+    assert "| 2 | 5 | 0.5123 | - | 90.0% | 50.0% |" in rows
+    assert "## Training" not in card.markdown()
+
+
+def test_a_card_says_what_it_was_audited_at(card):
+    again = card.with_audit(["a finding"], Linf(eps=0.3), 50)
+    assert "At `linf(eps=0.3)`, on 50 images.\n\n- a finding\n" in again.markdown()
+    assert again.audited == {"threat": "linf(eps=0.3)", "n": 50}
+    bad = dataclasses.replace(card, audited={"threat": "nothing()", "n": 50})
+    with pytest.raises(InvalidInput):
+        bad.check_specs()
+
+
+def test_the_papers_figure_stands_beside_the_measured_one(card):
+    def row(spec, **more):
+        return {**card.results["attacks"][0], "spec": spec, "full_spec": spec, **more}
+
+    rows = [
+        row("pgd(threat=linf(eps=8/255), steps=20)", robust_accuracy=0.525),
+        row("pgd(threat=linf(eps=0.1))", robust_accuracy=0.1),
+        row("fgsm(threat=linf(eps=8/255, box=False))", robust_accuracy=0.3),
+        row("autoattack(threat=linf(eps=8/255))", robust_accuracy=0.475),
+        row("deepfool()", robust_accuracy=None, interval=None, mean_norm=1.5, mean_ratio=0.25),
+    ]
+    reported = {
+        "CIFAR-10 WRN, linf 0.031: clean / PGD-20": "84.92% / 56.61% (AutoAttack: 53.08%)",
+        "CIFAR-10, rho = mean |r|/|x| by DeepFool": "0.3",
+        "CIFAR-10, FGSM and adaptive PGD, linf 8/255": "50%",
+        "CIFAR-100 WRN, linf 8/255: clean / PGD": "60% / 30%",
+        "MNIST, error": "1%",
+    }
+    results = {**card.results, "clean_accuracy": 0.8, "attacks": rows}
+    data = {**card.data, "name": "cifar10"}
+    page = dataclasses.replace(card, data=data, results=results, reported=reported).markdown()
+    table = [line.rsplit(" | ", 1) for line in page.splitlines() if line.startswith(("| CIFAR", "| MNIST"))]
+    assert [ours for _, ours in table] == [
+        "clean 80.00%; `pgd(threat=linf(eps=8/255), steps=20)` 52.50%; "
+        "`autoattack(threat=linf(eps=8/255))` 47.50% |",
+        "`deepfool()` rho 0.250 |",
+        *["- |"] * 3,
+    ]
+    assert r"mean \|r\|/\|x\| by DeepFool: 0.3" in table[1][0]
+    other = dataclasses.replace(card, data=data, results=results, reported={"MNIST, error": "1%"}).markdown()
+    assert "\n- MNIST, error: 1%\n" in other

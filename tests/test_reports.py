@@ -1,5 +1,6 @@
 """The pages to look at: figures and pictures within, read back by a parser and by a browser."""
 
+import dataclasses
 import html.parser
 import json
 import os
@@ -12,6 +13,7 @@ import pytest
 import keras_adv
 from keras_adv.evaluation import records, surface
 from keras_adv.pages import reports
+from keras_adv.threats import Linf
 
 ATTACKS = ["pgd(threat=linf(eps=0.15), steps=5)", "ddn(steps=10)"]
 
@@ -114,6 +116,20 @@ def test_the_zoo_has_a_page_of_its_own(tmp_path):
     reports.write_zoo(tmp_path / "zoo.html")
     page = Page((tmp_path / "zoo.html").read_text())
     assert not page.open and {row[0] for row in page.rows if len(row) == 7} == set(keras_adv.zoo.list())
+
+
+def test_that_page_shows_how_a_training_went_and_what_an_audit_was_made_at(tmp_path, monkeypatch):
+    card = keras_adv.zoo.card("standard_lenet_digits").with_audit(["a finding"], Linf(eps=0.3), 50)
+    curve = [{"epoch": k, "seconds": 2.0, "accuracy": 0.5, "val_accuracy": 0.4} for k in (1, 2)]
+    took = {"flop": 10**15, "forward_flop": 10**6, "epochs": 2, "curve": curve}
+    for training, pictures in ((None, 0), (took, 1)):
+        one = dataclasses.replace(card, training=training)
+        monkeypatch.setattr(reports, "measured", lambda one=one: [one])
+        reports.write_zoo(tmp_path / "zoo.html")
+        page = (tmp_path / "zoo.html").read_text()
+        assert page.count("data:image/svg") == pictures and ("1.00e+15 FLOP" in page) == bool(pictures)
+        assert "linf(eps=0.3)</code>, on 50 images: a finding" in page
+        assert not Page(page).open
 
 
 BROWSER = """

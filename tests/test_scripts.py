@@ -156,6 +156,7 @@ BAD = [
     ("export.py --model={tmp}/run --out={tmp}/file", ("`out`",)),
     ("export.py --model={tmp}/run --out={tmp}/file/x", ("`out`",)),
     ("evaluate.py --model={tmp}/run --card --sample=0", ("`sample`", "--card")),
+    ("evaluate.py --model={tmp}/run --audit=20", ("`audit`", "--card")),
     ("evaluate.py --model={tmp}/run --transfer_from=x --eps=0.1", ("`eps`", "--transfer_from")),
     ("evaluate.py --model={tmp}/run --transfer_from=no_such_entry", ("`name`", "no_such_entry")),
     ("reproduce.py", ("`what`", "'list', 'run'")),
@@ -317,3 +318,15 @@ def test_evaluate_adds_rows_to_a_card(results, folder):
     assert new == dataclasses.replace(old, results=new.results)
     with pytest.raises(InvalidInput, match="`clean_accuracy` must be the card's"):
         old.with_attacks({**new.results, "clean_accuracy": 0.5})
+
+
+@pytest.mark.slow
+def test_evaluate_audits_a_net_anew_at_the_threat_of_its_training(tmp_path):
+    old = ModelCard.read(ROOT / "zoo" / "adversarial_lenet_digits")
+    shutil.copytree(ROOT / "zoo" / old.name, tmp_path / "entry")
+    command = [sys.executable, str(ROOT / "scripts" / "evaluate.py"), "--model=entry", "--card", "--audit=20"]
+    done = subprocess.run(command, env=ENV, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0 and "audit at linf(eps=0.1), 20 images:" in done.stdout, done.stderr
+    new = ModelCard.read(tmp_path / "entry")
+    assert new.audited == {"threat": "linf(eps=0.1)", "n": 20} and "on 20 images" in new.markdown()
+    assert new == dataclasses.replace(old, audit=new.audit, audited=new.audited)

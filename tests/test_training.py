@@ -1,5 +1,7 @@
 """The main job, end to end, at small scale."""
 
+import csv
+import dataclasses
 import json
 import shutil
 
@@ -53,6 +55,30 @@ def test_a_card_says_where_it_was_trained(run):
     _, card = run
     assert set(card.versions) == {"keras_adv", "python", "keras", "backend", "processor"}
     assert all(card.versions.values()) and card.versions["backend"].split()[0] in ("tensorflow", "jax")
+
+
+def test_a_card_says_what_the_training_took_and_how_it_went(run):
+    out, card = run
+    forward = 2 * (64 * 32 + 32 * 10)
+    images = 1293 // 50 * 50  # of 1437 without a tenth, in whole batches
+    flop = 3 * images * (2 + 3) * forward  # three epochs; FGSM and a training pass
+    curve = card.training["curve"]
+    assert {**card.training, "curve": None} == {
+        "flop": flop, "forward_flop": forward, "epochs": 3, "curve": None
+    }  # fmt: skip
+    logged = list(csv.DictReader((out / "history.csv").open()))
+    assert [row["epoch"] for row in curve] == [1, 2, 3] and set(curve[0]) >= {"loss", "accuracy"}
+    for ours, theirs in zip(curve, logged, strict=True):
+        assert ours["val_accuracy"] == pytest.approx(float(theirs["val_accuracy"]), rel=1e-4)
+    assert card.audited == {"threat": "linf(eps=0.1)", "n": 40}
+
+
+def test_a_card_of_an_earlier_version_is_completed_from_the_history(run, tmp_path):
+    out, card = run
+    shutil.copytree(out, tmp_path / "run")
+    dataclasses.replace(card, training=None).save(tmp_path / "run")
+    assert keras_adv.train(RECIPE, tmp_path / "run", verbose=0) == card
+    assert ModelCard.read(tmp_path / "run") == card
 
 
 def test_a_finished_run_is_not_trained_again(run):

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
+from keras_adv import foreign
 from keras_adv.backend import process
+from keras_adv.callbacks.best import ROBUST_ACCURACY
 from keras_adv.files import write_text
 
 
@@ -62,3 +67,40 @@ class History(keras.callbacks.Callback):
         writer.writeheader()
         writer.writerows(self.rows)
         write_text(self.path, lines.getvalue())
+
+
+def rows_of(path: Path) -> list[dict[str, float]]:
+    """The rows that a history.csv has, as `History.rows`. Raises InvalidInput where it has others."""
+    with foreign.reading("history", "a history.csv of a training", path), path.open(newline="") as file:
+        rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+        return [{**row, "epoch": int(row["epoch"]), "seconds": row["seconds"]} for row in rows]
+
+
+def thinned(
+    rows: Sequence[Mapping[str, float]], names: Sequence[str], most: int = 12
+) -> list[dict[str, Any]]:
+    """Some rows of a history for a card: the first, the last, others evenly between, at most so many; and the
+    best epoch, of those that are measured under attack.
+
+    Args:
+        rows: of a `History`.
+        names: what to keep of each row, where it has it.
+        most: how many.
+
+    Returns: {"epoch" from 1, "seconds" up to its end, and what is kept, to five digits}.
+    """
+    ends = np.cumsum([row.get("seconds", 0.0) for row in rows])
+    chosen = {round(k) for k in np.linspace(0, len(rows) - 1, min(most, len(rows)))}
+    robust = [(row[ROBUST_ACCURACY], number) for number, row in enumerate(rows) if ROBUST_ACCURACY in row]
+    chosen |= {number for _, number in sorted(robust)[-1:]}
+    found = []
+    for number in sorted(chosen):
+        kept = {name: _rounded(rows[number][name]) for name in names if name in rows[number]}
+        known = {name: value for name, value in kept.items() if math.isfinite(value)}
+        seconds = round(float(ends[number]), 1)
+        found.append({"epoch": int(rows[number]["epoch"]) + 1, "seconds": seconds, **known})
+    return found
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.5g}")

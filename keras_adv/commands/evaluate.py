@@ -32,6 +32,7 @@ from keras_adv.evaluation.report import carry_out
 from keras_adv.evaluation.selection import select
 from keras_adv.evaluation.tables import comparison_table, curve_table, table
 from keras_adv.pages import reports
+from keras_adv.training import AUDIT_OF
 from keras_adv.validate import invalid
 
 FLAGS = flags.FLAGS
@@ -67,6 +68,13 @@ def define() -> None:
     flags.DEFINE_string("transfer_from", None, seen)
     flags.DEFINE_bool("report", False, "also audit the model, and write report.html into --out")
     flags.DEFINE_bool("card", False, "add what is measured to the card of --model, a run folder")
+    flags.DEFINE_integer(
+        "audit",
+        None,
+        "with --card: audit the model anew, on so many of the images, at the threat of its training; then no "
+        "attack is the default",
+        lower_bound=1,
+    )
 
 
 def main() -> None:
@@ -76,7 +84,8 @@ def main() -> None:
     x, y = _images(data.split(FLAGS.split))
     if FLAGS.card:
         cli.card_of(FLAGS.model[0]).check_images(data.name, FLAGS.split, len(x))
-    specs = FLAGS.attack if FLAGS.eps is None or FLAGS["attack"].present else DEFAULTS[:1]
+    default = DEFAULTS[:1] if FLAGS.eps else () if FLAGS.audit else DEFAULTS
+    specs = FLAGS.attack if FLAGS["attack"].present else default
     attacks = [registry.parse("attack", spec) for spec in [*specs, *_at_shares(x, y)]]
     with tempfile.TemporaryDirectory() as spare:
         # what is wrong with the second model is said before the first one is attacked
@@ -181,6 +190,8 @@ def _check() -> None:
         raise invalid("model", "one, with --card, --shard, --merge or --adaptive", FLAGS.model)
     if FLAGS.card and not Path(FLAGS.model[0]).is_dir():
         raise invalid("model", "a run folder, with --card", FLAGS.model[0])
+    if FLAGS.audit and not FLAGS.card:
+        raise invalid("audit", "given with --card", FLAGS.audit)
     if FLAGS.card and any(not registry.parse("attack", spec).threat.box for spec in FLAGS.attack):
         raise invalid("attack", "in the box, with --card", FLAGS.attack)
     for flag, others in NOT_WITH.items():
@@ -216,18 +227,13 @@ def _measured(run: _Run, source: str) -> dict[str, Any]:
 def _finish(run: _Run, results: dict[str, Any]) -> None:
     """Writes what --out, --report and --card ask for."""
     asked = run.plan.model, run.plan.images.x, run.plan.images.y
-    threat = audited_threat(run.plan.attacks)
     if FLAGS.card:
-        card = cli.card_of(run.name)
-        if card.results:
-            card = card.with_attacks(results)
-        else:
-            card = card.first_measured(results, keras_adv.audit(*asked, threat=threat), FLAGS.split)
-        card.save(Path(run.name))
+        _add_to_card(run.name, *asked, results)
     if run.file and not FLAGS.shard:
         files.write_text(run.file, json.dumps(results, indent=1) + "\n")
         print(run.file)
     if run.file and FLAGS.report:
+        threat = audited_threat(run.plan.attacks)
         results["audit"] = keras_adv.audit(*asked, threat=threat)
         found = surface(*asked, threat) if results["clean_accuracy"] else None
         results["surface"] = None if found is None else found.words
@@ -240,10 +246,24 @@ def _finish(run: _Run, results: dict[str, Any]) -> None:
         journal.clear(run.plan.folder)
 
 
+def _add_to_card(name: str, model: Any, x: Any, y: Any, results: dict[str, Any]) -> None:
+    """Writes the card of a run folder with these results, and audits a net that never was, or is to be again:
+    at the threat of its training, or else of most attacks on the card."""
+    card = cli.card_of(name)
+    audits, known = FLAGS.audit or not card.results, card.results
+    card = card.with_attacks(results) if known else card.first_measured(results, FLAGS.split)
+    if audits:
+        specs = [row["spec"] for row in card.results["attacks"]]
+        ball, n = audited_threat(specs, cli.trained_threat(card)), min(FLAGS.audit or AUDIT_OF, len(x))
+        card = card.with_audit(keras_adv.audit(model, x, y, n=n, threat=ball), ball, n)
+        print(f"audit at {registry.spec(ball)}, {n} images:", *(card.audit or ["nothing found"]), sep="\n- ")
+    card.save(Path(name))
+
+
 def _command(name: str) -> str:
     """The command line that measures one model, without its attacks and what it writes."""
     program = f"python {sys.argv[0]}" if sys.argv[0].endswith(".py") else sys.argv[0]
-    left_out = ("model", "attack", "adaptive", "out", "report", "card", "merge", "shard", "eps_ref")
+    left_out = ("model", "attack", "adaptive", "out", "report", "card", "audit", "merge", "shard", "eps_ref")
     given = [flag for flag in FLAGS.get_key_flags_for_module(sys.argv[0]) if flag.present]
     flags_again = [flag.serialize() for flag in given if flag.name not in left_out]
     return f"{program} {shlex.join([f'--model={name}', *flags_again])}"

@@ -99,7 +99,8 @@ class AWP(Defense):
         return {**passes, "net.weights": 2 * passes["net.weights"]}
 
     def phases(self, epochs: int) -> tuple[Phase, ...]:
-        first = (Phase(min(self.warmup, epochs), self.inner.moves()),) if self.warmup else ()
+        warm = Phase(min(self.warmup, epochs), self.inner.moves(), self.inner.passes)
+        first = (warm,) if self.warmup else ()
         return (*first, Phase(epochs, self.moves())) if epochs > self.warmup else first
 
     def moves(self) -> tuple[Move, ...]:

@@ -72,10 +72,12 @@ def single_step_guard(threat: Threat, drop: float = 0.2, images: int = 128, step
 
 
 class Phase(NamedTuple):
-    """A stretch of training that plays the same moves up to (not including) epoch `until`."""
+    """A stretch of training that plays the same moves up to (not including) epoch `until`. What its steps
+    cost `passes` says, as `Defense.passes`; None: that of the defense itself."""
 
     until: int
     moves: tuple[Move, ...]
+    passes: Callable[[int], dict[str, int]] | None = None
 
 
 class Defense(Spec):
@@ -113,6 +115,20 @@ class Defense(Spec):
         """
         return 1
 
+    @property
+    def trained_threat(self) -> Threat | None:
+        """The threat that the net is trained to withstand: the defense's own, its attack's, or that of the
+        defense inside; None where it has none with an eps."""
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            if isinstance(value, Defense):
+                found = value.trained_threat
+            else:
+                found = value.threat if isinstance(value, Attack) else value
+            if isinstance(found, Threat) and found.eps:
+                return found
+        return None
+
     def objectives(self) -> tuple[Objective, ...]:
         """What an attack that knows this defense ascends, besides the usual objectives."""
         return ()
@@ -137,6 +153,10 @@ class Defense(Spec):
         """
         del net
         return x, y
+
+    def extended_count(self, count: int) -> int:
+        """How many images `extend_data` returns of so many."""
+        return count
 
     def batch_rows(
         self, labels: np.ndarray
@@ -184,7 +204,8 @@ class Defense(Spec):
         raise NotImplementedError
 
     def passes(self, classes: int) -> dict[str, int]:
-        """The passes that one step's mathematics needs, for `bench`: "player.kind" -> how many.
+        """The passes that one step's mathematics needs, for `bench` and for the FLOP on a card: "player.kind"
+        -> how many.
 
         Kinds: "forward", "input" (gradient by the images), "jacobian", "weights" (training pass), "second" (a
         training pass through an input gradient).

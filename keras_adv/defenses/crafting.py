@@ -3,6 +3,7 @@ taken; and the training passes of clean images and of those made of them."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -108,8 +109,14 @@ def only_mistakes(net: Net, x: Tensor, attacked: Tensor, y: Tensor) -> Tensor:
 
 
 def attack_passes(attack: Attack, classes: int) -> dict[str, int]:
-    """What `adversarial_images` costs, for `Defense.passes`."""
-    return {"net.input": attack.rounds * attack.round_cost(classes) + attack.start_cost(classes)}
+    """What `adversarial_images` costs, for `Defense.passes`; a Jacobian counts an "input" for each class."""
+    kinds = {"gradient": ("input", 1), "forward": ("forward", 1), "jacobian": ("input", classes)}
+    needs = Counter[str]()
+    for rounds, passes in ((attack.rounds, attack.passes_per_round), (1, attack.passes_at_start)):
+        for name, many in passes.items():
+            kind, each = kinds[name]
+            needs[f"net.{kind}"] += rounds * many * each
+    return {key: count for key, count in needs.items() if count}
 
 
 def check_start(attack: PGD, objective: str) -> None:

@@ -152,13 +152,17 @@ class Critic(Defense):
 
     def phases(self, epochs: int) -> tuple[Phase, ...]:
         warm = self.classifier_move("cross_entropy", "decay", loss=self._warm)
-        first = (Phase(min(self.warmup, epochs), (warm,)),) if self.warmup else ()
+        first = (Phase(min(self.warmup, epochs), (warm,), self._warm_passes),) if self.warmup else ()
         return (*first, Phase(epochs, self.moves())) if epochs > self.warmup else first
 
     def passes(self, classes: int) -> dict[str, int]:
         net = {"jacobian": 1, "input": self.attack.steps, "second": 2 * self.attack.steps, "weights": 2}
         # the critic's own move sees clean and adversarial images: twice the batch
         return {**{f"net.{k}": n for k, n in net.items()}, "critic.second": 2, "critic.input": 1}
+
+    def _warm_passes(self, classes: int) -> dict[str, int]:
+        del classes
+        return {"net.forward": 1, "net.weights": 1}  # the first for the confidences
 
     def moves(self) -> tuple[Move, ...]:
         terms = ("real", "fake", "penalty")

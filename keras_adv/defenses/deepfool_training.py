@@ -65,6 +65,9 @@ class DeepFoolTraining(Defense):
             found[start : start + BATCH] = np.asarray(run(examples.take(rows)))[: len(x) - start]
         return (np.concatenate([x, found]), np.concatenate([y, y])) if self.clean else (found, y)
 
+    def extended_count(self, count: int) -> int:
+        return 2 * count if self.clean else count
+
     def moves(self) -> tuple[Move, ...]:
         return (cross_entropy_move(self),)
 

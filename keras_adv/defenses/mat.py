@@ -145,13 +145,13 @@ class MAT(PairedDefense):
     reference = "Manifold-Aware Training, ICLR 2021 submission mOO-LfEVZK"
     reported = MappingProxyType(
         {
-            "CIFAR-10 WRN, clean / PGD / adaptive PGD": (
+            "CIFAR-10 WRN, linf 0.031: clean / PGD / adaptive PGD": (
                 "83.80% / 80.55% / 53.65% (TRADES 84.92% / 56.61% / 56.26%)"
             ),
-            "CIFAR-10 WRN, alone: L_FTC, with BIBO, with SO": (
+            "CIFAR-10 WRN, linf 0.031, alone: L_FTC, with BIBO, with SO": (
                 "94.93% / 3.45% / 0.45%, 85.04% / 53.58% / 52.27%, 95.21% / 79.92% / 1.27%"
             ),
-            "MNIST VGG, clean / PGD / adaptive PGD": (
+            "MNIST VGG, linf 0.3: clean / PGD / adaptive PGD": (
                 "99.32% / 99.28% / 92.66% (TRADES 99.34% / 94.38% / 93.06%)"
             ),
             "CIFAR-10 / MNIST, mean l2 by C&W": "2.457 / 2.063 (no defense 0.432 / 0.687)",

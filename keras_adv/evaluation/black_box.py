@@ -63,7 +63,7 @@ def transfer(
 
 
 def check_pair(source: keras.Model, target: keras.Model, name: str = "target") -> None:
-    """Raises InvalidInput, of the argument `name`, for a model of other images or classes than the source's."""
+    """Raises InvalidInput, naming the argument, for a model of other images or classes than the source."""
     for of in ("input_shape", "output_shape"):
         shapes = getattr(source, of, None), getattr(target, of, None)
         if shapes[0] != shapes[1]:

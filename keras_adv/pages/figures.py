@@ -14,6 +14,12 @@ from matplotlib.figure import Figure
 
 WORDS = {"linf": "l-infinity", "l0": "l0 (pixels)", "l0 of values": "l0 (values)"}
 
+ACCURACIES = {
+    "accuracy": "images of the training",
+    "val_accuracy": "held out",
+    "val_robust_accuracy": "held out, under attack",
+}
+
 
 def words(norm: str) -> str:
     """A norm in words, by the `norm_name` of its threat."""
@@ -36,6 +42,20 @@ def over_eps(lines: Sequence[dict[str, Any]], norm: str) -> str:
             axes.plot(line["eps"], line["robust_accuracy"], marker="o", label=line["name"])
     axes.set(xlabel=f"eps, {words(norm)}", ylabel="robust accuracy", ylim=(-0.02, 1.02))
     axes.set_xlim(left=0)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=7)
+    return _svg(figure)
+
+
+def training(curve: Sequence[dict[str, Any]]) -> str:
+    """Accuracies over the epochs of a training, of the rows that a card keeps."""
+    figure = Figure(figsize=(6, 2.8), layout="constrained")
+    axes = figure.subplots()
+    for name, title in ACCURACIES.items():
+        points = [(row["epoch"], row[name]) for row in curve if name in row]
+        if points:
+            axes.plot(*zip(*points, strict=True), marker=".", label=title)
+    axes.set(xlabel="epoch", ylabel="accuracy", ylim=(-0.02, 1.02))
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7)
     return _svg(figure)

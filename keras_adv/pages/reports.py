@@ -73,7 +73,7 @@ def write_zoo(path: str | Path) -> None:
     cards = measured()
     page = PAGES.get_template("zoo.html").render(
         title="The zoo, measured",
-        entries=[(card, most_attacked(card), _training(card)) for card in cards],
+        entries=[(card, most_attacked(card), _training(card), _curve(card)) for card in cards],
         command="keras-adv report",
         version=__version__,
     )
@@ -84,6 +84,11 @@ def _training(card: ModelCard) -> str:
     if card.origin is not None:
         return f"the authors of {card.origin['file']}"
     return f"keras-adv train {shlex.quote(f'--recipe={card.recipe}')}"
+
+
+def _curve(card: ModelCard) -> str | None:
+    """The picture of its training; None where its card has none."""
+    return figures.training(card.training["curve"]) if card.training and card.training["curve"] else None
 
 
 def _command(results: Mapping[str, Any], attacks: Sequence[Attack]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from keras_adv import registry, zoo
 from keras_adv.attacks import Attack
 from keras_adv.card import ModelCard
+from keras_adv.files import write_text
 from keras_adv.pages import leaderboard
 from keras_adv.recipes import Recipe
 from keras_adv.validate import invalid
@@ -28,6 +29,12 @@ def write_table(page: str | Path) -> None:
         raise invalid("readme", "an existing file with the marks of the zoo's table", str(page))
     before, rest = text.split(MARKS[0], 1)
     Path(page).write_text(before + MARKS[0] + table() + MARKS[1] + rest.split(MARKS[1], 1)[1])
+
+
+def write_pages() -> None:
+    """Writes README.md of every entry of the zoo anew, from its card."""
+    for name in zoo.list(own=True):
+        write_text(zoo.path(name) / "README.md", zoo.card(name).markdown())
 
 
 def write_results(page: str | Path) -> None:

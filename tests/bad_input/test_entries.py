@@ -171,12 +171,12 @@ def test_card_that_is_no_card_is_refused(use, text, entry):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"schema": 3}, {"schema": "1"}, {"more": 1}, {"sha256": None}, {"schema": None}], ids=str
+    "changes", [{"schema": 4}, {"schema": "1"}, {"more": 1}, {"sha256": None}, {"schema": None}], ids=str
 )
 def test_card_of_another_schema_is_refused(changes, entry):
     edit(entry, **changes)
     for use in (lambda: zoo.card("entry"), lambda: zoo.load("entry"), lambda: zoo.verify(entry)):
-        assert "`card` must follow schema 2" in complaint(use)
+        assert "`card` must follow schema 3" in complaint(use)
 
 
 def test_model_whose_sha256_is_not_the_cards_is_refused(entry):

@@ -11,6 +11,7 @@ from numpy_nets import SPEC, drawn, images, wrn, wrn_shapes
 
 from keras_adv import InvalidInput, cli, zoo
 from keras_adv.card import ModelCard
+from keras_adv.threats import Linf
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,8 @@ def test_its_first_measurement_goes_into_the_card(folder):
     with pytest.raises(InvalidInput, match="`data` must be the card's 'theirs'"):
         card.check_images("digits", "test", 5)
     card.check_images("theirs", "validation", 5)
-    grown = card.first_measured({**rows, "command": "evaluate"}, ["a finding"], "validation")
+    first = card.first_measured({**rows, "command": "evaluate"}, "validation")
+    grown = first.with_audit(["a finding"], Linf(eps=0.1), 5)
     grown.save(folder)
     again = zoo.verify(folder)
     assert again == grown and again.results == rows and again.data["split"] == "validation"

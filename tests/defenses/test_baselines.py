@@ -1,9 +1,10 @@
-"""Label smoothing, double backpropagation and the contractive penalty."""
+"""Label smoothing, double backpropagation and the contractive penalty; what every defense says of itself."""
 
 import numpy as np
 import pytest
 from keras import ops
 
+from keras_adv import registry
 from keras_adv.backend import Net, value_and_grad
 from keras_adv.defenses.double_backprop import DoubleBackprop
 from keras_adv.defenses.label_smoothing import LabelSmoothing, smoothed_cross_entropy
@@ -88,3 +89,20 @@ def test_a_weight_of_0_is_plain_cross_entropy(smooth):
     got = slopes(smooth, x, y, weight=0.0)
     assert not np.asarray(got["slope"]).any()
     np.testing.assert_allclose(got["cross_entropy"], cross_entropy(Net(smooth).logits(x), y), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("spec", "threat"),
+    [
+        ("standard()", None),
+        ("critic()", None),  # its attack has a norm and no eps
+        ("margin(threat=l2(eps=1.5))", "l2(eps=1.5)"),
+        ("fast(threat=linf(eps=0.3))", "linf(eps=0.3)"),
+        ("mmc()", None),
+        ("mmc(attack=pgd(threat=linf(eps=0.2)))", "linf(eps=0.2)"),
+        ("awp(inner=mart(attack=pgd(threat=l2(eps=0.5))))", "l2(eps=0.5)"),
+    ],
+)
+def test_a_defense_knows_the_threat_that_it_trains_for(spec, threat):
+    found = registry.parse("defense", spec).trained_threat
+    assert (found and registry.spec(found)) == threat

@@ -7,9 +7,9 @@ import pytest
 from keras import ops
 from test_auditing import MASKED, SIGNS, after, before, with_gradient
 
-from keras_adv import InvalidInput, attack, audit, zoo
+from keras_adv import InvalidInput, attack, audit, registry, zoo
 from keras_adv.evaluation import masking
-from keras_adv.evaluation.auditing import slopes
+from keras_adv.evaluation.auditing import audited_threat, slopes
 from keras_adv.evaluation.auditing.attacks import of_the_standing
 from keras_adv.evaluation.auditing.planted import find_planted, of_planted
 from keras_adv.evaluation.auditing.slopes import ALIKE, alignment, computes_in_float32, of_gradients
@@ -25,6 +25,16 @@ BALL = Linf(eps=0.1)
 @pytest.fixture(scope="module")
 def images(digits):
     return digits.test[0][:60], digits.test[1][:60]
+
+
+def test_a_net_is_audited_at_the_threat_of_its_training_or_at_that_of_most_attacks():
+    twice = [f"{name}(threat=linf(eps=0.2))" for name in ("pgd", "apgd")]
+    attacks = ["deepfool()", "pgd(threat=linf(eps=0.1))", *twice]
+    assert audited_threat(attacks) == Linf(eps=0.2)
+    assert audited_threat(attacks, Linf(eps=0.3)) == Linf(eps=0.3)
+    assert audited_threat(attacks, registry.parse("threat", "l1(eps=12)")) == Linf(eps=0.2)
+    assert audited_threat(["pgd(threat=l2(eps=0.5))", "pgd()"]) == L2(eps=0.5)  # of two alike the first
+    assert audited_threat(["deepfool()", "fgsm(threat=linf(eps=0.2, box=False))"]) == BALL
 
 
 @pytest.mark.parametrize("ball", [BALL, pytest.param(L2(eps=0.5), marks=pytest.mark.slow)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -21,17 +22,25 @@ AUDITED = ("linf", "l2")
 """Threats that an audit takes."""
 
 
-def audited_threat(attacks: Iterable[Attack | str]) -> Threat:
-    """The threat that an audit looks at beside these attacks: the first of theirs that it takes."""
-    threats = [registry.parse("attack", one).threat for one in attacks]
-    return next((one for one in threats if one.name in AUDITED and one.eps and one.box), Linf(eps=0.1))
+def audited_threat(attacks: Iterable[Attack | str], trained: Threat | None = None) -> Threat:
+    """The threat that a net is audited at, of those that an audit takes: the one that it was trained to
+    withstand; else that of most of these attacks, of several alike the first."""
+    if trained is not None and _is_audited(trained):
+        return trained
+    threats: list[Threat] = [registry.parse("attack", one).threat for one in attacks]
+    found = Counter(one for one in threats if _is_audited(one)).most_common(1)
+    return found[0][0] if found else Linf(eps=0.1)
+
+
+def _is_audited(threat: Threat) -> bool:
+    return threat.name in AUDITED and bool(threat.eps) and threat.box
 
 
 def checked(threat: Threat | str) -> Threat:
     """The threat. Raises InvalidInput unless it is linf or l2, with an eps above 0 and the box."""
     ball: Threat = registry.parse("threat", threat)
     validate.one_of("threat", ball.name, AUDITED)
-    if not (ball.eps and ball.box):
+    if not _is_audited(ball):
         raise validate.invalid("threat", "one with an eps above 0, and with the box", ball)
     return ball
 
