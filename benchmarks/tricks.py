@@ -27,7 +27,7 @@ from keras_adv.models import WRN
 from keras_adv.models.base import Architecture, conv
 from keras_adv.recipes import Recipe
 from keras_adv.registry import option, parse, register
-from keras_adv.training import trained
+from keras_adv.runs import trained
 
 DATA = flags.DEFINE_string("data", "cifar10", "a TFDS name or FILE.npz")
 EPOCHS = flags.DEFINE_integer("epochs", 8, "passes over the training images", lower_bound=1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -13,9 +12,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_adv import artifact, backend, data, environment, files, registry, validate, zoo
+from keras_adv import artifact, backend, data, environment, files, registry, runs, validate, zoo
 from keras_adv.attacks import Attack
-from keras_adv.callbacks import Checkpoint, History, KeepEpochs, rows_of, thinned
+from keras_adv.callbacks import Checkpoint, KeepEpochs, rows_of, thinned
 from keras_adv.card import ModelCard
 from keras_adv.card_schema import CURVE
 from keras_adv.engine import depends_on_length
@@ -23,9 +22,7 @@ from keras_adv.evaluation import audit, certified, evaluate, pictures, records
 from keras_adv.evaluation.along import EPOCHS
 from keras_adv.evaluation.auditing import audited_threat
 from keras_adv.fingerprint import sha256
-from keras_adv.fit import defend
 from keras_adv.flop import forward_flop, training_flop
-from keras_adv.models import normalizer
 from keras_adv.recipes import Recipe
 from keras_adv.run_folder import claim_folder, is_of_fewer_epochs, is_shorter, reclaim_folder
 from keras_adv.serving.export import export
@@ -123,7 +120,7 @@ def train(
     first = backend.process()[0] == 0
     with contextlib.ExitStack() as held:
         with devices:
-            net = _build(chosen, loaded)
+            net = runs.build(chosen, loaded)
             if certify is not None:
                 certified.check(chosen.defense.predictor(net), certify)
             if first and not longer:
@@ -132,10 +129,10 @@ def train(
                 held.enter_context(files.sole_use(out))
             begun = [_Reclaim(out, spec)] if first and longer else []
             kept = KeepEpochs(out / EPOCHS, keep)
-            served, history, seconds = _fit(net, chosen, loaded, out, kept, [*begun, *callbacks], verbose)
+            served, history, seconds = runs.fit(net, chosen, loaded, out, kept, [*begun, *callbacks], verbose)
         if not first:
             return _awaited(out, spec)
-        _write(served, out, half)
+        runs.write(served, out, half)
         pictures.curves(history.rows, out / "curves.png")
         export(out / "model.keras", out / "saved_model" / "1")
         x, y = (np.asarray(part[:n]) for part in loaded.split(split))
@@ -175,32 +172,6 @@ def _completed(out: Path, recipe: Recipe) -> ModelCard:
     return card
 
 
-def trained(
-    recipe: Recipe | str, out: str | Path, *, keep: Collection[int] = (), verbose: int | str = 0
-) -> Path:
-    """Only the training of `train`: the file of the served model, in a run folder that `train` goes on from.
-
-    Args:
-        recipe: a recipe or its spec.
-        out: run folder: new, empty, or of the same recipe; one that is finished is left as it is.
-        keep: as in `train`.
-        verbose: as in `keras_adv.defend`.
-
-    Raises:
-        InvalidInput: bad recipe, data or folder, or one that another process trains in.
-        FloatingPointError: the training diverged.
-    """
-    chosen: Recipe = registry.parse("recipe", recipe)
-    out, spec = Path(out), registry.spec(chosen)
-    claim_folder(out, spec)
-    if not (file := out / "model.keras").is_file():
-        loaded, kept = data.load(chosen.data, chosen.validation), KeepEpochs(out / EPOCHS, keep)
-        with files.sole_use(out):
-            served, _, _ = _fit(_build(chosen, loaded), chosen, loaded, out, kept, (), verbose)
-            _write(served, out, half=False)
-    return file
-
-
 class _Reclaim(keras.callbacks.Callback):
     """Makes a folder that of the longer recipe as the first step begins: until then nothing of it changes."""
 
@@ -229,14 +200,6 @@ def _awaited(out: Path, spec: str) -> ModelCard:
             if not _is_finished(out, spec):
                 raise RuntimeError(f"The first process has ended without writing {out / 'card.json'}.")
     return ModelCard.read(out)
-
-
-def _write(served: keras.Model, out: Path, half: bool) -> None:
-    """Writes model.keras; the card of the one before goes only when the new one is whole."""
-    new = out / "new.keras"
-    artifact.write(served, new, half)
-    (out / "card.json").unlink(missing_ok=True)
-    os.replace(new, out / "model.keras")
 
 
 def _check_extension(out: Path, recipe: Recipe) -> None:
@@ -283,53 +246,6 @@ def _measure(
         reported=dict(recipe.defense.reported),
         reference=recipe.defense.reference,
     )
-
-
-def _build(recipe: Recipe, loaded: data.Data) -> keras.Model:
-    if recipe.start is not None:
-        keras.utils.set_random_seed(recipe.seed)  # for what a defense adds to the net
-        return zoo.open(recipe.start)
-    before = None if recipe.normalize == "none" else normalizer(recipe.normalize, loaded.sample())
-    design = recipe.defense.adapt_model(recipe.model)
-    return design.build(loaded.shape, loaded.classes, seed=recipe.seed, normalizer=before)
-
-
-def _fit(
-    net: keras.Model,
-    recipe: Recipe,
-    loaded: data.Data,
-    out: Path,
-    kept: KeepEpochs,
-    callbacks: Sequence[keras.callbacks.Callback],
-    verbose: int | str,
-) -> tuple[keras.Model, History, float]:
-    """Trains. Returns the model to serve, the history, and the seconds of training, with those of earlier
-    interrupted calls."""
-    started = time.perf_counter()
-    history = History(out / "history.csv")
-    checkpoint = Checkpoint(out / "backup", history)
-    served = defend(
-        net,
-        recipe.defense,
-        *loaded.train,
-        epochs=recipe.epochs,
-        batch_size=recipe.batch_size,
-        validation_data=loaded.validation if len(loaded.validation[0]) else None,
-        callbacks=[history, *_tensorboard(out), kept, checkpoint, *callbacks],
-        augment=recipe.augment,
-        precision=recipe.precision,
-        average=recipe.average,
-        best=recipe.best,
-        grow=recipe.grow,
-        seed=recipe.seed,
-        verbose=0 if backend.process()[0] else verbose,
-    )
-    return served, history, history.earlier + time.perf_counter() - started
-
-
-def _tensorboard(out: Path) -> list[keras.callbacks.Callback]:
-    first = backend.process()[0] == 0
-    return [keras.callbacks.TensorBoard(str(out / "tensorboard"), write_graph=False)] if first else []
 
 
 def _picture(kept: Path) -> None:

@@ -46,7 +46,7 @@ LAYERS = [
     ("attacks",),
     ("defenses", "evaluation"),
     ("recipes", "callbacks", "feeding", "engine", "fit", "flop"),
-    ("run_folder", "training", "serving", "pages", "tuning", "bench", "experiments"),
+    ("run_folder", "runs", "training", "serving", "pages", "tuning", "bench", "experiments"),
     ("study",),
     ("cli",),
     ("commands", "__main__"),

@@ -20,7 +20,7 @@ from keras_adv.experiments.measures import Measured
 from keras_adv.experiments.subjects import Subject
 from keras_adv.files import write_text
 from keras_adv.recipes import Recipe
-from keras_adv.training import trained
+from keras_adv.runs import trained
 
 Tell = Callable[[str], None]
 """Called with a line of what begins or has ended."""
@@ -133,7 +133,7 @@ class Run:
             self._open(net.start, seed)
         recipe, folder = self._recipe(net, seed), self._folder(net, seed)
         epochs = {stage: max(1, round(stage * recipe.epochs)) for stage in STAGES}
-        file = trained(recipe, folder, keep=[] if net.after is None else sorted({*epochs.values()}))
+        file = trained(recipe, folder, keep=sorted({*epochs.values()}))  # another table may want them
         return zoo.open(file if net.after is None else kept_epochs(folder)[epochs[net.after]])
 
     def _subject(self, label: str, seed: int) -> Subject:

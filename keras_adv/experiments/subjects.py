@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 
 from keras_adv import registry
 from keras_adv.attacks import Attack
+from keras_adv.callbacks import rows_of
 from keras_adv.data import Data
 from keras_adv.data.image_files import ImageFiles
 from keras_adv.evaluation import Result, attack, embed, evaluate, select
@@ -124,5 +124,5 @@ class Subject:
     def logged(self, name: str) -> float | None:
         """The last value of a column of the training's history."""
         file = self.folder / "history.csv"
-        rows = list(csv.DictReader(file.open(encoding="utf-8"))) if file.is_file() else []
-        return float(rows[-1][name]) if rows and rows[-1].get(name) else None
+        rows = rows_of(file) if file.is_file() else []
+        return rows[-1].get(name) if rows else None
