@@ -115,6 +115,21 @@ def rho(
 
     Cost: at most steps + 1 Jacobians an image, or that of the attack.
     """
+    return float(ratios(model, x, y, definition, attack=attack, mean=mean, batch_size=batch_size).mean())
+
+
+@in_float32()
+def ratios(
+    model: keras.Model,
+    x: Any,
+    y: Any,
+    definition: str,
+    *,
+    attack: Attack | str | None = None,
+    mean: Any = None,
+    batch_size: int = 256,
+) -> np.ndarray:
+    """|r|_2 / |x|_2 of each image that counts in `rho`, their mean; arguments and errors as there."""
     validate.one_of("definition", definition, DEFINITIONS)
     chosen = DEFINITIONS[definition]
     search = _search(chosen, attack)
@@ -129,11 +144,11 @@ def rho(
     else:
         sizes = _found_sizes(search, model, images._replace(y=away), batch_size)
     over = images.x - centre if chosen.centred else images.x
-    ratios = sizes / np.maximum(np.linalg.norm(over.reshape(len(over), -1), axis=1), 1e-12)
+    lengths = np.maximum(np.linalg.norm(over.reshape(len(over), -1), axis=1), 1e-12)
     wanted = np.isfinite(sizes) & (images.correct if chosen.correct else True)
     if not wanted.any():
         raise validate.unusable("x", "a set with images that the attack fools", "one without")
-    return float(ratios[wanted].mean())
+    return np.asarray(sizes[wanted] / lengths[wanted])
 
 
 def _search(definition: Definition, attack: Attack | str | None) -> Any:

@@ -11,6 +11,7 @@ from keras_adv import registry, zoo
 from keras_adv.attacks import Attack
 from keras_adv.data.image_files import Folder
 from keras_adv.experiments.base import Experiment, Net
+from keras_adv.optimizers import Adam
 from keras_adv.recipes import Recipe
 from keras_adv.registry import Spec
 
@@ -61,6 +62,14 @@ def recipe_of(net: Net, budget: str, sources: Mapping[str, str]) -> Recipe:
     if budget == "smoke":
         recipe = lighter(recipe).replace(**SMOKE)
     return recipe.replace(data=placed(recipe.data, sources))
+
+
+def of_student(recipe: Recipe, budget: str) -> Recipe:
+    """What distils a student: the paper's recipe, or fewer epochs of Adam."""
+    if budget == "smoke":
+        return lighter(recipe).replace(**SMOKE)
+    short = {"epochs": 5, "batch_size": 100, "defense": recipe.defense.replace(optimizer=Adam())}
+    return recipe.replace(**short) if budget == "small" else recipe
 
 
 def placed(name: str, sources: Mapping[str, str]) -> str:

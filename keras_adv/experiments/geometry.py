@@ -29,7 +29,8 @@ class Geometry:
         summary = subject.geometry(self.attack)
         part: Any = summary["clean"] if self.clean else summary["attacks"][0]
         value = part[self.key]
-        value = value[0] if isinstance(value, list) else value  # of mean and deviation, the mean
+        if isinstance(value, list) and value[0] is not None:  # mean (or median) and deviation over images
+            return Measured(value[0], value[1] / part["n"] ** 0.5)
         return Measured(None if value is None else value * (100 if self.percent else 1))
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from keras_adv import registry
-from keras_adv.evaluation import rho
+from keras_adv.evaluation.protocols import ratios
 from keras_adv.experiments.subjects import Subject
 from keras_adv.validate import InvalidInput
 
@@ -50,10 +50,10 @@ class Accuracy:
     def __call__(self, subject: Subject) -> Measured:
         if self.attack is None:
             return share(subject.images(self.correct).correct)
-        result = subject.attacked(self.attack, self.correct, self.targets)
         if self.targets is None:
-            return share(result.clean & ~result.success)
-        return share(~result.success)
+            return share(subject.held(self.attack, self.correct))
+        result = subject.attacked(self.attack, self.correct, self.targets)
+        return share(subject.right(result.images, self.correct))  # another class than the target is wrong too
 
 
 @dataclass(frozen=True)
@@ -136,10 +136,10 @@ class Rho:
         images, mean = subject.images(), subject.mean_image
         attack = None if self.attack is None else subject.parsed(self.attack)
         try:
-            found = rho(subject.model, images.x, images.y, self.definition, attack=attack, mean=mean)
+            found = ratios(subject.model, images.x, images.y, self.definition, attack=attack, mean=mean)
         except InvalidInput:  # no image is fooled: all else was checked when the attack was read
             return Measured(None)
-        return Measured(found)
+        return Measured(float(found.mean()), float(found.std() / len(found) ** 0.5))
 
 
 @dataclass(frozen=True)
@@ -148,14 +148,18 @@ class Area:
 
     Attributes:
         attack: spec.
-        eps: the radii; accuracy at 0 is the clean one.
+        eps: the radii, each attacked by itself; accuracy at 0 is the clean one.
+        step: length of a step at every radius; None: as the attack has it, in shares of eps.
     """
 
     attack: str
     eps: tuple[float, ...]
+    step: float | None = None
 
     def __call__(self, subject: Subject) -> Measured:
-        area = float(subject.curve(self.attack, self.eps)["auc"])
+        at = [0.0, *self.eps]
+        robust = [subject.images().correct.mean(), *subject.curve(self.attack, self.eps, self.step)]
+        area = float(np.trapezoid(robust, at) / at[-1])
         return Measured(area, (0.25 / len(subject.images().y)) ** 0.5)  # at most that of one accuracy
 
 
@@ -168,7 +172,7 @@ class At:
     one: float
 
     def __call__(self, subject: Subject) -> Measured:
-        robust = subject.curve(self.attack, self.eps)["robust_accuracy"][self.eps.index(self.one)]
+        robust = subject.curve(self.attack, self.eps)[self.eps.index(self.one)]
         return Measured(100 * robust, 100 * (robust * (1 - robust) / len(subject.images().y)) ** 0.5)
 
 
@@ -178,12 +182,14 @@ class Adaptive:
 
     Attributes:
         threat: spec, with an eps.
+        correct: over the correctly classified images alone.
     """
 
     threat: str
+    correct: bool = False
 
     def __call__(self, subject: Subject) -> Measured:
-        return Accuracy(subject.adaptive(self.threat))(subject)
+        return Accuracy(subject.adaptive(self.threat), self.correct)(subject)
 
 
 @dataclass(frozen=True)
@@ -212,16 +218,14 @@ class Student:
 
     Attributes:
         attack: spec.
-        net: the student's architecture.
-        epochs: of its training.
+        recipe: of the student, a preset that lacks the teacher.
     """
 
     attack: str
-    net: str
-    epochs: int
+    recipe: str
 
     def __call__(self, subject: Subject) -> Measured:
-        return share(subject.by_student(self.attack, self.net, self.epochs))
+        return share(subject.by_student(self.attack, self.recipe))
 
 
 @dataclass(frozen=True)
@@ -238,14 +242,6 @@ class Transferred:
 
     def __call__(self, subject: Subject) -> Measured:
         return share(subject.transferred(self.attack, self.source))
-
-
-@dataclass(frozen=True)
-class Parameters:
-    """The weights of a net, in millions."""
-
-    def __call__(self, subject: Subject) -> Measured:
-        return Measured(subject.model.count_params() / 1e6)
 
 
 @dataclass(frozen=True)

@@ -51,10 +51,8 @@ class OverEps:
         """The picture."""
         figure, axes = _axes("eps", "percent correct")
         for label, one in subjects.items():
-            curve = one.curve(self.attack, self.eps)
-            clean = float(one.images().correct.mean())
-            at = [0.0, *curve["eps"]]
-            axes.plot(at, 100 * np.array([clean, *curve["robust_accuracy"]]), marker="o", label=label)
+            robust = [one.images().correct.mean(), *one.curve(self.attack, self.eps)]
+            axes.plot([0.0, *self.eps], 100 * np.array(robust), marker="o", label=label)
         axes.set_ylim(0, 102)
         axes.legend(frameon=False)
         return figure

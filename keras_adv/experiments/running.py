@@ -153,16 +153,13 @@ class Run:
             student=functools.partial(self._student, net, seed),
         )
 
-    def _student(self, net: Net, seed: int, design: str, epochs: int) -> keras.Model:
+    def _student(self, net: Net, seed: int, preset: str) -> keras.Model:
         """A net distilled from the answers of another on the training images of that."""
-        teacher, data_set = self._place(net, seed), self._data(net, self._recipe(net, seed))
-        recipe = Recipe(data=data_set, epochs=epochs).replace(
-            defense=f"distilled(teacher={teacher!r})", model=design
-        )
-        chosen = (
-            budgets.lighter(recipe).replace(**budgets.SMOKE) if self.setting.budget == "smoke" else recipe
-        )
-        self.tell(f"distil {design} from {teacher}")
+        teacher, name = self._place(net, seed), self._data(net, self._recipe(net, seed))
+        given: Recipe = registry.parse("recipe", preset)
+        paper = given.replace(defense=given.defense.replace(teacher=teacher), data=name)
+        self.tell(f"distil {paper.model} from {teacher}")
+        chosen = budgets.of_student(paper, self.setting.budget)
         return zoo.open(trained(chosen, self._training_folder(chosen)))
 
     def _training_folder(self, recipe: Recipe) -> Path:

@@ -15,7 +15,7 @@ from keras_adv.attacks import Attack
 from keras_adv.callbacks import rows_of
 from keras_adv.data import Data
 from keras_adv.data.image_files import ImageFiles
-from keras_adv.evaluation import Result, attack, embed, evaluate, select
+from keras_adv.evaluation import Result, attack, embed, select
 from keras_adv.evaluation.embedding import Embedding
 from keras_adv.evaluation.every_step import every_step
 from keras_adv.evaluation.image_set import ImageSet, classify
@@ -37,7 +37,7 @@ class Subject:
         folder: where finished attacks are kept, and the training's history if there is one.
         adjust: attack -> attack, for budgets with fewer steps.
         other: label of another row -> its subject.
-        student: (architecture, epochs) -> a net of it, distilled from this one's answers.
+        student: recipe -> a net that it distils from this one's answers.
     """
 
     def __init__(
@@ -51,14 +51,13 @@ class Subject:
         folder: Path,
         adjust: Callable[[Attack], Attack],
         other: Callable[[str], Subject],
-        student: Callable[[str, int], keras.Model],
+        student: Callable[[str], keras.Model],
     ) -> None:
         self.model, self.recipe, self.data = model, recipe, data
         self.n, self.sample, self.folder, self.adjust, self.other = n, sample, folder, adjust, other
         self.student = functools.cache(student)
         self.images = functools.cache(self._images)
         self._results = functools.cache(self._attacked)
-        self.curve = functools.cache(self._curve)
         self.embedding = functools.cache(self._embedding)
 
     @functools.cached_property
@@ -76,16 +75,32 @@ class Subject:
         """What an attack does to the images, or to as many that are classified correctly."""
         return self._results(spec, correct, targets)
 
+    def held(self, spec: str, correct: bool = False) -> np.ndarray:
+        """(N,) bool, which images are classified correctly, clean and attacked. A minimal attack counts
+        within the eps of its threat, if it has one."""
+        result = self.attacked(spec, correct)
+        method = self.parsed(spec)
+        if method.contract == "minimal" and method.threat.eps is not None:
+            return result.clean & ~(result.success & (result.distance <= method.threat.eps))
+        return result.clean & ~result.success
+
     def _attacked(self, spec: str, correct: bool, targets: str | None) -> Result:
         images = self.images(correct)
         how: dict[str, Any] = {"targets": targets, "batch_size": BATCH, "resume": self.folder / "attacks"}
         return attack(self.model, images.x, images.y, self.parsed(spec), **how)
 
-    def _curve(self, spec: str, eps: tuple[float, ...]) -> Mapping[str, Any]:
-        images = self.images()
-        how: dict[str, Any] = {"batch_size": BATCH, "resume": self.folder / "attacks"}
-        results = evaluate(self.model, images.x, images.y, self.parsed(spec), eps=eps, **how)
-        found: Mapping[str, Any] = results["attacks"][0]["curve"]
+    def curve(self, spec: str, eps: tuple[float, ...], step: float | None = None) -> list[float]:
+        """Robust accuracy at each radius: of a minimal attack by its norms, of others each by itself."""
+        method: Attack = registry.parse("attack", spec)
+        if method.contract == "minimal":
+            result = self.attacked(spec)
+            broken = [result.success & (result.distance <= one) for one in eps]
+            return [float((result.clean & ~at).mean()) for at in broken]
+        found = []
+        for one in eps:
+            ball = method.replace(threat=method.threat.replace(eps=one))
+            at = ball if step is None else ball.replace(step_size=step / one)
+            found.append(float(self.held(registry.spec(at, full=True)).mean()))
         return found
 
     def _embedding(self, *specs: str) -> Embedding:
@@ -100,9 +115,9 @@ class Subject:
         """(N,) bool, which of the images that an attack makes on another row's net this one gets right."""
         return self._right(self.other(source).model, spec)
 
-    def by_student(self, spec: str, net: str, epochs: int) -> np.ndarray:
+    def by_student(self, spec: str, recipe: str) -> np.ndarray:
         """(N,) bool, which of the images that an attack makes on this net's student it gets right."""
-        return self._right(self.student(net, epochs), spec)
+        return self._right(self.student(recipe), spec)
 
     def _right(self, source: keras.Model, spec: str) -> np.ndarray:
         """As in the papers a bounded attack takes all its steps: the source's first mistake is its own."""
@@ -111,7 +126,11 @@ class Subject:
         sent = every_step(source, seen, method, BATCH, 0)
         if sent is None:
             sent = attack(source, images.x, images.y, method, batch_size=BATCH).images
-        return classify(self.model, sent, images.y, BATCH).correct
+        return self.right(sent)
+
+    def right(self, x: np.ndarray, correct: bool = False) -> np.ndarray:
+        """(N,) bool, which of the images that were made of the net's own are classified correctly."""
+        return classify(self.model, x, self.images(correct).y, BATCH).correct
 
     def adaptive(self, threat: str) -> str:
         """The spec of the attack that knows this net's defense."""

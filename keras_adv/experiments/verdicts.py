@@ -68,7 +68,9 @@ def judge(claim: Claim, cells: CELLS, budget: str) -> Verdict:
     why = f"{high.mean:.4g} ({one}) against {low.mean:.4g} ({other})"
     if budget == "smoke":
         return Verdict(claim.text, "not decidable", f"{why}; nets of one epoch on digits say nothing of it")
-    noise = CERTAIN * math.hypot(high.error or 0.0, low.error or 0.0)
+    if high.error is None or low.error is None:
+        return Verdict(claim.text, "not decidable", f"{why}; of one seed, without a known error")
+    noise = CERTAIN * math.hypot(high.error, low.error)
     if abs(more) <= noise:
         return Verdict(claim.text, "not decidable", f"{why}: within {noise:.2g}, two standard errors")
     return Verdict(claim.text, "reproduced" if more > 0 else "not reproduced", why)

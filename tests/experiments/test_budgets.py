@@ -44,6 +44,6 @@ def test_lighter_takes_steps_away_and_nothing_else(spec, light):
 
 
 def test_images_are_never_more_than_the_papers():
-    assert budgets.images(ALL["afd.table_a3"], "small") == 100
+    assert budgets.images(ALL["afd.table_a3_mnist"], "small") == 100
     assert budgets.images(ALL["afd.table1_mnist"], "small") == 1000
     assert budgets.images(ALL["afd.table1_mnist"], "paper") == 10000

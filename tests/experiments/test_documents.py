@@ -62,16 +62,31 @@ def test_every_paper_that_shows_pgd_alone_has_the_adaptive_attack_beside_it():
             assert any(head.startswith("adaptive") for head in heads), one.name
 
 
+SETS = ("mnist", "cifar10", "cifar100")
 SHEET = {
-    "madnet": ("fig1", "fig2", "table1", "table2", "table3", "table4", "table5"),
-    "mat": ("table1_mnist", "table2_mnist", "fig2_mnist", "table3", "table4_mnist", "table5_mnist"),
+    "madnet": (
+        *("fig1", "fig2", "table1", "table2", "table3", "no_cap"),
+        *(f"table4_{name}" for name in ("mnist", "cifar10", "cifar100")),
+    ),
+    "mat": (
+        *(
+            f"{table}_{name}"
+            for table in ("table1", "table2", "table4", "table5", "fig2")
+            for name in SETS[:2]
+        ),
+        "table3",
+    ),
     "deep_defense": (
         *("table1_mlp", "table1_lenet", "table1_convnet", "table1_nin", "table1_imagenet"),
         *("fig2", "fig3_c", "fig3_lambda", "fig4", "with_fgsm"),
     ),
     "afd": (
-        *("table1_mnist", "table1_cifar10", "table2_mnist", "table_a3", "table_a4", "table_a5", "table_a6"),
-        *("table_a7", "fig4", "fig_a3", "fig_a4", "fig_a5", "fig_a6"),
+        *(
+            f"{table}_{name}"
+            for table in ("table1", "table2", "table_a3", "table_a4", "table_a5")
+            for name in SETS
+        ),
+        *("table_a6", "table_a7", "fig4", "fig_a3", "fig_a4", "fig_a5", "fig_a6", "fig_a7"),
     ),
     "thesis3": ("table1_mlp", "table1_lenet", "table2", "fig4", "fig5"),
     "thesis4": ("table1_mlp", "table1_lenet"),

@@ -2,6 +2,7 @@
 
 from keras_adv.experiments.documents import (
     afd,
+    afd_curves,
     afd_features,
     deep_defense,
     madnet,
@@ -12,4 +13,15 @@ from keras_adv.experiments.documents import (
     thesis5,
 )
 
-DOCUMENTS = (madnet, mat, mat_features, deep_defense, afd, afd_features, thesis3, thesis4, thesis5)
+DOCUMENTS = (
+    madnet,
+    mat,
+    mat_features,
+    deep_defense,
+    afd,
+    afd_curves,
+    afd_features,
+    thesis3,
+    thesis4,
+    thesis5,
+)

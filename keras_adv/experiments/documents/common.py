@@ -41,14 +41,21 @@ def recipe(
     )
 
 
+def small_cifar(defense: str, data: str = "cifar10") -> dict[str, Any]:
+    """Six epochs of a small WRN on CIFAR; the optimizer goes into the braces of the defense."""
+    rate = "optimizer=sgd(learning_rate=0.05, nesterov=True, weight_decay=0.005, schedule=one_cycle())"
+    way = {"model": "wrn(depth=10, width=2)", "data": data, "augment": "crop_flip", "epochs": 6}
+    return small(defense.format(rate), **way)
+
+
 def resnet_mnist(defense: str, **more: Any) -> dict[str, Any]:
     """As `small`, on AFD's net for MNIST."""
     return small(defense, **{"model": "resnet18(form='afd_mnist')", **more})
 
 
-def honest(eps: str) -> tuple[Column, ...]:
+def honest(eps: str, correct: bool = False) -> tuple[Column, ...]:
     """Beside PGD of a paper: the attack that knows the defense."""
-    return (Column(f"adaptive, linf {eps}", Adaptive(f"linf(eps={eps})"), own=True),)
+    return (Column(f"adaptive, linf {eps}", Adaptive(f"linf(eps={eps})", correct), own=True),)
 
 
 def rows(nets: Mapping[str, Net], paper: Mapping[str, tuple[float | None, ...]]) -> tuple[Row, ...]:

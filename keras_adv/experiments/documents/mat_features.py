@@ -42,7 +42,7 @@ def _table1(
                 ("Natural", "clean"),
                 ("Natural", "PGD"),
             ),
-            Claim("TRADES' match after PGD", ("TRADES", "PGD"), ("Natural", "PGD")),
+            Claim("TRADES' features match more after PGD", ("TRADES", "PGD"), ("Natural", "PGD")),
         ),
         plots=(Map(pgd, "Natural"), Map(pgd, "TRADES")),
         note="Ward's clusters of the clean features, as many as classes; fig. 1 are their maps.",
@@ -64,8 +64,9 @@ def _table5(
         ),
         rows(only(nets, *WEIGHTS), paper),
         claims=(
+            Claim("A lower cosine of clean images goes with BIBO", (NONE, "clean"), (BOTH, "clean")),
             Claim(
-                "SO makes the features longer: the scale that saturates the softmax",
+                "Not in the paper: SO makes the features longer, the scale that saturates the softmax",
                 (SO, "norm of the features"),
                 (NONE, "norm of the features"),
             ),
