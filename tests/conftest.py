@@ -38,6 +38,7 @@ SAME_ON_EVERY_BACKEND = [
         "data",
         "docs",
         "doctests",
+        "flop",
         "registry",
         "reports",
         "run_folder",
