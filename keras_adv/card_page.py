@@ -98,12 +98,12 @@ def _curve(training: dict[str, Any]) -> list[str]:
     """What the training took, and how it went: a row for some of its epochs."""
     counted = (
         f"{training['flop']:.3e} FLOP in {training['epochs']} epochs, {training['forward_flop']:.3e} in a "
-        "forward pass of one image: twice the multiply-adds of dense layers and convolutions, of all passes "
-        "of all steps. Accuracies are of the images that it learns from, and of held-out ones; under attack "
-        "by the one that chose the epoch."
+        "forward pass of one image: twice the multiply-adds of dense layers and convolutions, in all passes "
+        "of all steps. Accuracy is of the images that a step learns from, held out of validation images"
     )
     rows = training["curve"]
     names = [name for name in COLUMNS if any(name in row for row in rows)]
+    counted += ", attacked as the best epoch was chosen by." if "val_robust_accuracy" in names else "."
     lines = ["", "## Training", "", counted]
     if not rows:
         return lines

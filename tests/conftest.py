@@ -36,6 +36,7 @@ SAME_ON_EVERY_BACKEND = [
         "data",
         "docs",
         "doctests",
+        "flop",
         "registry",
         "reports",
         "run_folder",
