@@ -66,8 +66,8 @@ class Whitened(Architecture):
 def components(source: str) -> np.ndarray:
     """(3, 3, C, 9 C): filters whose answers to patches of normalised training images have variance 1."""
     loaded = data.load(source)
-    mean, std = loaded.statistics()
-    images = (np.asarray(loaded.train[0][:2000]) - mean) / std
+    images = loaded.sample()[:2000]
+    images = (images - images.mean((0, 1, 2))) / images.std((0, 1, 2))
     patches = np.lib.stride_tricks.sliding_window_view(images, (3, 3), axis=(1, 2))[:, ::2, ::2]
     rows = patches.transpose(0, 1, 2, 4, 5, 3).reshape(-1, 9 * images.shape[-1])
     values, vectors = np.linalg.eigh(np.cov(rows, rowvar=False))

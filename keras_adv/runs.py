@@ -9,9 +9,9 @@ from pathlib import Path
 
 import keras
 
-from keras_adv import artifact, backend, data, files, registry, zoo
+from keras_adv import artifact, backend, data, files, registry, validate, zoo
 from keras_adv.callbacks import Checkpoint, History, KeepEpochs
-from keras_adv.evaluation.along import EPOCHS
+from keras_adv.evaluation.along import EPOCHS, kept_epochs
 from keras_adv.fit import defend
 from keras_adv.models import normalizer
 from keras_adv.recipes import Recipe
@@ -34,6 +34,7 @@ def trained(
         FloatingPointError: the training diverged.
     """
     chosen: Recipe = registry.parse("recipe", recipe)
+    check_keep(keep, chosen.epochs)
     out, spec = Path(out), registry.spec(chosen)
     claim_folder(out, spec)
     if not (file := out / "model.keras").is_file():
@@ -41,7 +42,17 @@ def trained(
         with files.sole_use(out):
             served, _, _ = fit(build(chosen, loaded), chosen, loaded, out, kept, (), verbose)
             write(served, out, half=False)
+    if lost := set(keep) - ({*kept_epochs(out)} if keep else set()):
+        raise validate.unusable("keep", "epochs that the finished run has kept", str(sorted(lost)))
     return file
+
+
+def check_keep(keep: Collection[int], epochs: int) -> None:
+    """Raises InvalidInput unless these are epochs of a training of so many."""
+    if not isinstance(keep, Collection) or isinstance(keep, str):
+        raise validate.invalid("keep", f"epochs, whole numbers from 1 to {epochs}", keep)
+    for epoch in keep:
+        validate.number("keep", epoch, low=1, high=epochs, whole=True)
 
 
 def build(recipe: Recipe, loaded: data.Data) -> keras.Model:

@@ -101,10 +101,7 @@ def train(
         registry.parse("attack", one)
     validate.one_of("split", split, ("train", "validation", "test"))
     validate.number("n", n, low=1, whole=True)
-    if not isinstance(keep, Collection) or isinstance(keep, str):
-        raise validate.invalid("keep", f"epochs, whole numbers from 1 to {chosen.epochs}", keep)
-    for epoch in keep:
-        validate.number("keep", epoch, low=1, high=chosen.epochs, whole=True)
+    runs.check_keep(keep, chosen.epochs)
     out = Path(out)
     spec = registry.spec(chosen)
     longer = extend and is_of_fewer_epochs(out, spec)

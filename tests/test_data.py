@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from keras_adv import InvalidInput, data
+from keras_adv.models import normalizer
 
 
 def test_digits_are_real_and_split_without_overlap(digits):
@@ -71,3 +72,11 @@ def test_whole_numbers_of_0_and_1_are_not_guessed_at(tmp_path):
     with pytest.raises(InvalidInput, match="almost black"):
         data.load(saved(tmp_path, x, np.arange(20) % 3))
     assert data.load(saved(tmp_path, x.astype("float32"), np.arange(20) % 3)).train[0].max() == 1.0
+
+
+def test_statistics_of_many_images_keep_count():
+    """float32 sums of so many pixels would stop growing."""
+    images = np.full((3000, 64, 64, 1), 0.47, "float32")
+    images[::2] += 0.1
+    layer = normalizer("standard", images)
+    assert float(layer(images[1:2])[0, 0, 0, 0]) == pytest.approx(-1.0, rel=1e-4)

@@ -48,13 +48,16 @@ def main() -> None:
     """Runs it, with the flags as they are given."""
     one_of("what", FLAGS.what, ("list", "run"))
     cli.check_given_once("experiment", "run")
+    found = {one.name: one for pattern in FLAGS.experiment for one in experiments.find(pattern)}
+    chosen = list(found.values())
     if FLAGS.what == "list":
-        cli.show(_listed())
+        cli.show(_listed(chosen or list(experiments.ALL.values())))
         return
-    if not FLAGS.experiment:
+    if not chosen:
         raise invalid("experiment", "a name of `reproduce list` at least", FLAGS.experiment)
-    chosen = [one for pattern in FLAGS.experiment for one in experiments.find(pattern)]
-    sources = dict(_source(text) for text in FLAGS.data)
+    sources = dict(pairs := [_source(text) for text in FLAGS.data])
+    if len(sources) < len(pairs):
+        raise invalid("data", "one place for each data set", FLAGS.data)
     known = {name for one in chosen for name in experiments.data_sets(one)}
     for name in sources:
         one_of("data", name, sorted(known))
@@ -77,12 +80,12 @@ def _source(text: str) -> tuple[str, str]:
     return name, place
 
 
-def _listed() -> Table:
-    table = Table(title=f"{len(experiments.ALL)} tables and figures of five documents")
+def _listed(chosen: list[experiments.Experiment]) -> Table:
+    table = Table(title=f"{len(chosen)} tables and figures of five documents")
     table.add_column("name", no_wrap=True)
     for head in ("shows", "small", "paper"):
         table.add_column(head, overflow="fold")
-    for one in experiments.ALL.values():
+    for one in chosen:
         costs = (experiments.cost(one, budget) for budget in ("small", "paper"))
         table.add_row(one.name, f"{one.title} ({one.item})", *costs)
     return table

@@ -115,7 +115,10 @@ def rho(
 
     Cost: at most steps + 1 Jacobians an image, or that of the attack.
     """
-    return float(ratios(model, x, y, definition, attack=attack, mean=mean, batch_size=batch_size).mean())
+    found = ratios(model, x, y, definition, attack=attack, mean=mean, batch_size=batch_size)
+    if not len(found):
+        raise validate.unusable("x", "a set with images that the attack fools", "one without")
+    return float(found.mean())
 
 
 @in_float32()
@@ -129,7 +132,10 @@ def ratios(
     mean: Any = None,
     batch_size: int = 256,
 ) -> np.ndarray:
-    """|r|_2 / |x|_2 of each image that counts in `rho`, their mean; arguments and errors as there."""
+    """|r|_2 / |x|_2 of each image that counts in `rho`, their mean; none where the attack fools none.
+
+    Arguments and errors as there.
+    """
     validate.one_of("definition", definition, DEFINITIONS)
     chosen = DEFINITIONS[definition]
     search = _search(chosen, attack)
@@ -146,8 +152,6 @@ def ratios(
     over = images.x - centre if chosen.centred else images.x
     lengths = np.maximum(np.linalg.norm(over.reshape(len(over), -1), axis=1), 1e-12)
     wanted = np.isfinite(sizes) & (images.correct if chosen.correct else True)
-    if not wanted.any():
-        raise validate.unusable("x", "a set with images that the attack fools", "one without")
     return np.asarray(sizes[wanted] / lengths[wanted])
 
 

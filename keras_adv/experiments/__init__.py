@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fnmatch
 from collections.abc import Callable
 from pathlib import Path
@@ -33,9 +34,9 @@ def find(pattern: str) -> list[Experiment]:
 
 def cost(experiment: Experiment, budget: str) -> str:
     """What a run takes: nets that are trained, their epochs, and images that are measured."""
-    nets = {repr(row.net): row.net for row in experiment.rows}.values()
-    own = [one for net in nets for one in with_starts(net) if budgets.entry(one, budget) is None]
-    trained = {repr(net): budgets.recipe_of(net, budget, {}).epochs for net in own}
+    own = [one for row in experiment.rows for one in with_starts(row.net) if not budgets.entry(one, budget)]
+    nets = {repr(net): net for net in (dataclasses.replace(one, after=None) for one in own)}
+    trained = {name: budgets.recipe_of(net, budget, {}).epochs for name, net in nets.items()}
     images = budgets.images(experiment, budget)
     said = f"{len(trained)} nets trained, {sum(trained.values())} epochs" if trained else "nets of the zoo"
     return f"{said}; {len(experiment.columns)} figures of {images:,} images"
@@ -65,7 +66,8 @@ def run(
     Args:
         name: of the experiment, one of `ALL`.
         out: folder for nets, figures and pictures, which several experiments may share; what is finished
-            there is not repeated, and a call that was killed goes on.
+            there is not repeated, and a call that was killed goes on. Two calls at once that need the same
+            net: the second is refused while the first trains it.
         budget: "smoke", "small" or "paper" (`BUDGETS`).
         seeds: nets that are trained for each row; entries of the zoo are of one seed.
         sources: name of a data set -> FILE.npz or folder, {"mnist": "mnist.npz"}; others are what
@@ -84,8 +86,11 @@ def run(
     validate.one_of("experiment", name, list(ALL))
     validate.one_of("budget", budget, list(BUDGETS))
     validate.number("seeds", seeds, low=1, whole=True)
-    for source in sources or {}:
+    for source, place in (sources or {}).items():
         validate.one_of("sources", source, sorted(data_sets(ALL[name])))
+        if not Path(place).exists():
+            raise validate.unusable("sources", "files and folders that exist", f"{source}={place}")
     folder = validate.output_folder(out, "out") / budget
+    folder.mkdir(exist_ok=True)
     setting = Setting(budget, seeds, tuple(sorted((sources or {}).items())))
     return Run(ALL[name], setting, folder, tell).finish()

@@ -23,8 +23,11 @@ BUDGETS = {
 IMAGES = {"smoke": 40, "small": 1000}
 STEPS = 3
 """Most steps that anything takes in budget "smoke"."""
-COUNTS = {"steps": STEPS, "restarts": 1, "binary_steps": 1, "queries": 30, "particles": 2, "power": 1}
-"""Options of attacks and defenses that cost, and what budget "smoke" allows of them."""
+LIMITS = {
+    **{"steps": STEPS, "restarts": 1, "binary_steps": 1, "queries": 30, "particles": 2, "power": 1},
+    "learning_rate": 0.01,  # a small net without batch normalisation takes no more
+}
+"""Options of attacks and defenses that cost, and what budget "smoke" allows of them; and its rates."""
 SMOKE: Mapping[str, Any] = {
     "model": "lenet()",
     "data": "digits",
@@ -100,7 +103,7 @@ def adjusted(attack: Attack, budget: str) -> Attack:
 
 
 def lighter(spec: Any) -> Any:
-    """The same object with no more than `COUNTS` of what costs, inside too."""
+    """The same object with no more than `LIMITS` of what costs, inside too."""
     if isinstance(spec, tuple):
         return tuple(lighter(part) for part in spec)
     if not isinstance(spec, Spec):
@@ -108,8 +111,8 @@ def lighter(spec: Any) -> Any:
     changes: dict[str, Any] = {}
     for field in dataclasses.fields(spec):  # type: ignore[arg-type]
         value = getattr(spec, field.name)
-        most = COUNTS.get(field.name)
-        new = min(value, most) if most is not None and isinstance(value, int) else lighter(value)
+        most = LIMITS.get(field.name)
+        new = min(value, most) if most is not None and isinstance(value, (int, float)) else lighter(value)
         if new is not value and new != value:
             changes[field.name] = new
     return spec.replace(**changes) if changes else spec

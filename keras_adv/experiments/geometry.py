@@ -47,8 +47,9 @@ class Angle:
     attack: str
 
     def __call__(self, subject: Subject) -> Measured:
-        mean, deviation = subject.geometry(self.first, self.attack)["attacks"][1]["angle"]
-        return Measured(mean, None if deviation is None else deviation / len(subject.images().y) ** 0.5)
+        other: Any = subject.geometry(self.first, self.attack)["attacks"][1]
+        mean, deviation = other["angle"]
+        return Measured(mean, None if deviation is None else deviation / other["n"] ** 0.5)
 
 
 @dataclass(frozen=True)

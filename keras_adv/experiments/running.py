@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -11,7 +12,7 @@ from typing import Any
 
 import keras
 
-from keras_adv import data, registry, zoo
+from keras_adv import data, foreign, registry, zoo
 from keras_adv.evaluation import kept_epochs
 from keras_adv.experiments import budgets, plots, verdicts
 from keras_adv.experiments.base import STAGES, Column, Experiment, Net, Row
@@ -19,6 +20,7 @@ from keras_adv.experiments.budgets import Setting
 from keras_adv.experiments.measures import Measured
 from keras_adv.experiments.subjects import Subject
 from keras_adv.files import write_text
+from keras_adv.fingerprint import sha256
 from keras_adv.recipes import Recipe
 from keras_adv.runs import trained
 
@@ -37,10 +39,12 @@ class Run:
     """
 
     def __init__(self, experiment: Experiment, setting: Setting, out: Path, tell: Tell) -> None:
-        self.experiment, self.setting, self.out, self.tell = experiment, setting, out, tell
+        self.experiment, self.setting, self.tell = experiment, setting, tell
+        self.out = out.resolve()  # recipes hold the places of nets, and the same call may come from elsewhere
         self.n = budgets.images(experiment, setting.budget)
-        self.file = out / f"{experiment.name}.json"
+        self.file = self.out / f"{experiment.name}.json"
         self.subject = functools.cache(self._subject)
+        self.loaded = functools.lru_cache(maxsize=1)(functools.partial(data.load, validation=0))
 
     def finish(self) -> dict[str, Any]:
         """Measures the missing cells, judges the claims, draws the pictures; returns it, fit for JSON."""
@@ -54,12 +58,14 @@ class Run:
         results = {
             "experiment": self.experiment.name,
             "budget": self.setting.budget,
+            "seeds": self.setting.seeds,
+            "sources": sorted(dict(self.setting.sources)),
             "images": self.n,
             "rows": [self._row(row, cells) for row in rows],
             "claims": [verdicts.as_data(one) for one in judged],
             "pictures": [self._picture(k, one) for k, one in enumerate(self.experiment.plots, 1)],
         }
-        self._keep({**self._kept(), "results": results})
+        self._keep("results", "last", results)
         return results
 
     def _row(self, row: Row, cells: verdicts.CELLS) -> dict[str, Any]:
@@ -77,45 +83,60 @@ class Run:
         return range(1 if budgets.entry(net, self.setting.budget) else self.setting.seeds)
 
     def _cell(self, row: Row, column: Column, seed: int) -> Measured:
-        key = f"{self._named(row.net, seed)} {column.measure!r} {self.n} {self.experiment.sample}"
-        kept = self._kept()
-        if key not in kept["cells"]:
+        key = f"{self._identity(row.net, seed)} {column.measure!r} {self.n} {self.experiment.sample}"
+        cells = self._kept()["cells"]
+        if key not in cells:
             self.tell(f"{row.label}{f', seed {seed}' if seed else ''}: {column.head}")
-            kept["cells"][key] = column.measure(self.subject(row.label, seed))
-            self._keep(kept)
-        return Measured(*kept["cells"][key])
+            found = column.measure(self.subject(row.label, seed))
+            self._keep("cells", key, found)
+            return found
+        return Measured(*cells[key])
 
-    def _kept(self) -> dict[str, Any]:
+    def _kept(self) -> dict[str, dict[str, Any]]:
+        """What is finished. Raises InvalidInput where the file is of something else."""
+        empty: dict[str, dict[str, Any]] = {"cells": {}, "pictures": {}, "results": {}}
         if not self.file.is_file():
-            return {"cells": {}, "pictures": {}}
-        found: dict[str, Any] = json.loads(self.file.read_text(encoding="utf-8"))
-        return found
+            return empty
+        with foreign.reading("out", "a folder whose figures are a run's", self.file):
+            found = json.loads(self.file.read_text(encoding="utf-8"))
+            return {name: dict(found[name]) for name in empty}
 
-    def _keep(self, kept: dict[str, Any]) -> None:
+    def _keep(self, part: str, key: str, value: Any) -> None:
+        """Adds a figure to what the file holds now, which another process may have added to."""
+        kept = self._kept()
+        kept[part][key] = value
         write_text(self.file, json.dumps(kept, indent=1))
 
     def _picture(self, number: int, plot: plots.Plot) -> dict[str, str]:
         path, rows = self.out / f"{self.experiment.name}-{number}.png", self.experiment.rows
-        of = f"{plot!r} {[self._named(row.net, 0) for row in rows]} {self.n} {self.experiment.sample}"
-        kept = self._kept()
-        if kept["pictures"].get(path.name) != of or not path.is_file():
+        of = f"{plot!r} {[self._identity(row.net, 0) for row in rows]} {self.n} {self.experiment.sample}"
+        if self._kept()["pictures"].get(path.name) != of or not path.is_file():
             self.tell(plot.title)
             plots.save(plot.draw({row.label: self.subject(row.label, 0) for row in rows}), path)
-            kept["pictures"][path.name] = of
-            self._keep(kept)
+            self._keep("pictures", path.name, of)
         return {"title": plot.title, "file": path.name}
 
     def _named(self, net: Net, seed: int) -> str:
-        """What tells a net from all others: an entry of the zoo, or the recipe that trains it."""
+        """A net as a page says it: an entry of the zoo, or its recipe and what it starts from."""
         entry = budgets.entry(net, self.setting.budget)
-        stage = "" if net.after is None else f" after {net.after:.0%} of the epochs"
-        return entry or f"{registry.spec(self._recipe(net, seed))}{stage}"
+        stage = "" if net.after is None else f", after {net.after:.0%} of the epochs"
+        start = "" if net.start is None else f", from {self._named(net.start, seed)}"
+        return entry or f"{registry.spec(self._fresh(net, seed))}{stage}{start}"
+
+    def _identity(self, net: Net, seed: int) -> str:
+        """What tells a net and its images from all others, the content of files included."""
+        entry, where = budgets.entry(net, self.setting.budget), self._data(net, self._fresh(net, seed))
+        weights = f" {zoo.card(entry).sha256[:16]}" if entry else ""
+        content = sha256(Path(where))[:16] if Path(where).is_file() else ""
+        return f"{self._named(net, seed)}{weights} on {where} {content}".rstrip()
+
+    def _fresh(self, net: Net, seed: int) -> Recipe:
+        """The recipe of a net, without the place of the one that it starts from."""
+        return budgets.recipe_of(net, self.setting.budget, dict(self.setting.sources)).replace(seed=seed)
 
     def _recipe(self, net: Net, seed: int) -> Recipe:
-        recipe = budgets.recipe_of(net, self.setting.budget, dict(self.setting.sources))
-        if net.start is not None:
-            recipe = recipe.replace(start=self._place(net.start, seed))
-        return recipe.replace(seed=seed)
+        recipe = self._fresh(net, seed)
+        return recipe if net.start is None else recipe.replace(start=self._place(net.start, seed))
 
     def _place(self, net: Net, seed: int) -> str:
         """Where a net is opened from once it is there: an entry of the zoo, or its folder."""
@@ -123,7 +144,8 @@ class Run:
 
     def _folder(self, net: Net, seed: int) -> Path:
         entry = budgets.entry(net, self.setting.budget)
-        return self.out / "nets" / entry if entry else self._training_folder(self._recipe(net, seed))
+        whole = dataclasses.replace(net, after=None)
+        return self.out / "nets" / (entry or self._title(self._fresh(net, seed), self._named(whole, seed)))
 
     def _open(self, net: Net, seed: int) -> keras.Model:
         """The net, trained first if need be, and those before it that it starts from."""
@@ -144,7 +166,7 @@ class Run:
         return Subject(
             model,
             recipe,
-            _loaded(self._data(net, recipe)),
+            self.loaded(self._data(net, recipe)),
             n=self.n,
             sample=self.experiment.sample,
             folder=self._folder(net, seed),
@@ -155,22 +177,19 @@ class Run:
 
     def _student(self, net: Net, seed: int, preset: str) -> keras.Model:
         """A net distilled from the answers of another on the training images of that."""
-        teacher, name = self._place(net, seed), self._data(net, self._recipe(net, seed))
+        teacher, images = self._place(net, seed), self._data(net, self._fresh(net, seed))
         given: Recipe = registry.parse("recipe", preset)
-        paper = given.replace(defense=given.defense.replace(teacher=teacher), data=name)
+        paper = given.replace(defense=given.defense.replace(teacher=teacher), data=images)
         self.tell(f"distil {paper.model} from {teacher}")
         chosen = budgets.of_student(paper, self.setting.budget)
-        return zoo.open(trained(chosen, self._training_folder(chosen)))
+        name = f"{preset} of {self._named(net, seed)}"
+        return zoo.open(trained(chosen, self.out / "nets" / self._title(chosen, name)))
 
-    def _training_folder(self, recipe: Recipe) -> Path:
-        spec = registry.spec(recipe)
-        return self.out / "nets" / f"{recipe.title}-{hashlib.sha256(spec.encode()).hexdigest()[:10]}"
+    def _title(self, recipe: Recipe, name: str) -> str:
+        return f"{recipe.title}-{hashlib.sha256(name.encode()).hexdigest()[:10]}"
 
     def _data(self, net: Net, recipe: Recipe) -> str:
         """The data set; for an entry of the zoo where this run finds it."""
         if (entry := budgets.entry(net, self.setting.budget)) is None:
             return recipe.data
         return budgets.placed(str(zoo.card(entry).data["name"]), dict(self.setting.sources))
-
-
-_loaded = functools.lru_cache(maxsize=1)(functools.partial(data.load, validation=0))

@@ -14,7 +14,6 @@ from keras_adv import registry
 from keras_adv.attacks import Attack
 from keras_adv.callbacks import rows_of
 from keras_adv.data import Data
-from keras_adv.data.image_files import ImageFiles
 from keras_adv.evaluation import Result, attack, embed, select
 from keras_adv.evaluation.embedding import Embedding
 from keras_adv.evaluation.every_step import every_step
@@ -63,8 +62,7 @@ class Subject:
     @functools.cached_property
     def mean_image(self) -> np.ndarray:
         """(H, W, C), of the training images (on disk: of 1,000)."""
-        images = self.data.train[0]
-        return np.asarray(images[:1000] if isinstance(images, ImageFiles) else images).mean(0)
+        return self.data.sample().mean(0, dtype="float64").astype("float32")
 
     def _images(self, correct: bool = False) -> ImageSet:
         x, y = self.data.test

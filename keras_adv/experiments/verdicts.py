@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from scipy.stats import t as student
+
 from keras_adv.experiments.base import Claim
 from keras_adv.experiments.measures import Measured
 
-CERTAIN = 2.0
-"""Standard errors of a difference below which it is not decided."""
 CELLS = Mapping[tuple[str, str], Sequence[Measured]]
 """(row, column) -> the figure for each seed."""
 
@@ -21,7 +21,8 @@ class Figure(NamedTuple):
     Attributes:
         mean: over seeds; None: there is none.
         deviation: over seeds; None with one seed.
-        error: standard error of the mean, over several seeds or else over images; None: not known.
+        error: half of the 95% interval of the mean: two standard errors over the images of one net; of
+            several seeds Student's, with that of their images; None: not known.
         seeds: how many.
     """
 
@@ -38,10 +39,14 @@ def over_seeds(found: Sequence[Measured]) -> Figure:
         return Figure(None, None, None, 0)
     values = [float(one.value) for one in known if one.value is not None]
     mean, count = sum(values) / len(values), len(values)
+    if any(one.error is None for one in known) and count == 1:
+        return Figure(mean, None, None, 1)
+    images = 2.0 * math.sqrt(sum((one.error or 0.0) ** 2 for one in known)) / count
     if count == 1:
-        return Figure(mean, None, known[0].error, 1)
+        return Figure(mean, None, images, 1)
     deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (count - 1))
-    return Figure(mean, deviation, deviation / math.sqrt(count), count)
+    seeds = float(student.ppf(0.975, count - 1)) * deviation / math.sqrt(count)
+    return Figure(mean, deviation, math.hypot(seeds, images), count)
 
 
 class Verdict(NamedTuple):
@@ -59,7 +64,7 @@ class Verdict(NamedTuple):
 
 
 def judge(claim: Claim, cells: CELLS, budget: str) -> Verdict:
-    """Compares the two cells of a claim: their difference counts beyond two standard errors."""
+    """Compares the two cells of a claim: their difference counts beyond its 95% interval."""
     high, low = (over_seeds(cells[cell]) for cell in (claim.high, claim.low))
     if high.mean is None or low.mean is None:
         return Verdict(claim.text, "not decidable", "one of the figures does not exist for these nets")
@@ -70,9 +75,9 @@ def judge(claim: Claim, cells: CELLS, budget: str) -> Verdict:
         return Verdict(claim.text, "not decidable", f"{why}; nets of one epoch on digits say nothing of it")
     if high.error is None or low.error is None:
         return Verdict(claim.text, "not decidable", f"{why}; of one seed, without a known error")
-    noise = CERTAIN * math.hypot(high.error, low.error)
+    noise = math.hypot(high.error, low.error)
     if abs(more) <= noise:
-        return Verdict(claim.text, "not decidable", f"{why}: within {noise:.2g}, two standard errors")
+        return Verdict(claim.text, "not decidable", f"{why}: within the noise, {noise:.2g} at 95%")
     return Verdict(claim.text, "reproduced" if more > 0 else "not reproduced", why)
 
 

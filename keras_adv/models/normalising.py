@@ -69,7 +69,12 @@ def normalizer(name: str, images: np.ndarray) -> Normalizer | None:
         return _WHITENING[name](images)
     if name == "standard":
         pixels = images.reshape(-1, images.shape[-1])
-        return standard(pixels.mean(0), np.maximum(pixels.std(0), 1e-3))
+        mean = pixels.mean(0, dtype="float64")  # float32 would lose count among 50,000 images
+        square = [
+            np.mean(np.square(channel - m), dtype="float64")
+            for channel, m in zip(pixels.T, mean, strict=True)
+        ]
+        return standard(mean.tolist(), np.maximum(np.sqrt(square), 1e-3).tolist())
     if name == "mean_image":
         return less(_mean(images), "normalize")
     return None if name == "none" else keras.layers.Rescaling(1.0, offset=-0.5, name="normalize")

@@ -71,8 +71,9 @@ def _cell(row: Mapping[str, Any], head: str) -> Cell:
 
 def command(results: Mapping[str, Any]) -> str:
     """What makes the page again."""
-    seeds = max(found["seeds"] for row in results["rows"] for found in row["ours"].values())
+    seeds, sources = results["seeds"], results["sources"]
     more = f" --seeds={seeds}" if seeds > 1 else ""
+    more += f" --data={','.join(f'{name}=...' for name in sources)}" if sources else ""
     return f"keras-adv reproduce run {results['experiment']} --budget={results['budget']}{more}"
 
 

@@ -83,9 +83,8 @@ def test_correct_images_are_as_many_as_all_if_there_are(finished):
 
 def test_a_net_is_tuned_from_its_start_and_nets_are_trained_once(finished):
     out, results, told, _ = finished
-    tuned = next(one for one in results["rows"] if one["label"] == "tuned")["net"]
-    start = registry.parse("recipe", tuned).start
-    assert start and (out / "nets").samefile(f"{start}/..")
+    plain, tuned = (one["net"] for one in results["rows"])
+    assert tuned.endswith(f", from {plain}") and str(out) not in tuned
     assert len(list((out / "nets").iterdir())) == 2
     assert len(told) == len(set(told))
 
@@ -134,6 +133,50 @@ def test_a_long_table_is_turned_on_its_side(finished):
         for row in results["rows"]
     ]
     assert len(pages.table(longer, {**results, "rows": rows}).rows) == 12
+
+
+def test_targets_count_as_an_evaluation_counts_them(finished):
+    _, _, _, run = finished
+    subject, attack = run.subject("plain", 0), "pgd(threat=linf(eps=0.3), steps=10)"
+    images, how = subject.images(), {"targets": "random"}
+    row = keras_adv.evaluate(subject.model, images.x, images.y, subject.parsed(attack), **how)["attacks"][0]
+    assert m.Accuracy(attack, targets="random")(subject).value == pytest.approx(100 * row["still_correct"])
+    assert m.Reached(attack, "random")(subject).value == pytest.approx(100 * row["success_rate"])
+
+
+def test_another_table_finds_the_stages_of_a_training(finished):
+    out, _, told, _ = finished
+    staged = dataclasses.replace(START, after=0.2)
+    other = Experiment(
+        "test.stages", "nowhere", "x", (Column("clean", m.Accuracy()),), (Row("early", staged),)
+    )
+    Run(other, Setting("smoke"), out, told.append).finish()
+    assert len(list((out / "nets").iterdir())) == 2  # that of `finished` had kept them
+
+
+def test_figures_are_of_these_images(finished, tmp_path):
+    """Another file at the same place is measured anew, and so is an entry of the zoo."""
+    entry = Net("recipe()", "standard_lenet_digits")
+    one = Experiment("test.entry", "nowhere", "x", (Column("clean", m.Accuracy()),), (Row("zoo", entry),))
+    digits, file, found = keras_adv.data.load("digits"), tmp_path / "digits.npz", []
+    for shift in (0, 1):
+        parts = {
+            f"{k}_{name}": part
+            for name, of in (("train", digits.train), ("test", digits.test))
+            for k, part in zip("xy", of, strict=True)
+        }
+        np.savez(file, **{**parts, "y_test": (parts["y_test"] + shift) % 10})
+        setting = Setting("small", sources=(("digits", str(file)),))
+        found.append(
+            Run(one, setting, tmp_path, lambda line: None).finish()["rows"][0]["ours"]["clean"]["mean"]
+        )
+    assert found[0] > 90 and found[1] < 10
+
+
+def test_a_damaged_file_of_figures_is_told(finished, tmp_path):
+    (tmp_path / "test.small.json").write_text("{")
+    with pytest.raises(keras_adv.InvalidInput, match="`out`"):
+        Run(SMALL, Setting("smoke"), tmp_path, lambda line: None).finish()
 
 
 def test_seeds_are_nets_of_their_own(tmp_path):

@@ -31,9 +31,14 @@ def test_one_seed(high, low, expected):
 def test_over_seeds_the_deviation_counts_and_not_the_images():
     figure = over_seeds([Measured(40.0, 0.1), Measured(50.0, 0.1), Measured(60.0, 0.1)])
     assert (figure.mean, figure.deviation, figure.seeds) == (50.0, 10.0, 3)
-    assert figure.error == pytest.approx(10 / 3**0.5)
+    assert figure.error == pytest.approx(4.303 * 10 / 3**0.5, rel=1e-3)  # Student's t of 2 degrees
     wide = [Measured(v, 0.1) for v in (40.0, 50.0, 60.0)]
     assert outcome(wide, [Measured(45.0, 0.1)]) == "not decidable"
+
+
+def test_equal_seeds_still_have_the_noise_of_their_images():
+    alike = [Measured(50.1, 1.6)] * 2
+    assert outcome(alike, [Measured(50.0, 1.6)] * 2) == "not decidable"
 
 
 def test_by_moves_the_line():
