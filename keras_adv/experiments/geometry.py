@@ -26,7 +26,8 @@ class Geometry:
     percent: bool = False
 
     def __call__(self, subject: Subject) -> Measured:
-        summary = subject.geometry(self.attack)
+        if (summary := subject.geometry(self.attack)) is None:
+            return Measured(None)
         part: Any = summary["clean"] if self.clean else summary["attacks"][0]
         value = part[self.key]
         if isinstance(value, list) and value[0] is not None:  # mean (or median) and deviation over images
@@ -47,7 +48,9 @@ class Angle:
     attack: str
 
     def __call__(self, subject: Subject) -> Measured:
-        other: Any = subject.geometry(self.first, self.attack)["attacks"][1]
+        if (summary := subject.geometry(self.first, self.attack)) is None:
+            return Measured(None)
+        other: Any = summary["attacks"][1]
         mean, deviation = other["angle"]
         return Measured(mean, None if deviation is None else deviation / other["n"] ** 0.5)
 
@@ -59,4 +62,5 @@ class Bound:
     attack: str
 
     def __call__(self, subject: Subject) -> Measured:
-        return Measured(subject.geometry(self.attack)["attacks"][0]["bound"]["bound"])
+        summary = subject.geometry(self.attack)
+        return Measured(None if summary is None else summary["attacks"][0]["bound"]["bound"])

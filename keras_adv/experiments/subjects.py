@@ -105,8 +105,13 @@ class Subject:
         images, attacks = self.images(), [self.parsed(spec) for spec in specs]
         return embed(self.model, images.x, images.y, attacks, batch_size=BATCH)
 
-    def geometry(self, *specs: str) -> Mapping[str, Any]:
-        """The figures of `embed` for attacks."""
+    def geometry(self, *specs: str) -> Mapping[str, Any] | None:
+        """The figures of `embed` for attacks; None where a minimal one finds no image."""
+        for spec in specs:
+            if self.parsed(spec).contract == "minimal":
+                result = self.attacked(spec)
+                if not (result.clean & result.success).any():
+                    return None
         return self.embedding(*specs).summary()
 
     def transferred(self, spec: str, source: str) -> np.ndarray:
