@@ -90,70 +90,41 @@ class Sizes:
         return figure
 
 
+OF_FEATURES = {
+    "map": ("t-SNE of the features of {row}, clean and under {attack}", pictures.tsne_map),
+    "classes": (
+        "Distances of class means of {row}, and what {attack} makes of the classes",
+        pictures.class_map,
+    ),
+    "stability": (
+        "Sensitivity of the features of {row} to {attack}, and its gradient landscape",
+        pictures.stability,
+    ),
+}
+
+
 @dataclass(frozen=True)
-class Map:
-    """t-SNE of the features of clean and attacked images, of one net.
+class Features:
+    """A picture of the features of one net (`evaluation.embedding.pictures`).
 
     Attributes:
+        picture: one of `OF_FEATURES`.
         attack: spec.
         row: label of the net.
     """
 
+    picture: str
     attack: str
     row: str
 
     @property
     def title(self) -> str:
         """What it shows."""
-        return f"t-SNE of the features of {self.row}, clean and under {self.attack}"
+        return OF_FEATURES[self.picture][0].format(row=self.row, attack=self.attack)
 
     def draw(self, subjects: Mapping[str, Subject]) -> Figure:
         """The picture."""
-        return pictures.tsne_map(subjects[self.row].embedding(self.attack))
-
-
-@dataclass(frozen=True)
-class Classes:
-    """Distances of class means beside what attacked images are taken for, of one net.
-
-    Attributes:
-        attack: spec.
-        row: label of the net.
-    """
-
-    attack: str
-    row: str
-
-    @property
-    def title(self) -> str:
-        """What it shows."""
-        return f"Distances of class means of {self.row}, and what {self.attack} makes of the classes"
-
-    def draw(self, subjects: Mapping[str, Subject]) -> Figure:
-        """The picture."""
-        return pictures.class_map(subjects[self.row].embedding(self.attack))
-
-
-@dataclass(frozen=True)
-class Landscape:
-    """Sensitivities of the features and the gradient landscape, of one net.
-
-    Attributes:
-        attack: spec.
-        row: label of the net.
-    """
-
-    attack: str
-    row: str
-
-    @property
-    def title(self) -> str:
-        """What it shows."""
-        return f"Sensitivity of the features of {self.row} to {self.attack}, and its gradient landscape"
-
-    def draw(self, subjects: Mapping[str, Subject]) -> Figure:
-        """The picture."""
-        return pictures.stability(subjects[self.row].embedding(self.attack))
+        return OF_FEATURES[self.picture][1](subjects[self.row].embedding(self.attack))
 
 
 @dataclass(frozen=True)

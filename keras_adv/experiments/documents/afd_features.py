@@ -16,7 +16,7 @@ from keras_adv.experiments.documents.afd_nets import (
 from keras_adv.experiments.documents.common import rows
 from keras_adv.experiments.geometry import Angle, Bound, Geometry
 from keras_adv.experiments.measures import Reached
-from keras_adv.experiments.plots import Examples, Landscape, Map
+from keras_adv.experiments.plots import Examples, Features
 
 
 def _table_a5(name: str, paper: dict[str, tuple[float, ...]]) -> Experiment:
@@ -72,7 +72,8 @@ FIG4 = Experiment(
         )
         for one in (NT, AT, TRADES)
     ),
-    plots=tuple(Landscape(PGD, label) for label in (NT, AFD)) + tuple(Map(PGD, label) for label in (NT, AFD)),
+    plots=tuple(Features("stability", PGD, label) for label in (NT, AFD))
+    + tuple(Features("map", PGD, label) for label in (NT, AFD)),
     note="The bound of section 6.4 on the robust error says nothing above 1. Figs. A8 to A10 are the maps.",
     images=1000,
 )

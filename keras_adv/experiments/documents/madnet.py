@@ -8,7 +8,7 @@ from keras_adv.experiments.base import Claim, Column, Experiment, Net, Row
 from keras_adv.experiments.documents.common import CLEAN, honest, inner, recipe, small
 from keras_adv.experiments.geometry import Geometry
 from keras_adv.experiments.measures import Accuracy, Student
-from keras_adv.experiments.plots import Classes, Map
+from keras_adv.experiments.plots import Features
 
 CE, MAD, MAD_AT = "CE", "MadNet", "MadNet, adversarial"
 NET = "madnet_resnet(depth=56)"
@@ -152,7 +152,7 @@ FIG1 = Experiment(
     "Distances of class means beside what attacked images are taken for",
     (CLEAN, Column("mistakes at the nearest class, %", Geometry("nearest_share", _CW, percent=True))),
     (Row(CE, CIFAR10[0]),),
-    plots=(Classes(_CW, CE),),
+    plots=(Features("classes", _CW, CE),),
     note="The paper prints no c of this C&W; it is the largest of table 2. Chance: 11% of nine classes.",
     images=1000,
 )
@@ -176,7 +176,7 @@ FIG2 = Experiment(
         )
         for other in list(_OFF)[:3]
     ),
-    plots=tuple(Map(_NEAR, label) for label in ("CE", "MadNet")),
+    plots=tuple(Features("map", _NEAR, label) for label in ("CE", "MadNet")),
     note="A smaller Davies-Bouldin index is more compact. Small budget: LeNets of MNIST, not CIFAR-10.",
     images=1000,
 )

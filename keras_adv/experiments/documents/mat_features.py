@@ -19,7 +19,7 @@ from keras_adv.experiments.documents.mat_nets import (
     only,
 )
 from keras_adv.experiments.geometry import Geometry
-from keras_adv.experiments.plots import Map
+from keras_adv.experiments.plots import Features
 
 
 def _table1(
@@ -44,7 +44,7 @@ def _table1(
             ),
             Claim("TRADES' features match more after PGD", ("TRADES", "PGD"), ("Natural", "PGD")),
         ),
-        plots=(Map(pgd, "Natural"), Map(pgd, "TRADES")),
+        plots=(Features("map", pgd, "Natural"), Features("map", pgd, "TRADES")),
         note="Ward's clusters of the clean features, as many as classes; fig. 1 are their maps.",
         images=1000,
     )
