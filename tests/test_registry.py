@@ -68,6 +68,7 @@ def test_every_changed_field_survives_the_spec(kind):
 STARTS = {
     ("mmc", "targeted"): lambda: parse("defense", "mmc(attack=fgsm())"),
     ("resnet18", "end_norm"): lambda: parse("model", "resnet18(block='pre')"),
+    ("apgd", "ranking"): lambda: parse("attack", "apgd(loss=dlr(), targets=3)"),
     ("convnet", "width"): lambda: parse("model", "convnet(form='cnn7')"),
 }
 """Specs of which a field can be another, where it cannot in the default."""
@@ -268,7 +269,7 @@ def test_presets_are_named_after_their_method_and_their_data():
         assert {"model", "data", "epochs", "batch_size"} <= set(preset.recipe), name  # defaults may change
         assert parse("defense", name) == preset.made
     for name in registry.presets("attack"):
-        assert name.endswith("_thesis") or name == "pgd_l0"
+        assert name.endswith("_thesis") or name in ("pgd_l0", "malt")
 
 
 def test_a_preset_of_a_paper_is_a_whole_recipe_of_which_fields_can_be_changed():
