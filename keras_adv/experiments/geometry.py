@@ -32,7 +32,9 @@ class Geometry:
         value = part[self.key]
         if isinstance(value, list) and value[0] is not None:  # mean (or median) and deviation over images
             return Measured(value[0], value[1] / part["n"] ** 0.5)
-        return Measured(None if value is None else value * (100 if self.percent else 1))
+        if value is None or not self.percent:
+            return Measured(value)
+        return Measured(100 * value, 100 * (value * (1 - value) / part["n"]) ** 0.5)  # of a share
 
 
 @dataclass(frozen=True)
