@@ -25,7 +25,7 @@ STEPS = 3
 """Most steps that anything takes in budget "smoke"."""
 LIMITS = {
     **{"steps": STEPS, "restarts": 1, "binary_steps": 1, "queries": 30, "particles": 2, "power": 1},
-    "learning_rate": 0.01,  # a small net without batch normalisation takes no more
+    "learning_rate": 0.001,  # a small net takes no more, where pixels are 0..255 or whitened
 }
 """Options of attacks and defenses that cost, and what budget "smoke" allows of them; and its rates."""
 SMOKE: Mapping[str, Any] = {
