@@ -61,3 +61,21 @@ class MinimalAttack(Attack):
             "best": where_rows(better, tried, state["best"]),
             "best_norm": ops.where(better, norm, state["best_norm"]),
         }
+
+
+class Around(Attack):
+    """Of an attack that runs another one, its option `attack`: it asks a model for what that does."""
+
+    attack: Attack
+
+    @property
+    def knowledge(self) -> str:  # type: ignore[override]
+        return self.attack.knowledge
+
+    @property
+    def targetable(self) -> bool:  # type: ignore[override]
+        return self.attack.targetable
+
+    @property
+    def min_classes(self) -> int:
+        return self.attack.min_classes

@@ -7,6 +7,7 @@ from typing import Any
 
 from keras_adv import validate
 from keras_adv.attacks.base import Attack
+from keras_adv.attacks.contracts import Around
 from keras_adv.attacks.daa import DAA
 from keras_adv.attacks.ensemble import Ensemble
 from keras_adv.attacks.pgd import PGD
@@ -22,7 +23,7 @@ SHARES = (1.0, 1 / 2, 1 / 5, 1 / 10, 1 / 25, 1 / 50, 1 / 100)
 
 
 @register("attack", "grid")
-class Grid(Ensemble):
+class Grid(Around, Ensemble):
     """Runs an attack once for each value of one of its options, and keeps the best for each image: of a
     minimal attack the smallest perturbation, of a bounded one any mistake.
 
@@ -62,20 +63,8 @@ class Grid(Ensemble):
         return self.attack.contract
 
     @property
-    def knowledge(self) -> str:  # type: ignore[override]
-        return self.attack.knowledge
-
-    @property
-    def targetable(self) -> bool:  # type: ignore[override]
-        return self.attack.targetable
-
-    @property
     def leaves_box(self) -> bool:  # type: ignore[override]
         return self.attack.leaves_box
-
-    @property
-    def min_classes(self) -> int:
-        return self.attack.min_classes
 
     def parts(self, classes: int) -> tuple[Attack, ...]:
         return tuple(part for run in self._runs() for part in run.parts(classes))

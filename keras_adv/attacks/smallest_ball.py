@@ -9,7 +9,7 @@ from keras import ops
 from keras_adv import noise
 from keras_adv.arrays import Tensor
 from keras_adv.attacks.base import Attack, Passes, State
-from keras_adv.attacks.contracts import BoundedAttack, MinimalAttack
+from keras_adv.attacks.contracts import Around, BoundedAttack, MinimalAttack
 from keras_adv.attacks.host import HostAttack
 from keras_adv.attacks.pgd import PGD
 from keras_adv.attacks.task import Task
@@ -20,7 +20,7 @@ from keras_adv.validate import invalid
 
 
 @register("attack", "smallest_ball")
-class SmallestBall(MinimalAttack):
+class SmallestBall(Around, MinimalAttack):
     """Makes a bounded attack a minimal one: bisects the radius in which it finds a mistake, for each image.
 
     From low = 0 and high = the norm of the farthest corner of the box the attack runs at (low + high) / 2, up
@@ -51,7 +51,7 @@ class SmallestBall(MinimalAttack):
     def check(self) -> None:
         if not isinstance(self.attack, BoundedAttack) or isinstance(self.attack, HostAttack):
             raise invalid("attack", "a bounded attack that runs in a graph", self.attack)
-        if self.attack.gives_up or getattr(self.attack, "patience", None) is not None:
+        if self.attack.gives_up:
             raise invalid("attack", "an attack that ends early only with a mistake", self.attack)
         if not self.attack.threat.box:
             raise invalid("attack", "an attack in the box", self.attack)
@@ -61,18 +61,6 @@ class SmallestBall(MinimalAttack):
 
     def _inner(self) -> Attack:
         return self.attack.replace(threat=self.threat.replace(eps=1.0))  # the radius is the task's
-
-    @property
-    def knowledge(self) -> str:  # type: ignore[override]
-        return self.attack.knowledge
-
-    @property
-    def targetable(self) -> bool:  # type: ignore[override]
-        return self.attack.targetable
-
-    @property
-    def min_classes(self) -> int:
-        return self.attack.min_classes
 
     @property
     def rounds(self) -> int:

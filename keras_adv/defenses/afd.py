@@ -18,6 +18,7 @@ from keras_adv.defenses.crafting import (
     PairedDefense,
     adversarial_images,
     attack_passes,
+    in_all,
     only_mistakes,
     run_beside,
     run_both,
@@ -130,7 +131,7 @@ class AFD(PairedDefense):
             "encoder.weights": 2 if self.match or self.symmetric else 1,
         }
         if self.mixed:
-            needs["net.forward"] = 2
+            needs = in_all(needs, {"net.forward": 2})
         return needs if self.match else {**needs, "encoder.forward": 2}
 
     def moves(self) -> tuple[Move, ...]:

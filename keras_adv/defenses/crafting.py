@@ -4,7 +4,7 @@ taken; and the training passes of clean images and of those made of them."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,6 +117,14 @@ def attack_passes(attack: Attack, classes: int) -> dict[str, int]:
             kind, each = kinds[name]
             needs[f"net.{kind}"] += rounds * many * each
     return {key: count for key, count in needs.items() if count}
+
+
+def in_all(*needs: Mapping[str, int]) -> dict[str, int]:
+    """The passes of several parts of a step together, kind by kind, for `Defense.passes`."""
+    total = Counter[str]()
+    for one in needs:
+        total.update(one)
+    return dict(total)
 
 
 def check_start(attack: PGD, objective: str) -> None:

@@ -12,7 +12,7 @@ from keras_adv.arrays import TINY, Tensor, expand_like, l2_norm, square_norm
 from keras_adv.attacks import FGSM, Attack
 from keras_adv.backend import ACCURACY, Mode, Net, batch_sum, chosen_grad
 from keras_adv.defenses.base import Batch, Defense, Move, Nets
-from keras_adv.defenses.crafting import adversarial_images, attack_passes, run_both
+from keras_adv.defenses.crafting import adversarial_images, attack_passes, in_all, run_both
 from keras_adv.losses import cross_entropy, hits, predicted_class
 from keras_adv.numerics.linearise import differences_to_rivals, nearest_class
 from keras_adv.optimizers import SGD, Adam, Milestones, Optimizer
@@ -143,8 +143,7 @@ class DeepDefense(Defense):
         needs = {**first, "net.forward": self.steps - 1, "net.second": self.steps, "net.weights": 1}
         if self.attack is None:
             return needs
-        made = attack_passes(self.attack, classes)["net.input"] + needs.get("net.input", 0)
-        return {**needs, "net.input": made, "net.weights": 2}
+        return in_all(needs, attack_passes(self.attack, classes), {"net.weights": 1})
 
     def moves(self) -> tuple[Move, ...]:
         fit = ("cross_entropy",) if self.attack is None else ("cross_entropy", "adversarial")

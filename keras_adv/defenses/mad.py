@@ -17,7 +17,7 @@ from keras_adv.attacks import PGD, Attack
 from keras_adv.backend import ACCURACY, Net, batch_numbers, jacobian
 from keras_adv.defenses.base import Batch, Move, Nets
 from keras_adv.defenses.clusters import cosine, spread
-from keras_adv.defenses.crafting import PairedDefense, adversarial_images, attack_passes, run_both
+from keras_adv.defenses.crafting import PairedDefense, adversarial_images, attack_passes, in_all, run_both
 from keras_adv.defenses.label_smoothing import smoothed_cross_entropy
 from keras_adv.defenses.pairs import Partners
 from keras_adv.features import feature_size
@@ -141,7 +141,7 @@ class MAD(PairedDefense):
         if self.jacobian:
             needs["net.second"] = 1 if self.jacobian_of == "softmax_sum" else rows
         if self.attack is not None:
-            needs = {name: 2 * many for name, many in needs.items()} | attack_passes(self.attack, classes)
+            needs = in_all(needs, needs, attack_passes(self.attack, classes))
         return needs
 
     def undecayed(self, net: Net) -> list[keras.Variable]:

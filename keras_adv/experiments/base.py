@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from keras_adv.experiments.measures import Measure
@@ -103,7 +103,7 @@ class Experiment:
     plots: tuple[Plot, ...] = ()
     note: str = ""
     images: int = 10000
-    sample: int | None = field(default=None)
+    sample: int | None = None
 
     def papers(self, row: Row) -> dict[str, float | None]:
         """What the paper has of a row, by column."""

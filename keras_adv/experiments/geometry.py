@@ -30,8 +30,9 @@ class Geometry:
             return Measured(None)
         part: Any = summary["clean"] if self.clean else summary["attacks"][0]
         value = part[self.key]
-        if isinstance(value, list) and value[0] is not None:  # mean (or median) and deviation over images
-            return Measured(value[0], value[1] / part["n"] ** 0.5)
+        if isinstance(value, list):  # mean (or median) and deviation over images
+            middle, deviation = value
+            return Measured(middle, None if middle is None else deviation / part["n"] ** 0.5)
         if value is None or not self.percent:
             return Measured(value)
         return Measured(100 * value, 100 * (value * (1 - value) / part["n"]) ** 0.5)  # of a share

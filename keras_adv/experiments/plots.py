@@ -37,10 +37,12 @@ class OverEps:
     Attributes:
         attack: spec.
         eps: the radii.
+        step: as of `measures.Area`.
     """
 
     attack: str
     eps: tuple[float, ...]
+    step: float | None = None
 
     @property
     def title(self) -> str:
@@ -51,7 +53,7 @@ class OverEps:
         """The picture."""
         figure, axes = _axes("eps", "percent correct")
         for label, one in subjects.items():
-            robust = [one.images().correct.mean(), *one.curve(self.attack, self.eps)]
+            robust = [one.images().correct.mean(), *one.curve(self.attack, self.eps, self.step)]
             axes.plot([0.0, *self.eps], 100 * np.array(robust), marker="o", label=label)
         axes.set_ylim(0, 102)
         axes.legend(frameon=False)

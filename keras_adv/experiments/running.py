@@ -44,6 +44,7 @@ class Run:
         self.n = budgets.images(experiment, setting.budget)
         self.file = self.out / f"{experiment.name}.json"
         self.subject = functools.cache(self._subject)
+        self.digest = functools.cache(sha256)
         self.loaded = functools.lru_cache(maxsize=1)(functools.partial(data.load, validation=0))
 
     def finish(self) -> dict[str, Any]:
@@ -62,7 +63,7 @@ class Run:
             "sources": sorted(dict(self.setting.sources)),
             "images": self.n,
             "rows": [self._row(row, cells) for row in rows],
-            "claims": [verdicts.as_data(one) for one in judged],
+            "claims": [one._asdict() for one in judged],
             "pictures": [self._picture(k, one) for k, one in enumerate(self.experiment.plots, 1)],
         }
         self._keep("results", "last", results)
@@ -127,7 +128,7 @@ class Run:
         """What tells a net and its images from all others, the content of files included."""
         entry, where = budgets.entry(net, self.setting.budget), self._data(net, self._fresh(net, seed))
         weights = f" {zoo.card(entry).sha256[:16]}" if entry else ""
-        content = sha256(Path(where))[:16] if Path(where).is_file() else ""
+        content = self.digest(Path(where))[:16] if Path(where).is_file() else ""
         return f"{self._named(net, seed)}{weights} on {where} {content}".rstrip()
 
     def _fresh(self, net: Net, seed: int) -> Recipe:

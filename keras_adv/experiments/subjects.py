@@ -18,6 +18,7 @@ from keras_adv.evaluation import Result, attack, embed, select
 from keras_adv.evaluation.embedding import Embedding
 from keras_adv.evaluation.every_step import every_step
 from keras_adv.evaluation.image_set import ImageSet, classify
+from keras_adv.evaluation.records import Record
 from keras_adv.recipes import Recipe
 
 BATCH = 200
@@ -76,11 +77,10 @@ class Subject:
     def held(self, spec: str, correct: bool = False) -> np.ndarray:
         """(N,) bool, which images are classified correctly, clean and attacked. A minimal attack counts
         within the eps of its threat, if it has one."""
-        result = self.attacked(spec, correct)
-        method = self.parsed(spec)
-        if method.contract == "minimal" and method.threat.eps is not None:
-            return result.clean & ~(result.success & (result.distance <= method.threat.eps))
-        return result.clean & ~result.success
+        result, method = self.attacked(spec, correct), self.parsed(spec)
+        if method.contract == "minimal" and method.threat.eps is None:
+            return result.clean & ~result.success
+        return Record(method, result).held
 
     def _attacked(self, spec: str, correct: bool, targets: str | None) -> Result:
         images = self.images(correct)
@@ -91,9 +91,8 @@ class Subject:
         """Robust accuracy at each radius: of a minimal attack by its norms, of others each by itself."""
         method: Attack = registry.parse("attack", spec)
         if method.contract == "minimal":
-            result = self.attacked(spec)
-            broken = [result.success & (result.distance <= one) for one in eps]
-            return [float((result.clean & ~at).mean()) for at in broken]
+            within = [method.replace(threat=method.threat.replace(eps=one)) for one in eps]
+            return [float(Record(at, self.attacked(spec)).held.mean()) for at in within]
         found = []
         for one in eps:
             ball = method.replace(threat=method.threat.replace(eps=one))

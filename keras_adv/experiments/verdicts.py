@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from scipy.stats import t as student
 
@@ -79,8 +79,3 @@ def judge(claim: Claim, cells: CELLS, budget: str) -> Verdict:
     if abs(more) <= noise:
         return Verdict(claim.text, "not decidable", f"{why}: within the noise, {noise:.2g} at 95%")
     return Verdict(claim.text, "reproduced" if more > 0 else "not reproduced", why)
-
-
-def as_data(verdict: Verdict) -> dict[str, Any]:
-    """Fit for JSON."""
-    return dict(verdict._asdict())

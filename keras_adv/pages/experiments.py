@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 from keras_adv._version import __version__
 from keras_adv.experiments import BUDGETS, Experiment
 from keras_adv.files import write_text
+from keras_adv.pages import figures
 from keras_adv.pages.reports import PAGES
 
 LONG = 12
@@ -81,7 +81,8 @@ def write(experiment: Experiment, results: Mapping[str, Any], folder: Path) -> l
     """Writes NAME.html, which needs nothing beside itself, and NAME.md, with the pictures beside it."""
     html, text = (folder / f"{experiment.name}.{ending}" for ending in ("html", "md"))
     pictures = [
-        {"title": one["title"], "image": _embedded(folder / one["file"])} for one in results["pictures"]
+        {"title": one["title"], "image": figures.embedded("png", (folder / one["file"]).read_bytes())}
+        for one in results["pictures"]
     ]
     page = PAGES.get_template("experiment.html").render(
         title=experiment.title,
@@ -129,7 +130,3 @@ def _own(text: str, own: bool) -> str:
 
 def _line(cells: list[str]) -> str:
     return "| " + " | ".join(cells) + " |"
-
-
-def _embedded(path: Path) -> str:
-    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"

@@ -102,7 +102,7 @@ def _svg(figure: Figure) -> str:
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "keras_adv"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return _data("svg+xml", buffer.getvalue())
+    return embedded("svg+xml", buffer.getvalue())
 
 
 def picture(pixels: np.ndarray) -> str:
@@ -110,8 +110,9 @@ def picture(pixels: np.ndarray) -> str:
     shown = pixels if pixels.shape[-1] == 3 else pixels.mean(-1)
     buffer = io.BytesIO()
     image.imsave(buffer, shown, cmap="gray", vmin=0, vmax=255, format="png")
-    return _data("png", buffer.getvalue())
+    return embedded("png", buffer.getvalue())
 
 
-def _data(kind: str, content: bytes) -> str:
+def embedded(kind: str, content: bytes) -> str:
+    """The content of an image of this kind, "png" say, as an address."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

@@ -20,7 +20,7 @@ TOLD, SHOWN = 16, 3
 STEPS = np.linspace(-1.0, 1.0, 17)
 """Places along each of the two ways, in units of eps."""
 BETTER = 2.0
-"""How many times as far as a random way the gradient should move the margin: of honest nets it is over 3."""
+"""How many times as far as a random way the gradient should move the margin."""
 BENT = 0.25
 """Share of what the gradient promises below which the surface bends away from it."""
 

@@ -53,7 +53,8 @@ def _table2(name: str, paper: dict[str, tuple[float, ...]]) -> Experiment:
             *(under if name != "mnist" else ()),
         ),
         plots=tuple(
-            OverEps(curves[label].attack, curves[label].eps) for label in ("PGD, linf", "PGD, l2", "FGSM")
+            OverEps(curves[label].attack, curves[label].eps, curves[label].step)
+            for label in ("PGD, linf", "PGD, l2", "FGSM")
         ),
         note="Each radius is attacked by itself. Of figs. 2, 3, A1 and A2 three curves are drawn. l1 PGD is "
         f"Foolbox's dense step, weaker than the sparse one; MIM's step is not printed. {SMALL}",

@@ -8,8 +8,6 @@ from typing import Any
 from keras_adv.experiments.base import Column, Net, Row
 from keras_adv.experiments.measures import Accuracy, Adaptive
 
-ADAM = "adam(learning_rate=0.001)"
-
 
 def inner(eps: str, loss: str = "", start: bool = True) -> str:
     """The attack inside of small adversarial trainings: five steps."""
