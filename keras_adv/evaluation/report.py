@@ -120,8 +120,8 @@ def evaluate(
             of the largest, and each has the "curve" over all (see `curves`). The largest ball costs what it
             costs alone, each smaller one only what an attack on the images takes that the next larger broke;
             PGD, BIM and MIM go on there from the images they have found, in half of the steps or fewer. Ten
-            radii cost up to 1.9 times the largest (PGD-40) where that breaks up to 90% of the images; more
-            where it breaks all, in a few steps.
+            radii cost about twice the largest (PGD-40) where that leaves a tenth of the images; more where it
+            breaks all, in a few steps.
         records: file.npz to write with what each attack did to each image (see `records.save`).
 
     Returns:
